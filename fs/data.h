@@ -1,0 +1,61 @@
+/*
+ * data.h - the bytes of files too large for their record: extents.
+ *
+ * The key of an extent is (inode, offset), its value the bytes from there on.
+ * Extents of a file never overlap; what lies between them is a hole and reads
+ * as zeros. Nothing here knows a file's size: callers clamp to it.
+ *
+ * Functions that change something only add to `batch`; nothing happens until
+ * the caller writes it, and a batch must hold at most one of these calls per
+ * inode range (they look at the store, not at the batch). `*delta` gets the
+ * change of bytes stored. The caller holds the inode's lock. Values are
+ * borrowed: `data` must stay until the batch was written.
+ * All return 0, -ENOMEM, -EIO, -EUCLEAN (damaged), or what the tree says.
+ */
+#ifndef FS_DATA_H
+#define FS_DATA_H
+
+#include "lsm/lsm.h"
+
+#define DATA_EXTENT_BYTES_MAX (128u << 10)
+
+int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size);
+
+/*
+ * Write `size` bytes at `offset`. `end` is a bound: no extent of the file
+ * reaches beyond it (so an append needs no look-up). May fold small neighbours
+ * into larger extents.
+ */
+int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+	       const void *data, size_t size, uint64_t end, int64_t *delta);
+
+/* Make [offset, offset + size) a hole, exactly. */
+int data_punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+	       uint64_t size, int64_t *delta);
+
+/* Drop everything at and beyond `size`. */
+int data_truncate(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t size,
+		  int64_t *delta);
+
+/* Drop everything of the inode, in one record, without looking (the store needs no reading). */
+int data_drop(struct lsm_batch *batch, uint64_t ino);
+
+/*
+ * The first byte at or after `offset` that is data (`hole` false) or in a hole
+ * (`hole` true; always found). Returns 0; 1 when there is no more data.
+ */
+int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out);
+
+/*
+ * Make [to_offset, + size) of `to` what [from_offset, + size) of `from` is,
+ * holes included, sharing what is in segments. The ranges do not overlap.
+ */
+int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
+	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta);
+
+/* Check the extents of `ino`: none overlaps the next, none reaches beyond `size`; `*stored` is their sum. */
+typedef void data_finding_fn(void *ctx, uint64_t ino, uint64_t offset, const char *text);
+int data_check(struct lsm *lsm, uint64_t ino, uint64_t size, data_finding_fn *finding, void *ctx,
+	       uint64_t *stored);
+
+#endif

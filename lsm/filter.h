@@ -1,0 +1,18 @@
+/*
+ * filter.h - a bloom filter of the whole user keys of a table, in cache-line
+ * blocks: one line is touched per query. Format and formula at the top of filter.c.
+ */
+#ifndef LSM_FILTER_H
+#define LSM_FILTER_H
+
+#include "buf.h"
+
+uint64_t filter_hash(struct lsm_slice user_key);
+
+/* Append to `out` a filter of `count` hashes with `bits_per_key`. -ENOMEM. */
+int filter_build(const uint64_t *hashes, size_t count, unsigned bits_per_key, struct buf *out);
+
+/* False: the key is surely not among them. A malformed filter answers true. */
+bool filter_may_match(struct lsm_slice filter, uint64_t hash);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * storage_mem.h - a storage in memory that can lose power and fail calls.
+ *
+ * It keeps, for each file, the bytes as programs see them and the bytes that
+ * are surely on disk, and a record of every call that changes something, so
+ * that a test can ask what a disk could hold after a cut at any point.
+ */
+#ifndef LSM_STORAGE_MEM_H
+#define LSM_STORAGE_MEM_H
+
+#include "storage.h"
+
+struct storage *storage_mem_new(void); /* NULL: no memory; freed by ops->free */
+
+/* How many recorded (changing) calls there were so far. */
+uint64_t storage_mem_calls(struct storage *st);
+
+/* What the disk kept of what was not synced when the power went. */
+enum storage_mem_keep {
+	STORAGE_MEM_KEEP_NONE,   /* only what was synced */
+	STORAGE_MEM_KEEP_ALL,    /* everything */
+	STORAGE_MEM_KEEP_RANDOM, /* any subset of 512-byte sectors, sizes, names; by `seed` */
+};
+
+/*
+ * A new storage holding what a disk could hold if the power went after the
+ * first `calls` recorded calls. `st` is unchanged. NULL: no memory.
+ * Recording must have been on since `st` was made (storage_mem_record).
+ */
+struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage_mem_keep keep,
+				uint64_t seed);
+
+/* Keep the record from now on (needed by storage_mem_cut of earlier points). Off at first. */
+void storage_mem_record(struct storage *st, bool on);
+
+/* A cut at this moment; needs no record. */
+struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep, uint64_t seed);
+
+enum storage_mem_op {
+	STORAGE_MEM_ANY, STORAGE_MEM_OPEN, STORAGE_MEM_READ, STORAGE_MEM_WRITE, STORAGE_MEM_SYNC,
+	STORAGE_MEM_RENAME, STORAGE_MEM_UNLINK, STORAGE_MEM_SYNC_DIR, STORAGE_MEM_ALLOCATE,
+	STORAGE_MEM_TRUNCATE, STORAGE_MEM_PUNCH, STORAGE_MEM_LIST, STORAGE_MEM_SIZE,
+};
+
+/*
+ * Make the `nth` call of kind `op` from now (1: the next) fail with `error`
+ * (positive errno); `times` calls in a row fail, 0: every one from then on.
+ * A failing write writes a random part first; a failing sync drops the dirty
+ * bytes as Linux does: they read back but never become durable.
+ * Calls storage_mem_fail(st, STORAGE_MEM_ANY, 0, 0, 0) to stop failing.
+ */
+void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, unsigned times,
+		      int error);
+
+/* The device's size: writes beyond it fail with ENOSPC. 0: no limit (the default). */
+void storage_mem_limit(struct storage *st, uint64_t bytes);
+
+/* Invert one byte of a file, on disk and as read. -ENOENT, -EINVAL beyond its end. */
+int storage_mem_flip(struct storage *st, const char *name, uint64_t offset, unsigned char mask);
+
+#endif
