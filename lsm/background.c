@@ -1,0 +1,629 @@
+/*
+ * background.c - what goes on behind the writers: flushing, compaction, the
+ * commit timer; and the one place where the tree's shape changes.
+ *
+ * Three threads. The flusher writes waiting runs to level 0, oldest first. The
+ * compactor picks and carries out compactions, and collects segments when there
+ * is nothing to compact. The committer syncs what is older than the commit
+ * interval, and rotates a memtable whose range tombstones should reach the tables
+ * beneath them, so that the space of deleted files comes back within seconds.
+ *
+ * background_apply() is the switch: files synced, directory synced, edit logged
+ * and synced, then the new version becomes current in memory. If logging fails
+ * nobody knows whether the edit is on disk: then the old version stays current,
+ * no file of either is deleted, and the next edit first starts a new manifest.
+ *
+ * A full disk: flush and compaction need space to give space back. A RESERVE file
+ * holds some; it is dropped when they meet ENOSPC, writers that do not free
+ * anything get ENOSPC while it is gone, and it is made again when there is room.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tree.h"
+
+#define RESERVE_NAME "RESERVE"
+#define RESERVE_BYTES_MAX (16u << 20)
+#define MANIFEST_BYTES_MAX (4u << 20)
+#define RANGE_FLUSH_MS 1500 /* a range tombstone waits this long in memory */
+#define RETRY_MS 1000
+
+/* ---- files that nothing needs ---- */
+
+void background_dead_file(struct lsm *lsm, enum file_kind kind, uint64_t number)
+{
+	pthread_mutex_lock(&lsm->dead_mu);
+	if (lsm->dead_count == lsm->dead_room) {
+		size_t room = lsm->dead_room ? lsm->dead_room * 2 : 64;
+		struct dead_file *grown = realloc(lsm->dead, room * sizeof(*grown));
+
+		if (!grown) { /* the next open deletes it */
+			pthread_mutex_unlock(&lsm->dead_mu);
+			return;
+		}
+		lsm->dead = grown;
+		lsm->dead_room = room;
+	}
+	lsm->dead[lsm->dead_count++] = (struct dead_file){kind, number};
+	pthread_mutex_unlock(&lsm->dead_mu);
+}
+
+static void unlink_dead(struct lsm *lsm, const struct dead_file *d)
+{
+	char name[64];
+	int err;
+
+	if (d->kind == FILE_TABLE)
+		table_name(name, d->number);
+	else if (d->kind == FILE_LOG)
+		log_name(name, d->number);
+	else
+		manifest_name(name, d->number);
+	err = lsm->st->ops->unlink(lsm->st, name);
+	if (err && err != -ENOENT)
+		report(&lsm->report, LSM_REPORT_WARNING, "cannot delete %s: %s", name,
+		       strerror(-err));
+}
+
+void background_purge(struct lsm *lsm)
+{
+	struct dead_file *dead;
+	size_t count;
+	bool broken;
+
+	pthread_mutex_lock(&lsm->manifest_mu);
+	broken = lsm->manifest_broken;
+	pthread_mutex_unlock(&lsm->manifest_mu);
+	if (broken || lsm->opt.read_only)
+		return;
+	pthread_mutex_lock(&lsm->dead_mu);
+	dead = lsm->dead;
+	count = lsm->dead_count;
+	lsm->dead = NULL;
+	lsm->dead_count = lsm->dead_room = 0;
+	pthread_mutex_unlock(&lsm->dead_mu);
+	for (size_t i = 0; i < count; i++)
+		unlink_dead(lsm, &dead[i]);
+	free(dead);
+}
+
+/* ---- the manifest ---- */
+
+static int record_segment(struct lsm *lsm, uint64_t number)
+{
+	uint64_t *grown =
+		realloc(lsm->recorded, (lsm->recorded_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	grown[lsm->recorded_count++] = number;
+	lsm->recorded = grown;
+	return 0;
+}
+
+static void unrecord_segment(struct lsm *lsm, uint64_t number)
+{
+	for (size_t i = 0; i < lsm->recorded_count; i++)
+		if (lsm->recorded[i] == number) {
+			lsm->recorded[i] = lsm->recorded[--lsm->recorded_count];
+			return;
+		}
+}
+
+/* Start a new manifest of what is current. manifest_mu held. */
+static int new_manifest(struct lsm *lsm)
+{
+	struct super *s = tree_super(lsm);
+	struct manifest_state state = {.version = s->version, .segments = lsm->recorded,
+				       .segments_count = lsm->recorded_count};
+	struct manifest *m = NULL;
+	uint64_t number = tree_new_file(lsm);
+	int err;
+
+	pthread_mutex_lock(&lsm->mu);
+	state.next_file = lsm->next_file;
+	state.log_number = lsm->log_number;
+	state.sequence_flushed = lsm->sequence_flushed;
+	pthread_mutex_unlock(&lsm->mu);
+	err = manifest_create(lsm->st, &state, number, &m);
+	super_unref(s);
+	if (err) {
+		/* CURRENT may name the new one already: neither may be deleted. */
+		lsm->manifest_broken = true;
+		segments_hold_deletes(lsm->segments, true);
+		return err;
+	}
+	if (lsm->manifest) {
+		background_dead_file(lsm, FILE_MANIFEST, manifest_number(lsm->manifest));
+		manifest_close(lsm->manifest);
+	}
+	lsm->manifest = m;
+	lsm->manifest_broken = false;
+	segments_hold_deletes(lsm->segments, false);
+	return 0;
+}
+
+/* Log an edit. manifest_mu held. */
+static int log_edit(struct lsm *lsm, const struct version_edit *e)
+{
+	uint64_t next_file;
+	int err = 0;
+
+	if (!lsm->manifest || lsm->manifest_broken ||
+	    manifest_bytes(lsm->manifest) > MANIFEST_BYTES_MAX)
+		err = new_manifest(lsm);
+	if (err)
+		return err;
+	pthread_mutex_lock(&lsm->mu);
+	next_file = lsm->next_file;
+	pthread_mutex_unlock(&lsm->mu);
+	err = manifest_append(lsm->manifest, e, next_file, true);
+	if (err) {
+		lsm->manifest_broken = true;
+		segments_hold_deletes(lsm->segments, true);
+		report(&lsm->report, LSM_REPORT_WARNING,
+		       "cannot write the manifest: %s; starting a new one", strerror(-err));
+	}
+	return err;
+}
+
+int background_new_segment(void *ctx, uint64_t *number)
+{
+	struct version_edit e = {0};
+	struct lsm *lsm = ctx;
+	int err;
+
+	pthread_mutex_lock(&lsm->manifest_mu);
+	*number = tree_new_file(lsm);
+	err = version_edit_segment(&e, *number, false);
+	if (!err)
+		err = record_segment(lsm, *number);
+	if (!err) {
+		err = log_edit(lsm, &e);
+		if (err)
+			unrecord_segment(lsm, *number);
+	}
+	pthread_mutex_unlock(&lsm->manifest_mu);
+	version_edit_release(&e);
+	return err;
+}
+
+int background_tidy_manifest(struct lsm *lsm)
+{
+	struct version_edit e = {0};
+	uint64_t *gone;
+	size_t count;
+	int err = 0;
+
+	segments_take_deleted(lsm->segments, &gone, &count);
+	pthread_mutex_lock(&lsm->manifest_mu);
+	for (size_t i = 0; !err && i < count; i++) {
+		unrecord_segment(lsm, gone[i]);
+		err = version_edit_segment(&e, gone[i], true);
+	}
+	if (!err && (count || lsm->manifest_broken))
+		err = log_edit(lsm, &e);
+	pthread_mutex_unlock(&lsm->manifest_mu);
+	version_edit_release(&e);
+	free(gone);
+	return err;
+}
+
+/* Make `next` current, without `flushed`. mu held. */
+static int install(struct lsm *lsm, const struct version_edit *e, struct version *next,
+		   const struct run *flushed, struct super **old)
+{
+	const struct super *s = lsm->super;
+	struct run **runs = malloc(s->runs_count * sizeof(*runs));
+	size_t n = 0;
+	int err;
+
+	if (!runs)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->runs_count; i++)
+		if (s->runs[i] != flushed)
+			runs[n++] = s->runs[i];
+	err = tree_install(lsm, runs, n, next, old);
+	if (!err && e->has_log) {
+		lsm->log_number = e->log_number;
+		lsm->sequence_flushed = e->sequence_flushed;
+	}
+	free(runs);
+	return err;
+}
+
+int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushed)
+{
+	struct version *next = NULL;
+	struct super *old = NULL, *base;
+	int err = 0;
+
+	pthread_mutex_lock(&lsm->manifest_mu);
+	base = tree_super(lsm);
+	if (e->adds_count)
+		err = lsm->st->ops->sync_dir(lsm->st);
+	if (!err)
+		err = version_apply(base->version, e, &next);
+	if (!err)
+		err = log_edit(lsm, e);
+	if (!err) {
+		pthread_mutex_lock(&lsm->mu);
+		err = install(lsm, e, next, flushed, &old);
+		pthread_cond_broadcast(&lsm->changed);
+		pthread_cond_broadcast(&lsm->work);
+		pthread_mutex_unlock(&lsm->mu);
+		/* Logged but not current in memory: only a new manifest makes that right. */
+		if (err) {
+			lsm->manifest_broken = true;
+			segments_hold_deletes(lsm->segments, true);
+		}
+	}
+	pthread_mutex_unlock(&lsm->manifest_mu);
+	super_unref(old);
+	super_unref(base);
+	version_unref(next);
+	return err;
+}
+
+/* ---- flushing ---- */
+
+struct range_copy {
+	struct rangedel_list *list;
+};
+
+static int copy_range(void *ctx, uint64_t sequence, struct lsm_slice start, struct lsm_slice end)
+{
+	return rangedel_add(((struct range_copy *)ctx)->list, sequence, start, end);
+}
+
+static int write_run(struct lsm *lsm, struct run *r, struct version_edit *e)
+{
+	struct compact_job job = {.lsm = lsm, .created_s = r->created_s, .edit = e};
+	struct range_copy copy;
+	int err;
+
+	job.input = memtable_iter(r->mem);
+	job.ranges = copy.list = rangedel_new();
+	err = job.input && job.ranges ? 0 : -ENOMEM;
+	if (!err)
+		err = memtable_each_range(r->mem, copy_range, &copy);
+	if (!err)
+		err = rangedel_finish(job.ranges);
+	if (!err)
+		err = compact_write(&job);
+	/* What the table refers to must be as durable as the table. */
+	if (!err)
+		err = segments_sync(lsm->segments);
+	iter_free(job.input);
+	rangedel_free(job.ranges);
+	return err;
+}
+
+/* The run's log is not needed: keep one to be recycled. */
+static void retire_log(struct lsm *lsm, uint64_t number)
+{
+	bool kept;
+
+	pthread_mutex_lock(&lsm->mu);
+	kept = !lsm->spare_log && !lsm->opt.read_only;
+	if (kept)
+		lsm->spare_log = number;
+	pthread_mutex_unlock(&lsm->mu);
+	if (!kept)
+		background_dead_file(lsm, FILE_LOG, number);
+}
+
+static void note_synced(struct lsm *lsm, uint64_t sequence)
+{
+	pthread_mutex_lock(&lsm->sync_mu);
+	if (sequence > atomic_load(&lsm->sequence_synced))
+		atomic_store(&lsm->sequence_synced, sequence);
+	pthread_cond_broadcast(&lsm->sync_done);
+	pthread_mutex_unlock(&lsm->sync_mu);
+}
+
+int background_flush_one(struct lsm *lsm, bool *did)
+{
+	struct super *s = tree_super(lsm);
+	struct run *r = s->runs[s->runs_count - 1];
+	struct version_edit e = {0};
+	int err;
+
+	*did = s->runs_count > 1;
+	if (!*did) {
+		super_unref(s);
+		return 0;
+	}
+	run_ref(r);
+	e.has_log = true;
+	e.log_number = s->runs[s->runs_count - 2]->log_number;
+	e.sequence_flushed = atomic_load(&r->sequence_last);
+	/* An empty run says nothing about sequences. */
+	if (!e.sequence_flushed) {
+		pthread_mutex_lock(&lsm->mu);
+		e.sequence_flushed = lsm->sequence_flushed;
+		pthread_mutex_unlock(&lsm->mu);
+	}
+	super_unref(s);
+	err = write_run(lsm, r, &e);
+	if (!err)
+		err = background_apply(lsm, &e, r);
+	if (!err) {
+		atomic_fetch_add(&lsm->flushes, 1);
+		note_synced(lsm, e.sequence_flushed);
+		retire_log(lsm, r->log_number);
+	}
+	version_edit_release(&e);
+	run_unref(r);
+	background_purge(lsm);
+	return err;
+}
+
+/* ---- disk space kept aside ---- */
+
+static uint64_t reserve_bytes(struct lsm *lsm)
+{
+	uint64_t free_bytes, total, want;
+
+	if (lsm->st->ops->space(lsm->st, &free_bytes, &total))
+		return 0;
+	want = total / 64;
+	return want < RESERVE_BYTES_MAX ? want : RESERVE_BYTES_MAX;
+}
+
+void background_reserve(struct lsm *lsm)
+{
+	uint64_t bytes, free_bytes, total;
+	struct storage_file *f;
+	int err;
+
+	pthread_mutex_lock(&lsm->mu);
+	if (lsm->reserve_there || lsm->opt.read_only) {
+		pthread_mutex_unlock(&lsm->mu);
+		return;
+	}
+	pthread_mutex_unlock(&lsm->mu);
+	bytes = reserve_bytes(lsm);
+	if (lsm->st->ops->space(lsm->st, &free_bytes, &total) || free_bytes < 2 * bytes)
+		return;
+	err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_CREATE, &f);
+	if (err == -EEXIST)
+		err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
+	if (!err) {
+		err = bytes ? f->st->ops->allocate(f, bytes) : 0;
+		storage_close(f);
+	}
+	if (err) {
+		lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
+		return;
+	}
+	pthread_mutex_lock(&lsm->mu);
+	lsm->reserve_there = true;
+	if (lsm->no_space)
+		report(&lsm->report, LSM_REPORT_INFO, "the disk has room again");
+	lsm->no_space = false;
+	pthread_cond_broadcast(&lsm->changed);
+	pthread_mutex_unlock(&lsm->mu);
+}
+
+bool background_reserve_drop(struct lsm *lsm)
+{
+	bool there;
+
+	pthread_mutex_lock(&lsm->mu);
+	there = lsm->reserve_there;
+	lsm->reserve_there = false;
+	if (!lsm->no_space)
+		report(&lsm->report, LSM_REPORT_WARNING,
+		       "the disk of the store is full: writes fail until space is freed");
+	lsm->no_space = true;
+	pthread_mutex_unlock(&lsm->mu);
+	return there && !lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
+}
+
+/* ---- the threads ---- */
+
+static void deadline_in(struct timespec *t, unsigned ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, t);
+	t->tv_sec += ms / 1000;
+	t->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (t->tv_nsec >= 1000000000) {
+		t->tv_nsec -= 1000000000;
+		t->tv_sec++;
+	}
+}
+
+/*
+ * Note how a flush or compaction ended, in `*slot` (which is told once). True:
+ * it failed for want of space, and some was set free, so try again at once.
+ */
+static bool note_result(struct lsm *lsm, int err, int *slot, const char *what)
+{
+	bool again = err == -ENOSPC && background_reserve_drop(lsm);
+
+	pthread_mutex_lock(&lsm->mu);
+	if (err == -ECANCELED || again)
+		err = 0;
+	if (err && *slot != err)
+		report(&lsm->report, LSM_REPORT_ERROR, "%s failed: %s", what, strerror(-err));
+	*slot = err;
+	pthread_cond_broadcast(&lsm->changed);
+	pthread_mutex_unlock(&lsm->mu);
+	return again;
+}
+
+static void *flusher(void *arg)
+{
+	struct lsm *lsm = arg;
+	struct timespec until;
+	bool did, failing = false;
+	int err;
+
+	for (;;) {
+		pthread_mutex_lock(&lsm->mu);
+		deadline_in(&until, RETRY_MS);
+		if (failing && !lsm->stop)
+			pthread_cond_timedwait(&lsm->work, &lsm->mu, &until);
+		while (!lsm->stop && lsm->super->runs_count < 2)
+			pthread_cond_wait(&lsm->work, &lsm->mu);
+		if (lsm->stop) {
+			pthread_mutex_unlock(&lsm->mu);
+			return NULL;
+		}
+		pthread_mutex_unlock(&lsm->mu);
+		err = background_flush_one(lsm, &did);
+		failing = err && !note_result(lsm, err, &lsm->flush_error, "writing a table");
+		if (!err)
+			note_result(lsm, 0, &lsm->flush_error, "");
+	}
+}
+
+/* One thing to compact, if there is any. */
+static int compact_step(struct lsm *lsm, bool *did)
+{
+	struct pick_options o = {
+		.level1_bytes = lsm->opt.level1_bytes,
+		.segment_factor = 32, /* 1 GiB of separated bytes in a level 1 of 32 MiB */
+		.table_bytes = lsm->opt.table_bytes,
+		.l0_compact = lsm->opt.l0_compact,
+		.now_s = tree_now_s(),
+		.tombstone_age_s = 600,
+		.oldest_snapshot = SEQUENCE_MAX,
+	};
+	struct buf cursors[LSM_LEVELS] = {0};
+	struct super *s;
+	struct pick p = {0};
+	int err = 0;
+
+	pthread_mutex_lock(&lsm->compact_mu);
+	pthread_mutex_lock(&lsm->mu);
+	for (unsigned l = 0; l < LSM_LEVELS; l++) {
+		err = err ? err : buf_add(&cursors[l], lsm->cursor[l].data, lsm->cursor[l].size);
+		o.cursor[l] = buf_slice(&cursors[l]);
+	}
+	if (lsm->snapshots)
+		o.oldest_snapshot = lsm->snapshots->sequence;
+	pthread_mutex_unlock(&lsm->mu);
+	s = tree_super(lsm);
+	if (!err)
+		err = version_pick(s->version, &o, &p);
+	*did = !err && p.reason != PICK_NONE;
+	if (*did)
+		err = compact_pick(lsm, s->version, &p, NULL, 0);
+	pick_release(&p);
+	super_unref(s);
+	if (!err && !*did)
+		err = gc_step(lsm, did);
+	pthread_mutex_unlock(&lsm->compact_mu);
+	for (unsigned l = 0; l < LSM_LEVELS; l++)
+		buf_release(&cursors[l]);
+	background_purge(lsm);
+	return err;
+}
+
+static void *compactor(void *arg)
+{
+	struct lsm *lsm = arg;
+	struct timespec until;
+	bool did = true;
+	int err = 0;
+
+	for (;;) {
+		pthread_mutex_lock(&lsm->mu);
+		if (!lsm->stop && (err || !did)) {
+			deadline_in(&until, RETRY_MS);
+			pthread_cond_timedwait(&lsm->work, &lsm->mu, &until);
+		}
+		if (lsm->stop) {
+			pthread_mutex_unlock(&lsm->mu);
+			return NULL;
+		}
+		pthread_mutex_unlock(&lsm->mu);
+		err = compact_step(lsm, &did);
+		if (!err)
+			err = background_tidy_manifest(lsm);
+		if (note_result(lsm, err, &lsm->compact_error, "compaction"))
+			err = 0;
+	}
+}
+
+static void *committer(void *arg)
+{
+	unsigned tick_ms, range_ms = 0, commit_ms = 0;
+	struct lsm *lsm = arg;
+	struct timespec until;
+	bool range_pending;
+
+	tick_ms = lsm->opt.commit_interval_ms < 500 ? lsm->opt.commit_interval_ms : 500;
+	for (;;) {
+		pthread_mutex_lock(&lsm->mu);
+		deadline_in(&until, tick_ms);
+		while (!lsm->stop &&
+		       pthread_cond_timedwait(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
+			;
+		range_pending = lsm->range_pending;
+		if (lsm->stop) {
+			pthread_mutex_unlock(&lsm->mu);
+			return NULL;
+		}
+		pthread_mutex_unlock(&lsm->mu);
+		background_reserve(lsm);
+		range_ms = range_pending ? range_ms + tick_ms : 0;
+		if (range_ms >= RANGE_FLUSH_MS) {
+			range_ms = 0;
+			/* A failure shows in the next write, which meets the same. */
+			(void)write_force_rotate(lsm);
+		}
+		commit_ms += tick_ms;
+		if (commit_ms >= lsm->opt.commit_interval_ms) {
+			commit_ms = 0;
+			/* A failed sync makes the tree read-only, and has been reported. */
+			if (tree_sequence(lsm) > atomic_load(&lsm->sequence_synced))
+				(void)lsm_sync(lsm);
+		}
+	}
+}
+
+int background_start(struct lsm *lsm)
+{
+	int err = pthread_create(&lsm->flusher, NULL, flusher, lsm);
+
+	if (err)
+		return -err;
+	err = pthread_create(&lsm->compactor, NULL, compactor, lsm);
+	if (!err) {
+		err = pthread_create(&lsm->committer, NULL, committer, lsm);
+		if (!err) {
+			lsm->threads_started = true;
+			return 0;
+		}
+	}
+	pthread_mutex_lock(&lsm->mu);
+	lsm->stop = true;
+	pthread_cond_broadcast(&lsm->work);
+	pthread_mutex_unlock(&lsm->mu);
+	pthread_join(lsm->flusher, NULL);
+	if (lsm->compactor)
+		pthread_join(lsm->compactor, NULL);
+	return -err;
+}
+
+void background_stop(struct lsm *lsm)
+{
+	if (!lsm->threads_started)
+		return;
+	atomic_store(&lsm->stopping, true);
+	pthread_mutex_lock(&lsm->mu);
+	lsm->stop = true;
+	pthread_cond_broadcast(&lsm->work);
+	pthread_cond_broadcast(&lsm->tick);
+	pthread_cond_broadcast(&lsm->changed);
+	pthread_mutex_unlock(&lsm->mu);
+	pthread_join(lsm->flusher, NULL);
+	pthread_join(lsm->compactor, NULL);
+	pthread_join(lsm->committer, NULL);
+	lsm->threads_started = false;
+	atomic_store(&lsm->stopping, false);
+}

@@ -1,0 +1,620 @@
+/*
+ * dbiter.c - the public iterator: user keys and values as of one sequence.
+ *
+ * Below it a merge yields every version of every key, newest first per key. Of
+ * a key it shows the newest version that its sequence sees, unless that is a
+ * tombstone or a range tombstone of any source covers it.
+ *
+ * Forwards the merge stands on the entry shown. Backwards it stands before all
+ * versions of the key shown, because going backwards the newest version comes
+ * last; key and value are copies then.
+ *
+ *     merge:   a@5 a@2  b@7(del) b@3  c@4          sequence 9
+ *     shown:   a=@5                   c=@4
+ *     forwards on c: merge at c@4;  backwards on c: merge at b@3
+ *
+ * Two things keep long walks short: after a few versions of one key it seeks to
+ * the next key instead of stepping; and where a range tombstone hides entry after
+ * entry, all sources older than the tombstone's seek to its end.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "dbiter.h"
+#include "merge.h"
+#include "tree.h"
+
+#define STEPS_BEFORE_SEEK 8
+#define HIDDEN_BEFORE_SKIP 16
+
+/* The range tombstones of one source. */
+struct range_source {
+	size_t rank; /* of the source among the merge's children */
+	const struct memtable *mem; /* or */
+	struct table *table;
+};
+
+struct lsm_iter {
+	struct lsm *lsm;
+	struct super *super;
+	uint64_t sequence;
+	struct lsm_slice lower, upper;
+	struct iter *merge;
+	struct range_source *ranges;
+	size_t ranges_count;
+
+	bool valid, backward;
+	int status;
+	struct lsm_slice key, stored; /* of the entry shown */
+	enum ikey_type type;
+	struct buf saved_key, saved_value, value;
+	bool value_loaded;
+};
+
+/* ---- building ---- */
+
+struct parts {
+	struct iter **children;
+	size_t count, room;
+};
+
+static int parts_add(struct parts *p, struct iter *it)
+{
+	if (!it)
+		return -ENOMEM;
+	if (p->count == p->room) {
+		size_t room = p->room ? p->room * 2 : 16;
+		struct iter **grown = realloc(p->children, room * sizeof(*grown));
+
+		if (!grown) {
+			iter_free(it);
+			return -ENOMEM;
+		}
+		p->children = grown;
+		p->room = room;
+	}
+	p->children[p->count++] = it;
+	return 0;
+}
+
+static int ranges_add(struct lsm_iter *it, struct range_source source)
+{
+	struct range_source *grown =
+		realloc(it->ranges, (it->ranges_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	it->ranges = grown;
+	it->ranges[it->ranges_count++] = source;
+	return 0;
+}
+
+/* Note the range tombstones of a table, which then stays open. */
+static int add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, size_t rank)
+{
+	struct table *t;
+	int err;
+
+	if (!meta->ranges)
+		return 0;
+	err = table_acquire(&it->lsm->env, meta->number, meta->bytes, &t);
+	if (err)
+		return err;
+	err = table_ranges(t) ? ranges_add(it, (struct range_source){rank, NULL, t}) : -ENOENT;
+	if (err)
+		table_release(t);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int add_runs(struct lsm_iter *it, struct parts *p)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < it->super->runs_count; i++) {
+		struct memtable *mem = it->super->runs[i]->mem;
+
+		/* The newest may get its first range tombstone while we look: it is not ours. */
+		if (memtable_ranges(mem))
+			err = ranges_add(it, (struct range_source){p->count, mem, NULL});
+		if (!err)
+			err = parts_add(p, memtable_iter(mem));
+	}
+	return err;
+}
+
+static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
+		      bool fill_cache)
+{
+	const struct level *l = &it->super->version->level[0];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < l->count; i++) {
+		struct table *t;
+
+		if (!table_meta_overlaps(l->tables[i], bounds))
+			continue;
+		err = add_table_ranges(it, l->tables[i], p->count);
+		if (!err)
+			err = table_acquire(&it->lsm->env, l->tables[i]->number,
+					    l->tables[i]->bytes, &t);
+		if (!err) {
+			err = parts_add(p, table_iter(t, fill_cache));
+			table_release(t);
+		}
+	}
+	return err;
+}
+
+static int add_level(struct lsm_iter *it, struct parts *p, unsigned level,
+		     const struct key_range *bounds, bool fill_cache)
+{
+	const struct version *v = it->super->version;
+	const struct level *l = &v->level[level];
+	size_t first = bounds->start.size ? version_find(v, level, bounds->start) : 0;
+	size_t end = first;
+	int err = 0;
+
+	while (end < l->count && table_meta_overlaps(l->tables[end], bounds)) {
+		err = add_table_ranges(it, l->tables[end], p->count);
+		if (err)
+			return err;
+		end++;
+	}
+	if (first == end)
+		return 0;
+	return parts_add(p, level_iter(&it->lsm->env, v, level, first, end - first, fill_cache));
+}
+
+static int build(struct lsm_iter *it, bool fill_cache)
+{
+	struct key_range bounds = {it->lower, it->upper, true};
+	struct parts p = {0};
+	int err;
+
+	if (it->lower.size > LSM_KEY_BYTES_MAX || it->upper.size > LSM_KEY_BYTES_MAX)
+		return -EINVAL;
+	err = add_runs(it, &p);
+	if (!err)
+		err = add_level0(it, &p, &bounds, fill_cache);
+	for (unsigned l = 1; !err && l < LSM_LEVELS; l++)
+		if (it->super->version->level[l].count)
+			err = add_level(it, &p, l, &bounds, fill_cache);
+	if (!err) {
+		it->merge = merge_iter(p.children, p.count);
+		if (!it->merge)
+			err = -ENOMEM;
+	}
+	for (size_t i = 0; err && i < p.count; i++)
+		iter_free(p.children[i]);
+	free(p.children);
+	return err;
+}
+
+struct lsm_iter *lsm_iter_new(struct lsm *lsm, const struct lsm_iter_options *options)
+{
+	struct lsm_iter *it = calloc(1, sizeof(*it));
+
+	if (!it)
+		return NULL;
+	it->lsm = lsm;
+	it->super = tree_super(lsm);
+	/* After the super: what it holds is complete up to any sequence published since. */
+	it->sequence = options && options->snapshot ? options->snapshot->sequence
+						    : tree_sequence(lsm);
+	if (options) {
+		it->lower = options->lower;
+		it->upper = options->upper;
+	}
+	it->status = build(it, !options || !options->no_cache);
+	if (it->status == -ENOMEM) {
+		lsm_iter_free(it);
+		return NULL;
+	}
+	return it;
+}
+
+void lsm_iter_free(struct lsm_iter *it)
+{
+	if (!it)
+		return;
+	iter_free(it->merge);
+	for (size_t i = 0; i < it->ranges_count; i++)
+		table_release(it->ranges[i].table);
+	free(it->ranges);
+	buf_release(&it->saved_key);
+	buf_release(&it->saved_value);
+	buf_release(&it->value);
+	super_unref(it->super);
+	free(it);
+}
+
+/* ---- range tombstones ---- */
+
+struct hider {
+	struct lsm_slice key;
+	uint64_t sequence; /* only tombstones up to it are seen */
+	struct lsm_slice end; /* of the one found that reaches furthest */
+};
+
+static int find_end(void *ctx, uint64_t sequence, struct lsm_slice start, struct lsm_slice end)
+{
+	struct hider *h = ctx;
+
+	if (sequence <= h->sequence && slice_compare(start, h->key) <= 0 &&
+	    slice_compare(h->key, end) < 0 && slice_compare(h->end, end) < 0)
+		h->end = end;
+	return 0;
+}
+
+/* Whether a range tombstone hides the entry; then `*source` says whose. */
+static bool hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t sequence,
+		   const struct range_source **source)
+{
+	for (size_t i = 0; i < it->ranges_count; i++) {
+		const struct range_source *r = &it->ranges[i];
+		uint64_t over = r->mem ? memtable_covering(r->mem, key, it->sequence)
+				       : rangedel_covering(table_ranges(r->table), key,
+							   it->sequence);
+
+		if (over > sequence) {
+			*source = r;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Let every source older than `r`'s go on at the end of its tombstone over `key`. */
+static void skip_hidden(struct lsm_iter *it, const struct range_source *r, struct lsm_slice key)
+{
+	struct hider h = {.key = key, .sequence = it->sequence};
+	struct ikey_buf target;
+
+	if (r->mem) {
+		memtable_each_range(r->mem, find_end, &h);
+	} else {
+		const struct rangedel *d = rangedel_find(table_ranges(r->table), key);
+
+		if (d)
+			h.end = d->end;
+	}
+	if (h.end.size)
+		merge_skip(it->merge, r->rank,
+			   ikey_make(&target, h.end, SEQUENCE_MAX, IKEY_TYPE_MAX));
+}
+
+/* ---- forwards ---- */
+
+static int save_key(struct lsm_iter *it, struct lsm_slice key)
+{
+	it->saved_key.size = 0;
+	it->status = buf_add(&it->saved_key, key.data, key.size);
+	return it->status;
+}
+
+/* Past every version of the saved key, quickly if there are many. */
+static void pass_saved_key(struct lsm_iter *it)
+{
+	struct lsm_slice saved = buf_slice(&it->saved_key);
+	struct ikey_buf target;
+
+	for (int steps = 0; it->merge->valid; steps++) {
+		if (slice_compare(ikey_user(it->merge->key), saved) > 0)
+			return;
+		if (steps == STEPS_BEFORE_SEEK)
+			it->merge->ops->seek(it->merge, ikey_make(&target, saved, 0, IKEY_DELETE));
+		else
+			it->merge->ops->next(it->merge);
+	}
+}
+
+/* To the newest visible version of the key the merge is on, or to the next key. */
+static void pass_invisible(struct lsm_iter *it)
+{
+	struct ikey_buf target;
+	int steps = 0;
+
+	while (it->merge->valid && ikey_sequence(it->merge->key) > it->sequence) {
+		if (++steps < STEPS_BEFORE_SEEK) {
+			it->merge->ops->next(it->merge);
+			continue;
+		}
+		/* Made before the seek, which may overwrite the key it is made from. */
+		it->merge->ops->seek(it->merge,
+				     ikey_make(&target, ikey_user(it->merge->key), it->sequence,
+					       IKEY_TYPE_MAX));
+		steps = 0;
+	}
+}
+
+/* From where the merge is: show the first entry that is to be seen. */
+static void find_forward(struct lsm_iter *it)
+{
+	const struct range_source *by;
+	unsigned hidden_count = 0;
+
+	it->backward = false;
+	for (;;) {
+		struct lsm_slice ikey, user;
+		bool covered;
+
+		pass_invisible(it);
+		if (!it->merge->valid)
+			break;
+		ikey = it->merge->key;
+		user = ikey_user(ikey);
+		if (it->upper.size && slice_compare(user, it->upper) >= 0)
+			return;
+		covered = it->ranges_count && hidden(it, user, ikey_sequence(ikey), &by);
+		if (ikey_type(ikey) != IKEY_DELETE && !covered) {
+			it->key = user;
+			it->type = ikey_type(ikey);
+			it->stored = it->merge->value;
+			it->valid = true;
+			return;
+		}
+		if (save_key(it, user))
+			return;
+		if (covered && ++hidden_count >= HIDDEN_BEFORE_SKIP) {
+			hidden_count = 0;
+			skip_hidden(it, by, buf_slice(&it->saved_key));
+			if (!it->merge->valid)
+				break;
+		}
+		pass_saved_key(it);
+	}
+	it->status = it->merge->status;
+}
+
+/* ---- backwards ---- */
+
+/*
+ * The merge stands on the oldest version of a key, going backwards: walk over
+ * all of them, keeping the newest visible one. True if it is to be shown.
+ */
+static bool take_key_backward(struct lsm_iter *it)
+{
+	const struct range_source *by;
+	bool found = false;
+	uint64_t sequence = 0;
+
+	if (save_key(it, ikey_user(it->merge->key)))
+		return false;
+	while (it->merge->valid &&
+	       slice_compare(ikey_user(it->merge->key), buf_slice(&it->saved_key)) == 0) {
+		struct lsm_slice ikey = it->merge->key;
+
+		if (ikey_sequence(ikey) <= it->sequence) {
+			found = ikey_type(ikey) != IKEY_DELETE;
+			sequence = ikey_sequence(ikey);
+			it->type = ikey_type(ikey);
+			it->saved_value.size = 0;
+			if (found && buf_add(&it->saved_value, it->merge->value.data,
+					     it->merge->value.size)) {
+				it->status = -ENOMEM;
+				return false;
+			}
+		}
+		it->merge->ops->prev(it->merge);
+	}
+	if (!it->merge->valid && it->merge->status) {
+		it->status = it->merge->status;
+		return false;
+	}
+	return found && !(it->ranges_count &&
+			  hidden(it, buf_slice(&it->saved_key), sequence, &by));
+}
+
+static void find_backward(struct lsm_iter *it)
+{
+	it->backward = true;
+	while (!it->status && it->merge->valid) {
+		if (it->lower.size &&
+		    slice_compare(ikey_user(it->merge->key), it->lower) < 0)
+			return;
+		if (take_key_backward(it)) {
+			it->key = buf_slice(&it->saved_key);
+			it->stored = buf_slice(&it->saved_value);
+			it->valid = true;
+			return;
+		}
+	}
+	if (!it->status)
+		it->status = it->merge->status;
+}
+
+/* ---- the public calls ---- */
+
+/* Before every move. False: the iterator could not be built; its status says why. */
+static bool begin(struct lsm_iter *it)
+{
+	it->valid = false;
+	it->value_loaded = false;
+	if (!it->merge)
+		return false;
+	it->status = 0;
+	return true;
+}
+
+bool lsm_iter_valid(const struct lsm_iter *it)
+{
+	return it->valid;
+}
+
+int lsm_iter_status(const struct lsm_iter *it)
+{
+	return it->status;
+}
+
+void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
+{
+	struct ikey_buf target;
+
+	if (!begin(it))
+		return;
+	if (key.size > LSM_KEY_BYTES_MAX) {
+		it->status = -EINVAL;
+		return;
+	}
+	if (it->lower.size && slice_compare(key, it->lower) < 0)
+		key = it->lower;
+	if (key.size)
+		it->merge->ops->seek(it->merge,
+				     ikey_make(&target, key, it->sequence, IKEY_TYPE_MAX));
+	else
+		it->merge->ops->first(it->merge);
+	find_forward(it);
+}
+
+void lsm_iter_first(struct lsm_iter *it)
+{
+	lsm_iter_seek(it, it->lower);
+}
+
+void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
+{
+	struct ikey_buf target;
+
+	if (!begin(it))
+		return;
+	if (key.size > LSM_KEY_BYTES_MAX) {
+		it->status = -EINVAL;
+		return;
+	}
+	if (it->upper.size && slice_compare(key, it->upper) >= 0) {
+		lsm_iter_last(it);
+		return;
+	}
+	/* Behind every version of the key. An empty key is before all others. */
+	if (!key.size)
+		return;
+	it->merge->ops->seek_prev(it->merge, ikey_make(&target, key, 0, IKEY_DELETE));
+	find_backward(it);
+}
+
+void lsm_iter_last(struct lsm_iter *it)
+{
+	struct ikey_buf target;
+
+	if (!begin(it))
+		return;
+	/* (upper, newest) sorts before every version of the bound, which is excluded. */
+	if (it->upper.size)
+		it->merge->ops->seek_prev(it->merge, ikey_make(&target, it->upper, SEQUENCE_MAX,
+							       IKEY_TYPE_MAX));
+	else
+		it->merge->ops->last(it->merge);
+	find_backward(it);
+}
+
+void lsm_iter_next(struct lsm_iter *it)
+{
+	struct ikey_buf target;
+
+	assert(it->valid);
+	if (it->backward) {
+		/* The merge is before the key: go to its end. The saved key is the target's source. */
+		struct lsm_slice target_key =
+			ikey_make(&target, buf_slice(&it->saved_key), 0, IKEY_DELETE);
+
+		if (!begin(it))
+			return;
+		it->merge->ops->seek(it->merge, target_key);
+		pass_saved_key(it);
+	} else {
+		if (!begin(it) || save_key(it, it->key))
+			return;
+		pass_saved_key(it);
+	}
+	find_forward(it);
+}
+
+void lsm_iter_prev(struct lsm_iter *it)
+{
+	struct ikey_buf target;
+
+	assert(it->valid);
+	if (!it->backward) {
+		struct lsm_slice first =
+			ikey_make(&target, it->key, SEQUENCE_MAX, IKEY_TYPE_MAX);
+
+		if (!begin(it))
+			return;
+		/* Nothing has this very key, so the entry found belongs to a smaller user key. */
+		it->merge->ops->seek_prev(it->merge, first);
+	} else if (!begin(it)) {
+		return;
+	}
+	find_backward(it);
+}
+
+struct lsm_slice lsm_iter_key(const struct lsm_iter *it)
+{
+	assert(it->valid);
+	return it->key;
+}
+
+size_t lsm_iter_size(const struct lsm_iter *it)
+{
+	struct segment_ref ref;
+
+	assert(it->valid);
+	if (it->type != IKEY_PUT_REF)
+		return it->stored.size;
+	return segment_ref_decode(it->stored, &ref) ? 0 : ref.size;
+}
+
+int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
+{
+	struct segment_ref ref;
+
+	assert(it->valid);
+	if (it->type != IKEY_PUT_REF) {
+		if (offset > it->stored.size || size > it->stored.size - offset)
+			return -EINVAL;
+		if (size)
+			memcpy(buf, (const uint8_t *)it->stored.data + offset, size);
+		return 0;
+	}
+	if (segment_ref_decode(it->stored, &ref))
+		return report_corrupt(&it->lsm->report, "table", 0, "malformed segment reference");
+	if (offset > ref.size || size > ref.size - offset)
+		return -EINVAL;
+	return size ? segments_read(it->lsm->segments, &ref, (uint32_t)offset, buf, (uint32_t)size)
+		    : 0;
+}
+
+int lsm_iter_value(struct lsm_iter *it, struct lsm_slice *value)
+{
+	size_t size;
+	int err;
+
+	assert(it->valid);
+	*value = it->stored;
+	if (it->type != IKEY_PUT_REF)
+		return 0;
+	if (!it->value_loaded) {
+		size = lsm_iter_size(it);
+		it->value.size = 0;
+		err = buf_reserve(&it->value, size);
+		if (!err)
+			err = lsm_iter_read(it, 0, it->value.data, size);
+		if (err) {
+			*value = (struct lsm_slice){NULL, 0};
+			return err;
+		}
+		it->value.size = size;
+		it->value_loaded = true;
+	}
+	*value = buf_slice(&it->value);
+	return 0;
+}
+
+struct super *dbiter_stored(const struct lsm_iter *it, enum ikey_type *type,
+			    struct lsm_slice *stored)
+{
+	assert(it->valid);
+	*type = it->type;
+	*stored = it->stored;
+	return it->super;
+}

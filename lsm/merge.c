@@ -1,0 +1,391 @@
+/*
+ * merge.c - merging iterators.
+ *
+ * A merge keeps each child at its own next entry and shows the smallest (going
+ * forwards) or the largest (going backwards). Two children never hold the same
+ * internal key. Going forwards it remembers which child is second: while the
+ * current child stays before it, a step costs one comparison.
+ *
+ * Changing direction re-seeks all the other children around the current key.
+ * An error of any child is the merge's: it stops there, since what follows
+ * might miss a newer version.
+ */
+#include "merge.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct merge {
+	struct iter it;
+	struct iter **children;
+	size_t count;
+	size_t current, second; /* == count: none */
+	bool forward;
+};
+
+static void show(struct merge *m)
+{
+	m->it.valid = m->current < m->count;
+	if (!m->it.valid)
+		return;
+	m->it.key = m->children[m->current]->key;
+	m->it.value = m->children[m->current]->value;
+}
+
+static bool failed(struct merge *m)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (m->children[i]->status) {
+			m->it.status = m->children[i]->status;
+			m->it.valid = false;
+			return true;
+		}
+	m->it.status = 0;
+	return false;
+}
+
+/* Find the current child (and the second, going forwards) from where the children are. */
+static void choose(struct merge *m)
+{
+	if (failed(m))
+		return;
+	m->current = m->second = m->count;
+	for (size_t i = 0; i < m->count; i++) {
+		struct iter *c = m->children[i];
+
+		if (!c->valid)
+			continue;
+		if (m->current == m->count) {
+			m->current = i;
+		} else if ((ikey_compare(c->key, m->children[m->current]->key) < 0) == m->forward) {
+			m->second = m->current;
+			m->current = i;
+		} else if (m->second == m->count ||
+			   (ikey_compare(c->key, m->children[m->second]->key) < 0) == m->forward) {
+			m->second = i;
+		}
+	}
+	show(m);
+}
+
+static void merge_seek(struct iter *it, struct lsm_slice ikey)
+{
+	struct merge *m = (struct merge *)it;
+
+	for (size_t i = 0; i < m->count; i++)
+		m->children[i]->ops->seek(m->children[i], ikey);
+	m->forward = true;
+	choose(m);
+}
+
+static void merge_seek_prev(struct iter *it, struct lsm_slice ikey)
+{
+	struct merge *m = (struct merge *)it;
+
+	for (size_t i = 0; i < m->count; i++)
+		m->children[i]->ops->seek_prev(m->children[i], ikey);
+	m->forward = false;
+	choose(m);
+}
+
+static void merge_first(struct iter *it)
+{
+	struct merge *m = (struct merge *)it;
+
+	for (size_t i = 0; i < m->count; i++)
+		m->children[i]->ops->first(m->children[i]);
+	m->forward = true;
+	choose(m);
+}
+
+static void merge_last(struct iter *it)
+{
+	struct merge *m = (struct merge *)it;
+
+	for (size_t i = 0; i < m->count; i++)
+		m->children[i]->ops->last(m->children[i]);
+	m->forward = false;
+	choose(m);
+}
+
+/* Put every child but the current one just behind (or before) the current key. */
+static void turn(struct merge *m, bool forward)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		struct iter *c = m->children[i];
+
+		if (i == m->current)
+			continue;
+		if (forward)
+			c->ops->seek(c, m->it.key);
+		else
+			c->ops->seek_prev(c, m->it.key);
+	}
+	m->forward = forward;
+}
+
+static void merge_next(struct iter *it)
+{
+	struct merge *m = (struct merge *)it;
+	struct iter *c;
+
+	assert(it->valid);
+	if (!m->forward) {
+		turn(m, true);
+		m->second = m->count;
+		c = m->children[m->current];
+		c->ops->next(c);
+		choose(m);
+		return;
+	}
+	c = m->children[m->current];
+	c->ops->next(c);
+	if (c->valid &&
+	    (m->second == m->count || ikey_compare(c->key, m->children[m->second]->key) < 0)) {
+		it->key = c->key;
+		it->value = c->value;
+		return;
+	}
+	choose(m);
+}
+
+static void merge_prev(struct iter *it)
+{
+	struct merge *m = (struct merge *)it;
+	struct iter *c;
+
+	assert(it->valid);
+	if (m->forward)
+		turn(m, false);
+	c = m->children[m->current];
+	c->ops->prev(c);
+	choose(m);
+}
+
+static void merge_free(struct iter *it)
+{
+	struct merge *m = (struct merge *)it;
+
+	for (size_t i = 0; i < m->count; i++)
+		iter_free(m->children[i]);
+	free(m->children);
+	free(m);
+}
+
+static const struct iter_ops merge_ops = {
+	.seek = merge_seek, .seek_prev = merge_seek_prev, .first = merge_first,
+	.last = merge_last, .next = merge_next, .prev = merge_prev, .free = merge_free,
+};
+
+struct iter *merge_iter(struct iter **children, size_t count)
+{
+	struct merge *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->children = malloc((count + 1) * sizeof(*children));
+	if (!m->children) {
+		free(m);
+		return NULL;
+	}
+	if (count)
+		memcpy(m->children, children, count * sizeof(*children));
+	m->it.ops = &merge_ops;
+	m->count = m->current = m->second = count;
+	return &m->it;
+}
+
+void merge_skip(struct iter *it, size_t rank, struct lsm_slice ikey)
+{
+	struct merge *m = (struct merge *)it;
+
+	assert(it->ops == &merge_ops && m->forward);
+	for (size_t i = rank + 1; i < m->count; i++) {
+		struct iter *c = m->children[i];
+
+		if (c->valid && ikey_compare(c->key, ikey) < 0)
+			c->ops->seek(c, ikey);
+	}
+	choose(m);
+}
+
+/* ---- the tables of a level, one after the other ---- */
+
+struct level_cursor {
+	struct iter it;
+	struct table_env *env;
+	struct table_meta **tables;
+	size_t count;
+	size_t at;           /* the table that `sub` is over */
+	struct iter *sub;    /* NULL: none open */
+	bool fill_cache;
+};
+
+static void close_sub(struct level_cursor *c)
+{
+	iter_free(c->sub);
+	c->sub = NULL;
+}
+
+static bool open_sub(struct level_cursor *c, size_t at)
+{
+	struct table *t;
+
+	if (c->sub && c->at == at)
+		return true;
+	close_sub(c);
+	c->at = at;
+	c->it.status = table_acquire(c->env, c->tables[at]->number, c->tables[at]->bytes, &t);
+	if (c->it.status)
+		return false;
+	c->sub = table_iter(t, c->fill_cache);
+	table_release(t); /* the iterator has its own reference */
+	if (!c->sub)
+		c->it.status = -ENOMEM;
+	return c->sub != NULL;
+}
+
+static void level_show(struct level_cursor *c)
+{
+	c->it.valid = c->sub && c->sub->valid;
+	if (c->it.valid) {
+		c->it.key = c->sub->key;
+		c->it.value = c->sub->value;
+	} else if (c->sub && c->sub->status) {
+		c->it.status = c->sub->status;
+	}
+}
+
+/* From where `sub` is, on to the next table that has an entry. */
+static void forward(struct level_cursor *c)
+{
+	while (!c->sub->valid && !c->sub->status && c->at + 1 < c->count) {
+		if (!open_sub(c, c->at + 1))
+			return;
+		c->sub->ops->first(c->sub);
+	}
+	level_show(c);
+}
+
+static void backward(struct level_cursor *c)
+{
+	while (!c->sub->valid && !c->sub->status && c->at > 0) {
+		if (!open_sub(c, c->at - 1))
+			return;
+		c->sub->ops->last(c->sub);
+	}
+	level_show(c);
+}
+
+/* The first table (in our part) whose end is not before the user key. */
+static size_t find_table(struct level_cursor *c, struct lsm_slice user)
+{
+	size_t low = 0, high = c->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (table_meta_compare(c->tables[mid], user) > 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static void level_seek(struct iter *it, struct lsm_slice ikey)
+{
+	struct level_cursor *c = (struct level_cursor *)it;
+	size_t at = find_table(c, ikey_user(ikey));
+
+	it->valid = false;
+	it->status = 0;
+	if (at == c->count || !open_sub(c, at))
+		return;
+	c->sub->ops->seek(c->sub, ikey);
+	forward(c);
+}
+
+static void level_seek_prev(struct iter *it, struct lsm_slice ikey)
+{
+	struct level_cursor *c = (struct level_cursor *)it;
+	size_t at = find_table(c, ikey_user(ikey));
+
+	it->valid = false;
+	it->status = 0;
+	if (!c->count || !open_sub(c, at < c->count ? at : c->count - 1))
+		return;
+	c->sub->ops->seek_prev(c->sub, ikey);
+	backward(c);
+}
+
+static void level_first(struct iter *it)
+{
+	struct level_cursor *c = (struct level_cursor *)it;
+
+	it->valid = false;
+	it->status = 0;
+	if (!c->count || !open_sub(c, 0))
+		return;
+	c->sub->ops->first(c->sub);
+	forward(c);
+}
+
+static void level_last(struct iter *it)
+{
+	struct level_cursor *c = (struct level_cursor *)it;
+
+	it->valid = false;
+	it->status = 0;
+	if (!c->count || !open_sub(c, c->count - 1))
+		return;
+	c->sub->ops->last(c->sub);
+	backward(c);
+}
+
+static void level_next(struct iter *it)
+{
+	struct level_cursor *c = (struct level_cursor *)it;
+
+	assert(it->valid);
+	it->valid = false;
+	c->sub->ops->next(c->sub);
+	forward(c);
+}
+
+static void level_prev(struct iter *it)
+{
+	struct level_cursor *c = (struct level_cursor *)it;
+
+	assert(it->valid);
+	it->valid = false;
+	c->sub->ops->prev(c->sub);
+	backward(c);
+}
+
+static void level_free(struct iter *it)
+{
+	close_sub((struct level_cursor *)it);
+	free(it);
+}
+
+static const struct iter_ops level_ops = {
+	.seek = level_seek, .seek_prev = level_seek_prev, .first = level_first,
+	.last = level_last, .next = level_next, .prev = level_prev, .free = level_free,
+};
+
+struct iter *level_iter(struct table_env *env, const struct version *v, unsigned level,
+			size_t first, size_t count, bool fill_cache)
+{
+	struct level_cursor *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	assert(first + count <= v->level[level].count);
+	c->it.ops = &level_ops;
+	c->env = env;
+	c->tables = v->level[level].tables + first;
+	c->count = count;
+	c->fill_cache = fill_cache;
+	return &c->it;
+}

@@ -1,0 +1,28 @@
+/*
+ * merge.h - one iterator over several: merged by key, or one after the other
+ * over the tables of a level.
+ */
+#ifndef LSM_MERGE_H
+#define LSM_MERGE_H
+
+#include "iter.h"
+#include "table.h"
+#include "version.h"
+
+/*
+ * Merge `count` children, newest source first. Takes them over, and the array
+ * is copied. NULL: no memory, and the children stay the caller's.
+ */
+struct iter *merge_iter(struct iter **children, size_t count);
+
+/*
+ * Move every child behind `rank` (0: the newest) that stands before `ikey` to it.
+ * For skipping what a range tombstone of child `rank` hides; forwards only.
+ */
+void merge_skip(struct iter *merge, size_t rank, struct lsm_slice ikey);
+
+/* Over the tables [first, first + count) of a level > 0. `v` must outlive it. NULL: no memory. */
+struct iter *level_iter(struct table_env *env, const struct version *v, unsigned level,
+			size_t first, size_t count, bool fill_cache);
+
+#endif

@@ -1,0 +1,502 @@
+/*
+ * recover.c - from files to an open tree.
+ *
+ * 1. CURRENT and the manifest give the version, the segments, and the oldest log
+ *    that is needed. No CURRENT: a new store, if the directory has nothing else.
+ * 2. The logs from that one on are replayed in order, as long as each record's
+ *    sequence continues the one before. Where that ends the rest is dropped: it
+ *    is what the disk had of writes that were never synced.
+ * 3. What was replayed is written to tables, and a fresh log starts.
+ * 4. Files that nothing names are leftovers of an interrupted change: deleted.
+ *
+ * A torn tail or damage? Every record says which sequence was durable when it was
+ * written. If any record anywhere in the logs says that more was durable than the
+ * replay reached, bytes that had been synced are wrong: that is damage, and opening
+ * fails, saying how much would be lost, unless told to go on without it.
+ *
+ * A record beyond what was surely synced may be on disk while the segment it refers
+ * to is not: the values it brought are read and verified, and a wrong one ends the
+ * replay like a torn record. Below that mark they are not read: if one is damaged,
+ * reading it later says so, and everything else stays.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "batch.h"
+#include "tree.h"
+
+/* The files of the directory, by kind. */
+struct listing {
+	uint64_t *logs; /* ascending once sorted */
+	size_t logs_count;
+	struct dead_file *others; /* tables and manifests */
+	size_t others_count;
+	uint64_t *segments;
+	size_t segments_count;
+	uint64_t number_max;
+	bool current, current_new, reserve, strange;
+	char strange_name[64];
+};
+
+static void listing_release(struct listing *l)
+{
+	free(l->logs);
+	free(l->others);
+	free(l->segments);
+}
+
+/* "000012.tab" with exactly this suffix. */
+static bool numbered(const char *name, const char *suffix, uint64_t *number)
+{
+	char expected[64], *end;
+
+	errno = 0;
+	*number = strtoull(name, &end, 10);
+	if (errno || end == name || strcmp(end, suffix) != 0)
+		return false;
+	snprintf(expected, sizeof(expected), "%06" PRIu64 "%s", *number, suffix);
+	return !strcmp(expected, name);
+}
+
+static int push(uint64_t **list, size_t *count, uint64_t number)
+{
+	uint64_t *grown = realloc(*list, (*count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	grown[(*count)++] = number;
+	*list = grown;
+	return 0;
+}
+
+static int push_other(struct listing *l, enum file_kind kind, uint64_t number)
+{
+	struct dead_file *grown = realloc(l->others, (l->others_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	grown[l->others_count++] = (struct dead_file){kind, number};
+	l->others = grown;
+	return 0;
+}
+
+static int list_file(void *ctx, const char *name, uint64_t size)
+{
+	struct listing *l = ctx;
+	uint64_t n;
+	int err = 0;
+
+	(void)size;
+	if (numbered(name, ".log", &n))
+		err = push(&l->logs, &l->logs_count, n);
+	else if (numbered(name, ".tab", &n))
+		err = push_other(l, FILE_TABLE, n);
+	else if (numbered(name, ".man", &n))
+		err = push_other(l, FILE_MANIFEST, n);
+	else if (numbered(name, ".seg", &n))
+		err = push(&l->segments, &l->segments_count, n);
+	else {
+		if (!strcmp(name, MANIFEST_CURRENT))
+			l->current = true;
+		else if (!strcmp(name, MANIFEST_CURRENT_NEW))
+			l->current_new = true;
+		else if (!strcmp(name, "RESERVE"))
+			l->reserve = true;
+		else if (strcmp(name, "LOCK") != 0 && strcmp(name, "lost+found") != 0) {
+			l->strange = true;
+			snprintf(l->strange_name, sizeof(l->strange_name), "%s", name);
+		}
+		return 0;
+	}
+	if (n > l->number_max)
+		l->number_max = n;
+	return err;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool has_number(const uint64_t *list, size_t count, uint64_t number)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i] == number)
+			return true;
+	return false;
+}
+
+/* ---- the manifest ---- */
+
+static int check_new(struct lsm *lsm, const struct listing *l)
+{
+	if (l->strange) {
+		report(&lsm->report, LSM_REPORT_ERROR,
+		       "the directory is not a store: it has other files in it, such as \"%s\"",
+		       l->strange_name);
+		return -EEXIST;
+	}
+	for (size_t i = 0; i < l->others_count; i++)
+		if (l->others[i].kind == FILE_TABLE)
+			return report_corrupt(&lsm->report, MANIFEST_CURRENT, 0,
+					      "missing, though there are tables");
+	if (l->segments_count)
+		return report_corrupt(&lsm->report, MANIFEST_CURRENT, 0,
+				      "missing, though there are segments");
+	return lsm->opt.create && !lsm->opt.read_only ? 0 : -ENOENT;
+}
+
+static int read_manifest(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
+{
+	int err;
+
+	*s = (struct manifest_state){0};
+	if (l->current)
+		return manifest_read(lsm->st, &lsm->report, s);
+	err = check_new(lsm, l);
+	if (err)
+		return err;
+	s->version = version_new();
+	s->next_file = 1;
+	return s->version ? 0 : -ENOMEM;
+}
+
+static int adopt(struct lsm *lsm, struct manifest_state *s)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < s->segments_count; i++) {
+		err = segments_add(lsm->segments, s->segments[i]);
+		if (err > 0)
+			err = 0; /* missing: whoever refers to it will say so */
+	}
+	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)
+		for (size_t i = 0; !err && i < s->version->level[n].count; i++)
+			err = tree_adopt_table(lsm, s->version->level[n].tables[i]);
+	lsm->recorded = s->segments;
+	lsm->recorded_count = s->segments_count;
+	s->segments = NULL;
+	s->segments_count = 0;
+	return err;
+}
+
+/* ---- replaying ---- */
+
+struct replay {
+	struct lsm *lsm;
+	struct run **runs; /* oldest first */
+	size_t runs_count;
+	uint64_t expected; /* the sequence that comes next */
+	uint64_t synced;   /* the highest that any record says was durable */
+	uint64_t discarded; /* operations in records that could not be replayed */
+	bool ended;
+	char log[LOG_NAME_BYTES]; /* where it ended */
+	uint64_t offset;
+};
+
+static int open_log(struct lsm *lsm, uint64_t number, struct wal_reader **r)
+{
+	char name[LOG_NAME_BYTES];
+
+	log_name(name, number);
+	return wal_reader_open(lsm->st, name, (uint32_t)number, &lsm->report, r);
+}
+
+/* Read every whole record of a log, past bad ones, for what it says of durability. */
+static int scan_synced(struct replay *p, uint64_t number)
+{
+	struct batch_reader b;
+	struct wal_reader *r;
+	struct lsm_slice record;
+	bool resynced = false;
+	uint64_t offset;
+	int err = open_log(p->lsm, number, &r);
+
+	while (!err) {
+		err = wal_reader_next(r, &record, &offset);
+		if (err == 1 && !resynced) {
+			wal_reader_resync(r);
+			resynced = true;
+			err = 0;
+			continue;
+		}
+		if (!err && !batch_read(record, &b) && b.synced > p->synced)
+			p->synced = b.synced;
+		if (!err)
+			resynced = false;
+	}
+	wal_reader_close(r);
+	return err < 0 ? err : 0;
+}
+
+/* Whether the values that a record brought are whole. 0; 1: no; an error. */
+static int check_values(struct lsm *lsm, struct lsm_slice record)
+{
+	struct lsm_value value = {0};
+	struct batch_reader b;
+	struct batch_entry e;
+	int err = batch_read(record, &b);
+
+	while (!err && (err = batch_next(&b, &e)) == 0) {
+		if (e.kind != BATCH_REF)
+			continue;
+		err = tree_value(lsm, IKEY_PUT_REF, e.value, &value);
+	}
+	lsm_value_release(&value);
+	if (err == 1)
+		return 0;
+	return err == -EUCLEAN ? 1 : err;
+}
+
+static int replay_entry(struct lsm *lsm, struct run *run, const struct batch_entry *e)
+{
+	int err;
+
+	switch (e->kind) {
+	case BATCH_DELETE_RANGE:
+		return memtable_add_range(run->mem, e->sequence, e->key, e->value);
+	case BATCH_REF:
+	case BATCH_SLICE:
+		err = write_pin_refs(lsm, run, e->value);
+		if (err && err != -ENOENT) /* a missing segment is told when it is read */
+			return err;
+		return memtable_add(run->mem, e->sequence, IKEY_PUT_REF, e->key, e->value);
+	default:
+		return memtable_add(run->mem, e->sequence, (enum ikey_type)e->kind, e->key,
+				    e->value);
+	}
+}
+
+/* Apply one record. 0; 1: it cannot follow what came before; an error. */
+static int replay_record(struct replay *p, struct run *run, struct lsm_slice record)
+{
+	struct batch_reader b;
+	struct batch_entry e;
+	int err = batch_read(record, &b);
+
+	if (err)
+		return 1;
+	if (b.sequence + b.left <= p->expected)
+		return 0; /* in a table already */
+	if (b.sequence != p->expected)
+		return 1;
+	if (b.sequence > p->synced) {
+		err = check_values(p->lsm, record);
+		if (err)
+			return err;
+	}
+	while ((err = batch_next(&b, &e)) == 0) {
+		err = replay_entry(p->lsm, run, &e);
+		if (err)
+			return err;
+	}
+	if (err < 0)
+		return report_corrupt(&p->lsm->report, p->log, p->offset,
+				      "malformed operation in a whole record");
+	p->expected = b.sequence;
+	run->sequence_first = 1;
+	atomic_store(&run->sequence_last, p->expected - 1);
+	return 0;
+}
+
+static int keep_run(struct replay *p, struct run *run)
+{
+	struct run **grown;
+
+	if (!atomic_load(&run->sequence_last)) {
+		run_unref(run);
+		return 0;
+	}
+	grown = realloc(p->runs, (p->runs_count + 1) * sizeof(struct run *));
+	if (!grown) {
+		run_unref(run);
+		return -ENOMEM;
+	}
+	grown[p->runs_count++] = run;
+	p->runs = grown;
+	return 0;
+}
+
+static int replay_log(struct replay *p, uint64_t number)
+{
+	struct run *run = run_new(p->lsm->segments);
+	struct wal_reader *r = NULL;
+	struct lsm_slice record;
+	int err = run ? open_log(p->lsm, number, &r) : -ENOMEM, kept;
+
+	log_name(p->log, number);
+	while (!err && (err = wal_reader_next(r, &record, &p->offset)) == 0) {
+		err = replay_record(p, run, record);
+		if (err == 1)
+			p->ended = true;
+	}
+	if (!p->ended && r)
+		p->offset = wal_reader_offset(r);
+	wal_reader_close(r);
+	if (run) {
+		run->log_number = number;
+		kept = keep_run(p, run);
+		if (err >= 0 && kept)
+			err = kept;
+	}
+	return err < 0 ? err : 0;
+}
+
+static int replay_all(struct replay *p, const struct listing *l)
+{
+	struct lsm *lsm = p->lsm;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < l->logs_count; i++)
+		if (l->logs[i] >= lsm->log_number)
+			err = scan_synced(p, l->logs[i]);
+	for (size_t i = 0; !err && !p->ended && i < l->logs_count; i++)
+		if (l->logs[i] >= lsm->log_number)
+			err = replay_log(p, l->logs[i]);
+	if (err || p->expected > p->synced)
+		return err;
+	err = report_corrupt(&lsm->report, p->log, p->offset,
+			     "the log is damaged: at least %" PRIu64
+			     " operations that were synced cannot be read",
+			     p->synced - p->expected + 1);
+	return lsm->opt.discard_damage ? 0 : err;
+}
+
+/* ---- the open tree ---- */
+
+/* Runs newest first, with `fresh` in front. */
+static int install_runs(struct lsm *lsm, struct replay *p, struct run *fresh,
+			struct version *version)
+{
+	struct run **runs = malloc((p->runs_count + 1) * sizeof(struct run *));
+	struct super *old;
+	int err;
+
+	if (!runs)
+		return -ENOMEM;
+	runs[0] = fresh;
+	for (size_t i = 0; i < p->runs_count; i++)
+		runs[p->runs_count - i] = p->runs[i];
+	err = tree_install(lsm, runs, p->runs_count + 1, version, &old);
+	super_unref(old);
+	free(runs);
+	return err;
+}
+
+static bool is_live(const struct version *v, const struct dead_file *f, uint64_t manifest)
+{
+	if (f->kind == FILE_MANIFEST)
+		return f->number == manifest;
+	for (unsigned n = 0; n < LSM_LEVELS; n++)
+		for (size_t i = 0; i < v->level[n].count; i++)
+			if (v->level[n].tables[i]->number == f->number)
+				return true;
+	return false;
+}
+
+/* Note every file that nothing names, and unlink them. */
+static void delete_leftovers(struct lsm *lsm, const struct listing *l)
+{
+	struct super *s = tree_super(lsm);
+	char name[SEGMENT_NAME_BYTES];
+
+	for (size_t i = 0; i < l->others_count; i++)
+		if (!is_live(s->version, &l->others[i], manifest_number(lsm->manifest)))
+			background_dead_file(lsm, l->others[i].kind, l->others[i].number);
+	for (size_t i = 0; i < l->logs_count; i++)
+		if (l->logs[i] < lsm->log_number && l->logs[i] != lsm->spare_log)
+			background_dead_file(lsm, FILE_LOG, l->logs[i]);
+	super_unref(s);
+	background_purge(lsm);
+	for (size_t i = 0; i < l->segments_count; i++)
+		if (!has_number(lsm->recorded, lsm->recorded_count, l->segments[i])) {
+			segment_name(name, l->segments[i]);
+			lsm->st->ops->unlink(lsm->st, name);
+		}
+	if (l->current_new)
+		lsm->st->ops->unlink(lsm->st, MANIFEST_CURRENT_NEW);
+}
+
+/* Write what was replayed to tables; from then on the old logs are not needed. */
+static int settle(struct lsm *lsm, const struct listing *l, const struct run *fresh)
+{
+	struct version_edit e = {.has_log = true, .log_number = fresh->log_number,
+				 .sequence_flushed = tree_sequence(lsm)};
+	bool did = true;
+	int err = 0;
+
+	/* The segments' bytes may be in the page cache only, if the process was killed. */
+	err = segments_sync(lsm->segments);
+	while (!err && did)
+		err = background_flush_one(lsm, &did);
+	if (!err)
+		err = background_apply(lsm, &e, NULL);
+	version_edit_release(&e);
+	if (err)
+		return err;
+	atomic_store(&lsm->sequence_synced, tree_sequence(lsm));
+	segments_drop_unused(lsm->segments);
+	delete_leftovers(lsm, l);
+	return background_tidy_manifest(lsm);
+}
+
+static int build(struct lsm *lsm, struct listing *l, struct manifest_state *s)
+{
+	struct replay p = {.lsm = lsm};
+	struct run *fresh = NULL;
+	int err;
+
+	lsm->log_number = s->log_number;
+	lsm->sequence_flushed = s->sequence_flushed;
+	lsm->next_file = (s->next_file > l->number_max ? s->next_file : l->number_max + 1);
+	p.expected = s->sequence_flushed + 1;
+	err = adopt(lsm, s);
+	if (!err)
+		err = replay_all(&p, l);
+	if (!err) {
+		atomic_store(&lsm->sequence, p.expected - 1);
+		if (lsm->opt.read_only) {
+			fresh = run_new(lsm->segments);
+			err = fresh ? 0 : -ENOMEM;
+		} else {
+			/* What a full disk has left is needed to write tables now. */
+			if (l->reserve)
+				lsm->st->ops->unlink(lsm->st, "RESERVE");
+			err = write_rotate(lsm, &fresh);
+		}
+	}
+	if (!err)
+		err = install_runs(lsm, &p, fresh, s->version);
+	if (!err && !lsm->opt.read_only) {
+		err = settle(lsm, l, fresh);
+		if (!err)
+			background_reserve(lsm);
+	}
+	run_unref(fresh);
+	for (size_t i = 0; i < p.runs_count; i++)
+		run_unref(p.runs[i]);
+	free(p.runs);
+	return err;
+}
+
+int recover(struct lsm *lsm)
+{
+	struct manifest_state state = {0};
+	struct listing l = {0};
+	int err = lsm->st->ops->list(lsm->st, list_file, &l);
+
+	if (l.logs_count)
+		qsort(l.logs, l.logs_count, sizeof(*l.logs), compare_numbers);
+	if (lsm->opt.read_only)
+		segments_hold_deletes(lsm->segments, true);
+	if (!err)
+		err = read_manifest(lsm, &l, &state);
+	if (!err)
+		err = build(lsm, &l, &state);
+	manifest_state_release(&state);
+	listing_release(&l);
+	return err;
+}

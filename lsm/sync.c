@@ -1,0 +1,89 @@
+/*
+ * sync.c - making what was written survive power loss.
+ *
+ * One thread syncs at a time, for all who wait. It covers everything published
+ * when it starts, in this order, so that the log on disk is never ahead of what
+ * it refers to, and no log is durable before the one before it:
+ *
+ *   1. the segments, which the log's records refer to;
+ *   2. the logs of the runs, oldest first;
+ *   3. the directory, if a log was created since; before the newest log's sync.
+ *
+ * A sync that fails is never tried again: what the kernel then holds may not be
+ * what the disk holds. The tree becomes read-only, and the next open recovers.
+ */
+#include "tree.h"
+
+/* Everything up to the last published sequence. Called by the one who syncs. */
+static int sync_all(struct lsm *lsm, uint64_t *reached)
+{
+	struct super *s = tree_super(lsm);
+	uint64_t last;
+	int err;
+
+	/*
+	 * In this order: what is published after the super was taken may be in a run
+	 * it does not have, and that is so only for sequences above its newest run's.
+	 */
+	*reached = tree_sequence(lsm);
+	last = atomic_load(&s->runs[0]->sequence_last);
+	if (last && *reached > last)
+		*reached = last;
+	err = segments_sync(lsm->segments);
+	if (!err && atomic_exchange(&lsm->dir_dirty, false)) {
+		err = lsm->st->ops->sync_dir(lsm->st);
+		if (err)
+			atomic_store(&lsm->dir_dirty, true);
+	}
+	for (size_t i = s->runs_count; !err && i-- > 0;) {
+		struct run *r = s->runs[i];
+
+		if (!r->log || r->log_synced)
+			continue;
+		err = wal_sync(r->log);
+		/* Older runs are not written to any more. */
+		if (!err && i > 0)
+			r->log_synced = true;
+	}
+	super_unref(s);
+	return err;
+}
+
+int sync_up_to(struct lsm *lsm, uint64_t sequence)
+{
+	uint64_t reached = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&lsm->sync_mu);
+	while (!err && atomic_load(&lsm->sequence_synced) < sequence) {
+		if (lsm->syncing) {
+			pthread_cond_wait(&lsm->sync_done, &lsm->sync_mu);
+			continue;
+		}
+		if (atomic_load(&lsm->failed)) {
+			err = -EROFS;
+			break;
+		}
+		lsm->syncing = true;
+		pthread_mutex_unlock(&lsm->sync_mu);
+		err = sync_all(lsm, &reached);
+		if (err)
+			tree_fail(lsm, err, "syncing the log");
+		pthread_mutex_lock(&lsm->sync_mu);
+		lsm->syncing = false;
+		if (!err && reached > atomic_load(&lsm->sequence_synced))
+			atomic_store(&lsm->sequence_synced, reached);
+		pthread_cond_broadcast(&lsm->sync_done);
+	}
+	pthread_mutex_unlock(&lsm->sync_mu);
+	return err;
+}
+
+int lsm_sync(struct lsm *lsm)
+{
+	if (lsm->opt.read_only)
+		return 0;
+	if (atomic_load(&lsm->failed))
+		return -EROFS;
+	return sync_up_to(lsm, tree_sequence(lsm));
+}

@@ -1,0 +1,222 @@
+/*
+ * tree.h - the open tree: what the files of lsm/ that act on all of it share.
+ * The lock order and the life of the parts are at the top of lsm.c.
+ */
+#ifndef LSM_TREE_H
+#define LSM_TREE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cache.h"
+#include "lsm.h"
+#include "manifest.h"
+#include "memtable.h"
+#include "report.h"
+#include "segments.h"
+#include "storage.h"
+#include "table.h"
+#include "version.h"
+#include "wal.h"
+
+#define LOG_NAME_BYTES 32
+void log_name(char *name, uint64_t number); /* "%06llu.log" */
+
+/* A memtable, the log that holds the same, and the segments its entries refer to. */
+struct run {
+	atomic_int refs;
+	struct memtable *mem;
+	struct wal *log; /* NULL for one read back at open */
+	uint64_t log_number;
+	uint64_t log_reserved;
+	uint64_t sequence_first; /* of its entries; 0: none yet; the leader's */
+	atomic_uint_fast64_t sequence_last;
+	uint64_t created_s;
+	bool log_synced; /* wholly, and closed for writing; guarded by sync_mu */
+	struct segment **segments; /* pinned; only the leading writer adds */
+	size_t segments_count, segments_room;
+	struct segments *owner;
+};
+struct run *run_new(struct segments *owner);
+void run_ref(struct run *r);
+void run_unref(struct run *r);
+int run_pin_segment(struct run *r, struct segment *s); /* once each; takes its own reference */
+
+/* What a reader pins: all sources of data, newest first. Immutable but for the newest memtable. */
+struct super {
+	atomic_int refs;
+	atomic_int *alive; /* counts the tree's supers */
+	struct run **runs; /* [0] takes writes; the others wait to be flushed */
+	size_t runs_count;
+	struct version *version;
+};
+void super_unref(struct super *s); /* NULL is fine */
+
+struct lsm {
+	/* constant after open */
+	struct lsm_options opt; /* every default filled in */
+	struct storage *st;
+	bool st_owned, locked;
+	bool closing; /* the end: no thread and no reader is left */
+	struct report report;
+	struct cache *cache;
+	struct table_env env;
+	struct segments *segments;
+
+	/* The current view. Readers take super_mu for a moment; it is changed under mu too. */
+	pthread_mutex_t super_mu;
+	struct super *super;
+	atomic_int supers_alive;
+
+	/* mu: the shape of the tree */
+	pthread_mutex_t mu;
+	pthread_cond_t work;    /* for the background threads */
+	pthread_cond_t tick;    /* only to stop the committer */
+	pthread_cond_t changed; /* something finished: for who waits for room or for a flush */
+	uint64_t next_file;
+	uint64_t log_number; /* the oldest log needed */
+	uint64_t sequence_flushed;
+	struct lsm_snapshot *snapshots; /* ascending by sequence; a ring with a head */
+	struct buf cursor[LSM_LEVELS];
+	uint64_t spare_log; /* number of an old log to be recycled; 0: none */
+	bool stop;
+	bool range_pending;   /* the newest memtable has range tombstones to be pushed down */
+	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
+	bool no_space;        /* a flush or compaction met a full disk */
+
+	/* manifest_mu: one edit at a time; taken before mu */
+	pthread_mutex_t manifest_mu;
+	struct manifest *manifest;
+	bool manifest_broken;
+	uint64_t *recorded; /* segments that the manifest names */
+	size_t recorded_count;
+
+	/* dead_mu: files to be unlinked; a leaf, since tables die wherever their last reader ends */
+	pthread_mutex_t dead_mu;
+	struct dead_file *dead;
+	size_t dead_count, dead_room;
+
+	/* compact_mu: one compaction at a time; taken before manifest_mu */
+	pthread_mutex_t compact_mu;
+
+	/* write_mu: the queue of writers; its head leads */
+	pthread_mutex_t write_mu;
+	struct writer *writers, **writers_tail;
+
+	/* sync_mu: one sync at a time; waiters share it */
+	pthread_mutex_t sync_mu;
+	pthread_cond_t sync_done;
+	bool syncing;
+
+	atomic_uint_fast64_t sequence;        /* published */
+	atomic_uint_fast64_t sequence_synced; /* durable */
+	atomic_bool dir_dirty;                /* a log was created or renamed and not dir-synced */
+	atomic_bool stopping;                 /* closing: compactions give up */
+	atomic_int failed;                    /* read-only since: the errno of the failed log write */
+
+	bool reserve_there; /* the RESERVE file; guarded by mu */
+
+	pthread_t flusher, compactor, committer;
+	bool threads_started;
+
+	/* statistics */
+	atomic_uint_fast64_t user_bytes, log_bytes, table_bytes, flushes, compactions, moves,
+		slowdowns, stops;
+};
+
+struct lsm_snapshot {
+	uint64_t sequence;
+	struct lsm_snapshot *prev, *next;
+};
+
+static inline uint64_t tree_sequence(const struct lsm *lsm)
+{
+	return atomic_load_explicit(&lsm->sequence, memory_order_acquire);
+}
+
+/* ---- lsm.c ---- */
+struct super *tree_super(struct lsm *lsm); /* the current view, with a reference */
+/*
+ * Make a new super of the runs and the version, current from now; `mu` held. The
+ * caller unrefs `*old` once it has let go of `mu`.
+ */
+int tree_install(struct lsm *lsm, struct run *const *runs, size_t runs_count,
+		 struct version *version, struct super **old);
+uint64_t tree_new_file(struct lsm *lsm); /* takes mu */
+/* The snapshots' sequences, ascending, and their count; `*out` is the caller's to free. */
+int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count);
+uint64_t tree_now_s(void);
+/* The value of an entry found: copies it, reading the segment for a reference. */
+int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
+	       struct lsm_value *value);
+/* Remember that a log or table write failed for good: the tree is read-only from now. Returns err. */
+int tree_fail(struct lsm *lsm, int err, const char *what);
+
+/* ---- write.c ---- */
+int write_rotate(struct lsm *lsm, struct run **fresh); /* a new run with its log */
+int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice ref);
+/* Move what is in the newest memtable to the queue for flushing, if it is not empty. */
+int write_force_rotate(struct lsm *lsm);
+
+/* ---- sync.c ---- */
+int sync_up_to(struct lsm *lsm, uint64_t sequence);
+
+/* ---- background.c ---- */
+int background_start(struct lsm *lsm);
+void background_stop(struct lsm *lsm);
+enum file_kind { FILE_TABLE, FILE_LOG, FILE_MANIFEST };
+struct dead_file {
+	enum file_kind kind;
+	uint64_t number;
+};
+/* Note a file that nothing needs; background_purge() unlinks those, unless the manifest is in doubt. */
+void background_dead_file(struct lsm *lsm, enum file_kind kind, uint64_t number);
+void background_purge(struct lsm *lsm);
+/* Record a new segment in the manifest: the segments_new_fn of a tree. */
+int background_new_segment(void *lsm, uint64_t *number);
+/* Record segments that are gone; makes a new manifest if the old one is broken or long. */
+int background_tidy_manifest(struct lsm *lsm);
+/*
+ * Log an edit and make its result current, without the run `flushed` (may be NULL).
+ * The files it adds are synced. Takes manifest_mu, then mu. After an error nothing
+ * has changed, and no file is deleted until a new manifest was written.
+ */
+int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushed);
+int background_flush_one(struct lsm *lsm, bool *did); /* the oldest waiting run, if any */
+/* Keep some disk space aside, so that deleting works on a full disk. */
+void background_reserve(struct lsm *lsm);
+bool background_reserve_drop(struct lsm *lsm);
+
+/* ---- recover.c ---- */
+int recover(struct lsm *lsm);
+
+/* ---- compact.c ---- */
+struct compact_job {
+	struct lsm *lsm;
+	struct version *version; /* of the inputs; NULL for a flush */
+	unsigned output_level;
+	struct iter *input;
+	struct rangedel_list *ranges; /* finished; owned by the caller */
+	const uint64_t *relocate;     /* segments to move values out of */
+	size_t relocate_count;
+	uint64_t created_s;
+	bool cut; /* at table_bytes; a flush makes one table */
+	struct version_edit *edit; /* gets the outputs */
+	struct segment **pinned; /* where relocated values went */
+	size_t pinned_count;
+};
+/* Write the job's input to new tables, which the edit then adds. -ECANCELED: the tree is closing. */
+int compact_write(struct compact_job *job);
+int compact_pin(struct compact_job *job, struct segment *g); /* takes the reference over */
+/* Carry out a pick of `v`, the current version. compact_mu held. */
+int compact_pick(struct lsm *lsm, struct version *v, struct pick *p, const uint64_t *relocate,
+		 size_t relocate_count);
+
+/* ---- gc.c ---- */
+/* Give back the space of dead parts of segments. `*did`: something was done. compact_mu held. */
+int gc_step(struct lsm *lsm, bool *did);
+
+/* Added to a tree: the table's references to segments become live; drops the file at its end. */
+int tree_adopt_table(struct lsm *lsm, struct table_meta *t);
+
+#endif

@@ -1,0 +1,366 @@
+/*
+ * upkeep.c - what an owner asks of a tree now and then: flush, compact, verify,
+ * statistics.
+ */
+#include <stdlib.h>
+
+#include "tree.h"
+
+int lsm_space(struct lsm *lsm, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+	return lsm->st->ops->space(lsm->st, free_bytes, total_bytes);
+}
+
+int lsm_flush(struct lsm *lsm)
+{
+	uint64_t log;
+	int err;
+
+	if (lsm->opt.read_only)
+		return -EROFS;
+	err = write_force_rotate(lsm);
+	if (err)
+		return err;
+	pthread_mutex_lock(&lsm->mu);
+	log = lsm->super->runs[0]->log_number;
+	lsm->flush_error = 0;
+	pthread_cond_broadcast(&lsm->work);
+	while (!lsm->flush_error && !atomic_load(&lsm->failed) && lsm->super->runs_count > 1 &&
+	       lsm->super->runs[lsm->super->runs_count - 1]->log_number < log)
+		pthread_cond_wait(&lsm->changed, &lsm->mu);
+	err = lsm->flush_error ? lsm->flush_error : atomic_load(&lsm->failed) ? -EROFS : 0;
+	pthread_mutex_unlock(&lsm->mu);
+	return err;
+}
+
+/* ---- compaction on demand ---- */
+
+struct demand {
+	struct lsm *lsm;
+	struct key_range range;
+	lsm_progress_fn *progress;
+	void *ctx;
+	uint64_t done, total;
+	struct buf reached; /* within a level: tables up to this key are done */
+};
+
+static uint64_t oldest_snapshot(struct lsm *lsm)
+{
+	uint64_t s;
+
+	pthread_mutex_lock(&lsm->mu);
+	s = lsm->snapshots ? lsm->snapshots->sequence : SEQUENCE_MAX;
+	pthread_mutex_unlock(&lsm->mu);
+	return s;
+}
+
+/* Whether a table at the bottom still holds what a rewrite would drop. */
+static bool worth_rewriting(const struct table_meta *t, uint64_t oldest)
+{
+	return (t->tombstones || t->ranges) && t->sequence_max <= oldest;
+}
+
+/* The next table of `level` in the range that is not done, or NULL. */
+static struct table_meta *next_table(const struct demand *d, const struct version *v,
+				     unsigned level)
+{
+	const struct level *l = &v->level[level];
+
+	for (size_t i = 0; i < l->count; i++) {
+		struct table_meta *t = l->tables[i];
+
+		if (table_meta_overlaps(t, &d->range) &&
+		    (!d->reached.size || !level ||
+		     slice_compare(t->smallest, buf_slice(&d->reached)) >= 0))
+			return t;
+	}
+	return NULL;
+}
+
+/* Compact one table of `level`. 0; 1: there is none left; an error. compact_mu held. */
+static int demand_step(struct demand *d, unsigned level, const struct super *s)
+{
+	struct table_meta *t = next_table(d, s->version, level);
+	bool bottom = level && level == version_deepest(s->version);
+	struct pick p = {0};
+	uint64_t bytes = 0;
+	int err = 0;
+
+	if (!t)
+		return 1;
+	if (!bottom || worth_rewriting(t, oldest_snapshot(d->lsm))) {
+		err = version_pick_tables(s->version, level, bottom ? level : level + 1, &t, 1, &p);
+		for (size_t i = 0; i < p.inputs_count; i++)
+			bytes += p.inputs[i]->bytes;
+		if (!err)
+			err = compact_pick(d->lsm, s->version, &p, NULL, 0);
+	}
+	if (!err) {
+		d->reached.size = 0;
+		/* Past its end: an excluded end may be where the next one starts. */
+		err = buf_add(&d->reached, t->largest.data, t->largest.size);
+		if (!err && !t->largest_excluded)
+			err = buf_add(&d->reached, "", 1);
+	}
+	d->done += bytes;
+	pick_release(&p);
+	return err;
+}
+
+static int demand_level(struct demand *d, unsigned level)
+{
+	int err = 0;
+
+	d->reached.size = 0;
+	while (!err) {
+		struct super *s;
+
+		pthread_mutex_lock(&d->lsm->compact_mu);
+		s = tree_super(d->lsm);
+		err = demand_step(d, level, s);
+		super_unref(s);
+		pthread_mutex_unlock(&d->lsm->compact_mu);
+		if (d->total < d->done)
+			d->total = d->done;
+		if (!err && d->progress && d->progress(d->ctx, d->done, d->total))
+			err = -EINTR;
+	}
+	return err == 1 ? 0 : err;
+}
+
+static uint64_t bytes_above_bottom(struct lsm *lsm)
+{
+	struct super *s = tree_super(lsm);
+	unsigned deepest = version_deepest(s->version);
+	uint64_t bytes = 0;
+
+	for (unsigned n = 0; n < deepest || n == 0; n++)
+		bytes += s->version->level[n].bytes * (deepest > n ? deepest - n : 1);
+	super_unref(s);
+	return bytes;
+}
+
+static int collect_segments(struct lsm *lsm)
+{
+	bool did = true;
+	int err = 0;
+
+	while (!err && did) {
+		pthread_mutex_lock(&lsm->compact_mu);
+		err = gc_step(lsm, &did);
+		pthread_mutex_unlock(&lsm->compact_mu);
+	}
+	return err;
+}
+
+int lsm_compact(struct lsm *lsm, struct lsm_slice start, struct lsm_slice end,
+		lsm_progress_fn *progress, void *ctx)
+{
+	struct demand d = {.lsm = lsm, .range = {start, end, true}, .progress = progress,
+			   .ctx = ctx};
+	int err;
+
+	if (lsm->opt.read_only)
+		return -EROFS;
+	err = lsm_flush(lsm);
+	d.total = bytes_above_bottom(lsm);
+	for (unsigned level = 0; !err && level < LSM_LEVELS; level++) {
+		struct super *s = tree_super(lsm);
+		unsigned deepest = version_deepest(s->version);
+
+		super_unref(s);
+		if (level > deepest)
+			break;
+		err = demand_level(&d, level);
+	}
+	buf_release(&d.reached);
+	if (!err)
+		err = collect_segments(lsm);
+	background_purge(lsm);
+	if (!err)
+		err = background_tidy_manifest(lsm);
+	if (!err && progress)
+		progress(ctx, d.total, d.total);
+	return err;
+}
+
+/* ---- verification ---- */
+
+struct verify {
+	struct lsm *lsm;
+	lsm_damage_fn *damage;
+	void *damage_ctx;
+	lsm_progress_fn *progress;
+	void *progress_ctx;
+	uint64_t done, total;
+	bool damaged, stopped;
+	struct lsm_value value;
+	int err;
+};
+
+static void found(void *ctx, const struct lsm_damage *damage)
+{
+	struct verify *v = ctx;
+
+	v->damaged = true;
+	if (v->damage)
+		v->damage(v->damage_ctx, damage);
+}
+
+/* Each entry of a table: a value in a segment is read and compared with its checksums. */
+static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice stored)
+{
+	struct verify *v = ctx;
+	struct segment_ref ref;
+	char name[SEGMENT_NAME_BYTES];
+	int err;
+
+	if (ikey_type(ikey) != IKEY_PUT_REF)
+		return 0;
+	err = tree_value(v->lsm, IKEY_PUT_REF, stored, &v->value);
+	if (err == -EUCLEAN) {
+		struct lsm_damage d = {.first_key = ikey_user(ikey), .last_key = ikey_user(ikey),
+				       .file = "a table",
+				       .reason = "malformed reference to a segment"};
+
+		if (!segment_ref_decode(stored, &ref)) {
+			segment_name(name, ref.segment);
+			d.file = name;
+			d.offset = ref.offset;
+			d.reason = "the value in the segment is damaged or missing";
+		}
+		found(v, &d);
+		return 0;
+	}
+	v->done += v->value.size;
+	if (!err && v->progress && v->progress(v->progress_ctx, v->done, v->total))
+		err = -EINTR;
+	return err;
+}
+
+static int verify_version(struct verify *v, const struct super *s)
+{
+	int err = 0;
+
+	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)
+		for (size_t i = 0; !err && i < s->version->level[n].count; i++) {
+			const struct table_meta *t = s->version->level[n].tables[i];
+
+			err = table_verify(&v->lsm->env, t->number, t->bytes, t->smallest,
+					   t->largest, found, v, verify_entry, v);
+			if (err == -EUCLEAN)
+				err = 0;
+			v->done += t->bytes;
+			if (!err && v->progress && v->progress(v->progress_ctx, v->done, v->total))
+				err = -EINTR;
+		}
+	return err;
+}
+
+/* The values that only memtables refer to. */
+static int verify_runs(struct verify *v, const struct super *s)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < s->runs_count; i++) {
+		struct iter *it = memtable_iter(s->runs[i]->mem);
+
+		if (!it)
+			return -ENOMEM;
+		for (it->ops->first(it); !err && it->valid; it->ops->next(it))
+			err = verify_entry(v, it->key, it->value);
+		iter_free(it);
+	}
+	return err;
+}
+
+int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx,
+	       lsm_progress_fn *progress, void *progress_ctx)
+{
+	struct verify v = {.lsm = lsm, .damage = damage, .damage_ctx = damage_ctx,
+			   .progress = progress, .progress_ctx = progress_ctx};
+	struct super *s = tree_super(lsm);
+	const char *why;
+	int err;
+
+	for (unsigned n = 0; n < LSM_LEVELS; n++)
+		v.total += s->version->level[n].bytes + s->version->level[n].segment_bytes;
+	if (!version_valid(s->version, &why))
+		found(&v, &(struct lsm_damage){.file = "the manifest", .reason = why});
+	err = verify_version(&v, s);
+	if (!err)
+		err = verify_runs(&v, s);
+	super_unref(s);
+	lsm_value_release(&v.value);
+	return err ? err : v.damaged ? -EUCLEAN : 0;
+}
+
+/* ---- statistics ---- */
+
+static int add_size(void *ctx, const char *name, uint64_t size)
+{
+	(void)name;
+	*(uint64_t *)ctx += size;
+	return 0;
+}
+
+void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
+{
+	struct super *s = tree_super(lsm);
+	uint64_t segment_sizes = 0, count;
+	struct segment_info *infos;
+	struct cache_stats c;
+	size_t n;
+
+	*st = (struct lsm_stats){0};
+	for (unsigned l = 0; l < LSM_LEVELS; l++) {
+		const struct level *level = &s->version->level[l];
+
+		st->level[l].tables = level->count;
+		st->level[l].bytes = level->bytes;
+		st->segment_live_bytes += level->segment_bytes;
+		for (size_t i = 0; i < level->count; i++) {
+			st->level[l].entries += level->tables[i]->entries;
+			st->level[l].tombstones += level->tables[i]->tombstones;
+			st->level[l].range_tombstones += level->tables[i]->ranges;
+		}
+	}
+	for (size_t i = 0; i < s->runs_count; i++) {
+		st->memtable_bytes += memtable_bytes(s->runs[i]->mem);
+		st->memtable_entries += memtable_entries(s->runs[i]->mem);
+		if (s->runs[i]->log)
+			st->log_bytes += s->runs[i]->log_reserved;
+	}
+	st->immutable_memtables = s->runs_count - 1;
+	super_unref(s);
+	segments_stats(lsm->segments, &count, &st->segment_bytes, &st->segment_bytes_written);
+	st->segments = count;
+	if (!segments_list(lsm->segments, &infos, &n)) {
+		for (size_t i = 0; i < n; i++)
+			segment_sizes += infos[i].size;
+		free(infos);
+	}
+	if (!lsm->st->ops->list(lsm->st, add_size, &st->disk_bytes)) {
+		/* Files' sizes, but of segments what they occupy. */
+		st->disk_bytes = st->disk_bytes > segment_sizes ? st->disk_bytes - segment_sizes : 0;
+		st->disk_bytes += st->segment_bytes;
+	}
+	cache_stats(lsm->cache, &c);
+	st->cache_bytes = c.bytes;
+	st->cache_bytes_max = c.bytes_max;
+	st->cache_hits = c.hits;
+	st->cache_misses = c.misses;
+	st->user_bytes_written = atomic_load(&lsm->user_bytes);
+	st->log_bytes_written = atomic_load(&lsm->log_bytes);
+	st->table_bytes_written = atomic_load(&lsm->table_bytes);
+	st->flushes = atomic_load(&lsm->flushes);
+	st->compactions = atomic_load(&lsm->compactions);
+	st->trivial_moves = atomic_load(&lsm->moves);
+	st->write_slowdowns = atomic_load(&lsm->slowdowns);
+	st->write_stops = atomic_load(&lsm->stops);
+	st->filter_negatives = atomic_load(&lsm->env.filter_negatives);
+	st->filter_false_positives = atomic_load(&lsm->env.filter_false_positives);
+	st->sequence = tree_sequence(lsm);
+	st->sequence_synced = atomic_load(&lsm->sequence_synced);
+	st->read_only = lsm->opt.read_only || atomic_load(&lsm->failed);
+}

@@ -1,0 +1,144 @@
+/*
+ * version.h - which tables make up the tree at one moment.
+ *
+ * A version is immutable. Readers pin one; flush and compaction make the next
+ * from it with an edit. A table_meta is shared by all versions that hold its
+ * table; when the last of them goes, the file may be deleted, and the segments
+ * it refers to lose a reference.
+ *
+ * Level 0 is ordered newest first and its tables may overlap. The tables of
+ * every deeper level are ordered by key and disjoint.
+ */
+#ifndef LSM_VERSION_H
+#define LSM_VERSION_H
+
+#include <stdatomic.h>
+
+#include "buf.h"
+#include "ikey.h"
+
+struct segment;
+
+/* A segment that a table refers to, and how many of its bytes (with multiplicity). */
+struct segment_use {
+	uint64_t number;
+	uint64_t bytes;
+	struct segment *segment; /* holds a reference, once the table is in a tree */
+};
+
+struct table_meta {
+	atomic_int refs;
+	uint64_t number, bytes;
+	uint64_t entries, tombstones, ranges;
+	uint64_t sequence_max;
+	uint64_t created_s;        /* when its oldest input was written, seconds since 1970 */
+	struct lsm_slice smallest; /* user keys; owned */
+	struct lsm_slice largest;
+	bool largest_excluded;     /* the largest key is the end of a range tombstone */
+	struct segment_use *uses;  /* ordered by number */
+	size_t uses_count;
+	/* Called when the last reference goes, before it is freed; NULL: nothing to do. */
+	void (*released)(void *ctx, struct table_meta *t);
+	void *released_ctx;
+};
+
+/* With one reference; keys and uses are copied. NULL: no memory. */
+struct table_meta *table_meta_new(struct lsm_slice smallest, struct lsm_slice largest,
+				  const struct segment_use *uses, size_t uses_count);
+void table_meta_ref(struct table_meta *t);
+void table_meta_unref(struct table_meta *t); /* NULL is fine */
+uint64_t table_meta_segment_bytes(const struct table_meta *t);
+
+struct level {
+	struct table_meta **tables;
+	size_t count;
+	uint64_t bytes, segment_bytes;
+};
+
+struct version {
+	atomic_int refs;
+	struct level level[LSM_LEVELS];
+};
+
+struct version_change {
+	unsigned level;
+	struct table_meta *table;
+};
+
+/* What one flush or compaction changes. Holds a reference to each table it adds or deletes. */
+struct version_edit {
+	struct version_change *adds, *deletes;
+	size_t adds_count, deletes_count;
+	uint64_t *new_segments, *dead_segments;
+	size_t new_segments_count, dead_segments_count;
+	bool has_log;
+	uint64_t log_number;       /* logs below it are not needed */
+	uint64_t sequence_flushed; /* with has_log: everything up to it is in tables */
+};
+void version_edit_release(struct version_edit *e);
+int version_edit_add(struct version_edit *e, unsigned level, struct table_meta *t);
+int version_edit_delete(struct version_edit *e, unsigned level, struct table_meta *t);
+int version_edit_segment(struct version_edit *e, uint64_t number, bool dead);
+
+/* An empty version, or `base` with `e` applied. -EUCLEAN if the result breaks an invariant. */
+struct version *version_new(void);
+int version_apply(const struct version *base, const struct version_edit *e, struct version **out);
+void version_ref(struct version *v);
+void version_unref(struct version *v); /* NULL is fine */
+
+/* User key before, in or behind the table's range: < 0, 0, > 0. */
+int table_meta_compare(const struct table_meta *t, struct lsm_slice key);
+/* [start, end] with an end that is excluded or not; size 0: open. */
+struct key_range {
+	struct lsm_slice start, end;
+	bool end_excluded;
+};
+bool table_meta_overlaps(const struct table_meta *t, const struct key_range *r);
+/* Widen `r` (which starts as the range of one table) to hold `t` too. */
+void key_range_add(struct key_range *r, const struct table_meta *t);
+struct key_range key_range_of(const struct table_meta *t);
+
+/* Index of the first table of level > 0 whose end is not before `key`; count if none. */
+size_t version_find(const struct version *v, unsigned level, struct lsm_slice key);
+bool version_overlaps(const struct version *v, unsigned level, const struct key_range *r);
+unsigned version_deepest(const struct version *v); /* deepest level with tables; 0 if none */
+
+/* ---- what to compact next: a pure function, so that tests can drive it ---- */
+
+struct pick_options {
+	uint64_t level1_bytes;   /* target of level 1; each deeper one is 10 times as large */
+	uint64_t segment_factor; /* a level may hold this times its target in separated bytes */
+	uint64_t table_bytes;
+	unsigned l0_compact;
+	uint64_t now_s, tombstone_age_s; /* a tombstone older than this is pushed down */
+	uint64_t oldest_snapshot;        /* SEQUENCE_MAX if none */
+	struct lsm_slice cursor[LSM_LEVELS]; /* where the last pick of each level ended; size 0: start */
+};
+
+enum pick_reason { PICK_NONE, PICK_L0, PICK_SIZE, PICK_SEGMENT_BYTES, PICK_RANGES,
+		   PICK_TOMBSTONES, PICK_MANUAL };
+
+struct pick {
+	enum pick_reason reason;
+	unsigned level, output;      /* equal: rewrite in place */
+	struct table_meta **inputs;  /* of `level`; borrowed from the version */
+	size_t inputs_count;
+	struct table_meta **below;   /* overlapping ones of `output`, if another level */
+	size_t below_count;
+	struct key_range range;
+	double score;
+};
+/* 0 with PICK_NONE when there is nothing to do; -ENOMEM. Release it with pick_release(). */
+int version_pick(const struct version *v, const struct pick_options *o, struct pick *p);
+/* A pick of `count` given tables of `level` (level 0: extended to all of it). */
+int version_pick_tables(const struct version *v, unsigned level, unsigned output,
+			struct table_meta *const *tables, size_t count, struct pick *p);
+void pick_release(struct pick *p);
+
+/* Whether any version of a key in the range may be in a level below `level`. */
+bool version_has_below(const struct version *v, unsigned level, const struct key_range *r);
+
+/* Every invariant of a version; the reason in `*why` if it does not hold. For asserts and verify. */
+bool version_valid(const struct version *v, const char **why);
+
+#endif
