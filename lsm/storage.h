@@ -60,7 +60,10 @@ struct storage_ops {
 	/* Reserve disk space for [0, size) and make the file that long, reading as zeros. */
 	int (*allocate)(struct storage_file *f, uint64_t size);
 	int (*truncate)(struct storage_file *f, uint64_t size);
-	/* Give the space of [offset, offset + size) back; it reads as zeros. The size stays. */
+	/*
+	 * Give the space of [offset, offset + size) back; it reads as zeros. The size stays.
+	 * Where that cannot be done it succeeds without any effect: read nothing there.
+	 */
 	int (*punch)(struct storage_file *f, uint64_t offset, uint64_t size);
 	int (*sync)(struct storage_file *f); /* bytes and size, not the directory */
 	int (*size)(struct storage_file *f, uint64_t *size, uint64_t *allocated);

@@ -1,0 +1,41 @@
+/*
+ * report.c - words for what the tree has to say, formatted into the caller's
+ * callback. A message that is too long is cut, never lost, and formatting
+ * allocates nothing: it must work when memory is what ran out.
+ */
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MESSAGE_BYTES 1024
+
+void report(const struct report *r, enum lsm_report_level level, const char *format, ...)
+{
+	char message[MESSAGE_BYTES];
+	int saved = errno;
+	va_list args;
+
+	if (!r || !r->fn)
+		return;
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	r->fn(r->ctx, level, message);
+	errno = saved;
+}
+
+int report_corrupt(const struct report *r, const char *file, uint64_t offset, const char *format,
+		   ...)
+{
+	char reason[MESSAGE_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	report(r, LSM_REPORT_ERROR, "%s: damaged at offset %" PRIu64 ": %s", file, offset, reason);
+	return -EUCLEAN;
+}

@@ -1,0 +1,555 @@
+/*
+ * storage_dir.c - the storage in a directory of the local filesystem.
+ *
+ * Everything is relative to one descriptor of the directory, so neither a later
+ * chdir nor a rename of a parent matters. Names are single components.
+ *
+ * Making the directory syncs its parent: a store that is synced but whose own
+ * directory entry is not would vanish as a whole when the power goes.
+ *
+ * The lock is an open-file-description lock on the file LOCK. The kernel drops
+ * it however its holder ends, so there is never a stale one to clean up, and two
+ * storages in one process exclude each other as two processes do. An exclusive
+ * holder writes its process id into the file for messages; nothing else depends
+ * on that text, and it is believed only while somebody does hold the lock for
+ * writing. The lock belongs to the descriptor: take it after the last fork.
+ *
+ * A disk quota is a full disk to its owner: EDQUOT becomes ENOSPC.
+ */
+#include "storage.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define LOCK_NAME "LOCK"
+
+/* Parts per system call: enough for few calls, few enough for the stack; below IOV_MAX. */
+#define IOV_BATCH 256
+
+/* What is written at once where a filesystem cannot reserve space. */
+#define ZERO_BYTES (64u << 10)
+
+struct dir {
+	struct storage base;
+	/* constant after open */
+	int fd;
+	bool read_only;
+	/* guarded by mutex */
+	pthread_mutex_t mutex;
+	bool locked;
+	bool exclusive;
+	int lock_fd; /* -1: none, also while a read-only store is locked without a file */
+};
+
+struct dir_file {
+	struct storage_file base;
+	int fd;
+};
+
+static struct dir *to_dir(struct storage *st)
+{
+	return (struct dir *)st;
+}
+
+static int to_fd(struct storage_file *f)
+{
+	return ((struct dir_file *)f)->fd;
+}
+
+static int last_error(void)
+{
+	return errno == EDQUOT ? -ENOSPC : -errno;
+}
+
+static bool name_valid(const char *name)
+{
+	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* openat that a signal does not stop. Returns a descriptor or a negative errno. */
+static int open_at(int dir_fd, const char *name, int flags)
+{
+	int fd;
+
+	do
+		fd = openat(dir_fd, name, flags | O_CLOEXEC, 0600);
+	while (fd < 0 && errno == EINTR);
+	return fd < 0 ? last_error() : fd;
+}
+
+/* ---- the directory ---- */
+
+static int dir_open(struct storage *st, const char *name, enum storage_open how,
+		    struct storage_file **out)
+{
+	static const int flags_of[] = {
+		[STORAGE_READ] = O_RDONLY,
+		[STORAGE_WRITE] = O_RDWR,
+		[STORAGE_CREATE] = O_RDWR | O_CREAT | O_EXCL,
+	};
+	struct dir *d = to_dir(st);
+	struct dir_file *f;
+	struct stat stat;
+	int fd;
+
+	*out = NULL;
+	if (!name_valid(name))
+		return -EINVAL;
+	if (d->read_only && how != STORAGE_READ)
+		return -EROFS;
+	f = malloc(sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	/* Not blocking: somebody may have left a fifo where a file should be. */
+	fd = open_at(d->fd, name, flags_of[how] | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd >= 0 && (fstat(fd, &stat) || !S_ISREG(stat.st_mode))) {
+		close(fd);
+		fd = -EINVAL;
+	}
+	if (fd < 0) {
+		free(f);
+		return fd;
+	}
+	f->base.st = st;
+	f->fd = fd;
+	*out = &f->base;
+	return 0;
+}
+
+static int dir_rename(struct storage *st, const char *from, const char *to)
+{
+	struct dir *d = to_dir(st);
+
+	if (!name_valid(from) || !name_valid(to))
+		return -EINVAL;
+	if (d->read_only)
+		return -EROFS;
+	return renameat(d->fd, from, d->fd, to) ? last_error() : 0;
+}
+
+static int dir_unlink(struct storage *st, const char *name)
+{
+	struct dir *d = to_dir(st);
+
+	if (!name_valid(name))
+		return -EINVAL;
+	if (d->read_only)
+		return -EROFS;
+	return unlinkat(d->fd, name, 0) ? last_error() : 0;
+}
+
+/* Everything is listed, also what is not a file (size 0): it tells that this is no store. */
+static int dir_list(struct storage *st, storage_list_fn *fn, void *ctx)
+{
+	struct dir *d = to_dir(st);
+	int err = 0, fd = open_at(d->fd, ".", O_RDONLY | O_DIRECTORY);
+	struct dirent *entry;
+	struct stat stat;
+	DIR *dirp;
+
+	if (fd < 0)
+		return fd;
+	dirp = fdopendir(fd);
+	if (!dirp) {
+		err = last_error();
+		close(fd);
+		return err;
+	}
+	while (!err) {
+		errno = 0;
+		entry = readdir(dirp);
+		if (!entry) {
+			err = errno ? last_error() : 0;
+			break;
+		}
+		if (!name_valid(entry->d_name))
+			continue;
+		if (fstatat(d->fd, entry->d_name, &stat, AT_SYMLINK_NOFOLLOW)) {
+			if (errno != ENOENT) /* unlinked meanwhile */
+				err = last_error();
+			continue;
+		}
+		err = fn(ctx, entry->d_name, S_ISREG(stat.st_mode) ? (uint64_t)stat.st_size : 0);
+	}
+	closedir(dirp);
+	return err;
+}
+
+static int dir_sync_dir(struct storage *st)
+{
+	struct dir *d = to_dir(st);
+
+	if (d->read_only)
+		return -EROFS;
+	return fsync(d->fd) ? last_error() : 0;
+}
+
+static int dir_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+	struct statvfs fs;
+
+	*free_bytes = *total_bytes = 0;
+	if (fstatvfs(to_dir(st)->fd, &fs))
+		return last_error();
+	*free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+	return 0;
+}
+
+static void dir_unlock(struct storage *st);
+
+static void dir_free(struct storage *st)
+{
+	struct dir *d = to_dir(st);
+
+	dir_unlock(st);
+	pthread_mutex_destroy(&d->mutex);
+	close(d->fd);
+	free(d);
+}
+
+/* ---- the lock ---- */
+
+/*
+ * The descriptor to lock, made if need be. A reader that may not make the file
+ * gets -ENOENT: a store without it, that it cannot be made in, has no writer.
+ */
+static int lock_file_open(const struct dir *d, bool exclusive)
+{
+	int fd = open_at(d->fd, LOCK_NAME, (exclusive ? O_RDWR : O_RDONLY) | O_NOFOLLOW);
+
+	if (fd != -ENOENT)
+		return fd;
+	fd = open_at(d->fd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW);
+	if (d->read_only && (fd == -EACCES || fd == -EPERM || fd == -EROFS || fd == -ENOSPC))
+		return -ENOENT;
+	return fd;
+}
+
+/* Whose process id the file tells, if it is still held for writing; else 0. */
+static long lock_holder(int fd, bool exclusive)
+{
+	struct flock held = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+	char text[24];
+	ssize_t n;
+	long pid;
+
+	if (fcntl(fd, F_OFD_GETLK, &held) || held.l_type != F_WRLCK)
+		return 0;
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	pid = strtol(text, NULL, 10);
+	return pid > 0 ? pid : 0;
+}
+
+static int lock_take(int fd, bool exclusive, long *holder)
+{
+	struct flock want = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+	char text[24];
+	int n;
+
+	if (fcntl(fd, F_OFD_SETLK, &want)) {
+		if (errno != EAGAIN && errno != EACCES)
+			return last_error();
+		if (holder)
+			*holder = lock_holder(fd, exclusive);
+		return -EBUSY;
+	}
+	if (!exclusive)
+		return 0;
+	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	/* Only for messages: on a full disk the lock is as good without. */
+	if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n)
+		return 0;
+	return 0;
+}
+
+static int dir_lock(struct storage *st, bool exclusive, long *holder)
+{
+	struct dir *d = to_dir(st);
+	int err = 0, fd;
+
+	if (holder)
+		*holder = 0;
+	if (d->read_only && exclusive)
+		return -EROFS;
+	pthread_mutex_lock(&d->mutex);
+	if (d->locked) {
+		err = -EBUSY;
+		if (holder)
+			*holder = (long)getpid();
+		goto out;
+	}
+	fd = lock_file_open(d, exclusive);
+	if (fd < 0 && !(fd == -ENOENT && d->read_only)) {
+		err = fd;
+		goto out;
+	}
+	if (fd >= 0)
+		err = lock_take(fd, exclusive, holder);
+	if (err) {
+		close(fd);
+		goto out;
+	}
+	d->locked = true;
+	d->exclusive = exclusive;
+	d->lock_fd = fd < 0 ? -1 : fd;
+out:
+	pthread_mutex_unlock(&d->mutex);
+	return err;
+}
+
+static void dir_unlock(struct storage *st)
+{
+	struct dir *d = to_dir(st);
+
+	pthread_mutex_lock(&d->mutex);
+	if (d->lock_fd >= 0) {
+		/* So that nobody is named when a later reader holds the lock. */
+		if (d->exclusive && ftruncate(d->lock_fd, 0))
+			errno = 0;
+		close(d->lock_fd);
+	}
+	d->lock_fd = -1;
+	d->locked = false;
+	pthread_mutex_unlock(&d->mutex);
+}
+
+/* ---- files ---- */
+
+static int dir_pread(struct storage_file *f, void *buf, size_t size, uint64_t offset, size_t *got)
+{
+	*got = 0;
+	if (offset > INT64_MAX || size > INT64_MAX - offset)
+		return -EINVAL;
+	while (*got < size) {
+		ssize_t n = pread(to_fd(f), (char *)buf + *got, size - *got,
+				  (off_t)(offset + *got));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return last_error();
+		if (n == 0)
+			break;
+		*got += (size_t)n;
+	}
+	return 0;
+}
+
+static int dir_pwritev(struct storage_file *f, const struct iovec *iov, int iov_count,
+		       uint64_t offset)
+{
+	struct iovec batch[IOV_BATCH];
+	size_t skip = 0; /* of iov[0], written already */
+
+	for (;;) {
+		size_t n;
+		ssize_t written;
+
+		while (iov_count > 0 && skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			iov++;
+			iov_count--;
+		}
+		if (iov_count <= 0)
+			return 0;
+		n = iov_count < IOV_BATCH ? (size_t)iov_count : IOV_BATCH;
+		memcpy(batch, iov, n * sizeof(*iov));
+		batch[0].iov_base = (char *)batch[0].iov_base + skip;
+		batch[0].iov_len -= skip;
+		if (offset > INT64_MAX)
+			return -EFBIG;
+		written = pwritev(to_fd(f), batch, (int)n, (off_t)offset);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return last_error();
+		if (written == 0)
+			return -EIO; /* a device that takes nothing and says nothing */
+		offset += (size_t)written;
+		skip += (size_t)written;
+	}
+}
+
+/* Where space cannot be reserved, written zeros are the best reservation there is. */
+static int extend_with_zeros(struct storage_file *f, uint64_t size)
+{
+	static const char zeros[ZERO_BYTES];
+	struct stat stat;
+	int err = 0;
+
+	if (fstat(to_fd(f), &stat))
+		return last_error();
+	for (uint64_t at = (uint64_t)stat.st_size; !err && at < size;) {
+		struct iovec iov[16];
+		uint64_t left = size - at;
+		int n = 0;
+
+		for (; n < 16 && left; n++) {
+			iov[n].iov_base = (void *)zeros;
+			iov[n].iov_len = left < ZERO_BYTES ? (size_t)left : ZERO_BYTES;
+			left -= iov[n].iov_len;
+		}
+		err = dir_pwritev(f, iov, n, at);
+		at = size - left;
+	}
+	return err;
+}
+
+static int dir_allocate(struct storage_file *f, uint64_t size)
+{
+	int res;
+
+	if (!size)
+		return 0;
+	if (size > INT64_MAX)
+		return -EFBIG;
+	do
+		res = fallocate(to_fd(f), 0, 0, (off_t)size);
+	while (res && errno == EINTR);
+	if (res && (errno == EOPNOTSUPP || errno == ENOSYS))
+		return extend_with_zeros(f, size);
+	return res ? last_error() : 0;
+}
+
+static int dir_truncate(struct storage_file *f, uint64_t size)
+{
+	int res;
+
+	if (size > INT64_MAX)
+		return -EFBIG;
+	do
+		res = ftruncate(to_fd(f), (off_t)size);
+	while (res && errno == EINTR);
+	return res ? last_error() : 0;
+}
+
+static int dir_punch(struct storage_file *f, uint64_t offset, uint64_t size)
+{
+	int res;
+
+	if (!size)
+		return 0;
+	if (offset > INT64_MAX || size > INT64_MAX - offset)
+		return -EFBIG;
+	do
+		res = fallocate(to_fd(f), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+				(off_t)size);
+	while (res && errno == EINTR);
+	if (res && (errno == EOPNOTSUPP || errno == ENOSYS))
+		return 0;
+	return res ? last_error() : 0;
+}
+
+/* Not fsync: fdatasync also writes a changed size, and only leaves out times. */
+static int dir_sync(struct storage_file *f)
+{
+	return fdatasync(to_fd(f)) ? last_error() : 0;
+}
+
+static int dir_size(struct storage_file *f, uint64_t *size, uint64_t *allocated)
+{
+	struct stat stat;
+	int err = fstat(to_fd(f), &stat) ? last_error() : 0;
+
+	if (size)
+		*size = err ? 0 : (uint64_t)stat.st_size;
+	if (allocated)
+		*allocated = err ? 0 : (uint64_t)stat.st_blocks * 512;
+	return err;
+}
+
+static int dir_close(struct storage_file *f)
+{
+	/* After EINTR the descriptor is gone on Linux, and nothing else is lost. */
+	int err = close(to_fd(f)) && errno != EINTR ? last_error() : 0;
+
+	free(f);
+	return err;
+}
+
+static const struct storage_ops dir_ops = {
+	.open = dir_open,
+	.rename = dir_rename,
+	.unlink = dir_unlink,
+	.list = dir_list,
+	.sync_dir = dir_sync_dir,
+	.lock = dir_lock,
+	.unlock = dir_unlock,
+	.space = dir_space,
+	.free = dir_free,
+	.pread = dir_pread,
+	.pwritev = dir_pwritev,
+	.allocate = dir_allocate,
+	.truncate = dir_truncate,
+	.punch = dir_punch,
+	.sync = dir_sync,
+	.size = dir_size,
+	.close = dir_close,
+};
+
+/* ---- opening ---- */
+
+/* Make the entry of the directory `fd` durable in its parent. */
+static int sync_parent(int fd)
+{
+	int err, parent = open_at(fd, "..", O_RDONLY | O_DIRECTORY);
+
+	if (parent == -EACCES) /* a parent that may be searched but not listed */
+		return syncfs(fd) ? last_error() : 0;
+	if (parent < 0)
+		return parent;
+	err = fsync(parent) ? last_error() : 0;
+	close(parent);
+	return err;
+}
+
+int storage_dir_open(const char *path, bool create, bool read_only, struct storage **out)
+{
+	struct dir *d;
+	int err = 0;
+
+	*out = NULL;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->base.ops = &dir_ops;
+	d->read_only = read_only;
+	d->lock_fd = -1;
+	create = create && !read_only;
+	if (create && mkdir(path, 0700) && errno != EEXIST) {
+		err = last_error();
+		goto out;
+	}
+	d->fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+	if (d->fd < 0) {
+		err = d->fd;
+		goto out;
+	}
+	/* Also when it was there: who made it may have been killed before this. */
+	if (create)
+		err = sync_parent(d->fd);
+	if (!err)
+		err = -pthread_mutex_init(&d->mutex, NULL);
+	if (err) {
+		close(d->fd);
+		goto out;
+	}
+	*out = &d->base;
+out:
+	if (err)
+		free(d);
+	return err;
+}

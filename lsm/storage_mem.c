@@ -1,0 +1,717 @@
+/*
+ * storage_mem.c - the storage in memory, for tests: it counts and records what
+ * changes it, fails calls when told to, has a size, and can be cut off from
+ * power at any recorded call.
+ *
+ * What files and names are, and what a cut leaves of them, is mem_disk.c. Here
+ * every changing call becomes a `struct call`, which is done to the disk and, if
+ * the record is on, kept with its data. To cut in the past, a second disk (the
+ * replay) is brought from where recording began to the wanted call by
+ * doing the same calls to it. It is kept: cuts at rising points, or many at one,
+ * only do what lies between.
+ *
+ * A failed sync of the directory leaves its changes as they were: each may or
+ * may not survive, and a later sync_dir that succeeds makes them durable.
+ *
+ * One mutex guards everything. Copies made by cuts share pages with their
+ * origin but nothing else; they may be used and freed by any thread at any time.
+ */
+#include "storage_mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem_disk.h"
+
+#define OPS (STORAGE_MEM_SIZE + 1)
+
+/* What storage_space() answers while there is no limit. */
+#define UNLIMITED_BYTES (UINT64_C(1) << 40)
+
+enum call_kind {
+	CALL_CREATE, CALL_WRITE, CALL_ALLOCATE, CALL_TRUNCATE, CALL_PUNCH, CALL_SYNC, CALL_LOSE,
+	CALL_RENAME, CALL_UNLINK, CALL_SYNC_DIR, CALL_FLIP,
+};
+
+struct call {
+	enum call_kind kind;
+	uint64_t node;         /* id */
+	uint64_t offset, size; /* CALL_FLIP: size is the mask */
+	void *data;            /* CALL_WRITE; the record's own */
+	char name[MEM_NAME_BYTES], to[MEM_NAME_BYTES];
+};
+
+struct rule { /* of storage_mem_fail() */
+	bool on, forever;
+	uint64_t skip;
+	unsigned left;
+	int error;
+};
+
+struct mem {
+	struct storage base;
+	pthread_mutex_t mutex;
+	/* guarded by mutex: all that follows */
+	struct mem_disk disk;
+	uint64_t calls;
+	struct rule rules[OPS];
+	struct mem_rng rng; /* how much of a failing write is done */
+	uint64_t pages_max; /* 0: no limit */
+	bool locked_exclusive;
+	unsigned locked_shared, handles;
+
+	bool recording;
+	struct mem_disk start; /* when recording began, after start_calls */
+	uint64_t start_calls;
+	struct call *record;
+	size_t record_count, record_capacity;
+	struct mem_disk replay; /* `start` with the first replay_count calls done */
+	size_t replay_count;
+	bool replay_valid;
+};
+
+struct mem_file {
+	struct storage_file base;
+	struct mem_node *node;
+	bool writable;
+};
+
+static const struct storage_ops mem_ops;
+
+static struct mem *to_mem(struct storage *st)
+{
+	assert(st->ops == &mem_ops);
+	return (struct mem *)st;
+}
+
+static int name_check(const char *name)
+{
+	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	return strlen(name) < MEM_NAME_BYTES ? 0 : -ENAMETOOLONG;
+}
+
+/* ---- failing ---- */
+
+static int rule_check(struct rule *r)
+{
+	if (!r->on)
+		return 0;
+	if (r->skip) {
+		r->skip--;
+		return 0;
+	}
+	if (!r->forever && !--r->left)
+		r->on = false;
+	return -r->error;
+}
+
+/* The error that this call of kind `op` is to fail with, or 0. */
+static int injected(struct mem *m, enum storage_mem_op op)
+{
+	int own = rule_check(&m->rules[op]), any = rule_check(&m->rules[STORAGE_MEM_ANY]);
+
+	return own ? own : any;
+}
+
+void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, unsigned times,
+		      int error)
+{
+	struct mem *m = to_mem(st);
+
+	pthread_mutex_lock(&m->mutex);
+	if (op == STORAGE_MEM_ANY && !nth)
+		memset(m->rules, 0, sizeof(m->rules));
+	else
+		m->rules[op] = (struct rule){
+			.on = nth > 0, .forever = !times, .skip = nth - 1, .left = times,
+			.error = error,
+		};
+	pthread_mutex_unlock(&m->mutex);
+}
+
+void storage_mem_limit(struct storage *st, uint64_t bytes)
+{
+	struct mem *m = to_mem(st);
+
+	pthread_mutex_lock(&m->mutex);
+	m->pages_max = bytes / MEM_PAGE_BYTES;
+	if (bytes && !m->pages_max)
+		m->pages_max = 1;
+	pthread_mutex_unlock(&m->mutex);
+}
+
+static uint64_t pages_left(const struct mem *m)
+{
+	if (!m->pages_max)
+		return UINT64_MAX;
+	return m->disk.pages < m->pages_max ? m->pages_max - m->disk.pages : 0;
+}
+
+/* ---- changing calls and their record ---- */
+
+/* Do `c` to `d`. A file that no name can lead to any more is passed over in a replay. */
+static int call_do(struct mem_disk *d, const struct call *c)
+{
+	struct mem_node *n = NULL;
+
+	if (c->kind != CALL_CREATE && c->kind != CALL_RENAME && c->kind != CALL_UNLINK &&
+	    c->kind != CALL_SYNC_DIR) {
+		n = mem_disk_by_id(d, c->node);
+		if (!n)
+			return 0;
+	}
+	switch (c->kind) {
+	case CALL_CREATE:
+		return mem_disk_create(d, c->name, &n);
+	case CALL_WRITE:
+		return mem_node_write(d, n, c->data, (size_t)c->size, c->offset);
+	case CALL_ALLOCATE:
+		return mem_node_allocate(d, n, c->size);
+	case CALL_TRUNCATE:
+		return mem_node_truncate(d, n, c->size);
+	case CALL_PUNCH:
+		return mem_node_punch(d, n, c->offset, c->size);
+	case CALL_SYNC:
+		return mem_node_sync(n);
+	case CALL_LOSE:
+		mem_node_lose(n);
+		return 0;
+	case CALL_RENAME:
+		return mem_disk_rename(d, c->name, c->to);
+	case CALL_UNLINK:
+		return mem_disk_unlink(d, c->name);
+	case CALL_SYNC_DIR:
+		return mem_disk_sync_dir(d);
+	case CALL_FLIP:
+		return mem_node_flip(d, n, c->offset, (unsigned char)c->size);
+	}
+	return -EINVAL;
+}
+
+static int record_reserve(struct mem *m)
+{
+	size_t capacity = m->record_capacity ? 2 * m->record_capacity : 64;
+	struct call *grown;
+
+	if (!m->recording || m->record_count < m->record_capacity)
+		return 0;
+	grown = realloc(m->record, capacity * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	m->record = grown;
+	m->record_capacity = capacity;
+	return 0;
+}
+
+/* Do `c` now, count it and keep it. Takes c->data if it succeeds. */
+static int call_now(struct mem *m, const struct call *c)
+{
+	int err = record_reserve(m);
+
+	if (!err)
+		err = call_do(&m->disk, c);
+	if (err)
+		return err;
+	m->calls++;
+	if (m->recording)
+		m->record[m->record_count++] = *c;
+	else
+		free(c->data);
+	return 0;
+}
+
+static void record_drop(struct mem *m)
+{
+	for (size_t i = 0; i < m->record_count; i++)
+		free(m->record[i].data);
+	free(m->record);
+	m->record = NULL;
+	m->record_count = m->record_capacity = 0;
+	mem_disk_release(&m->start);
+	mem_disk_release(&m->replay);
+	m->replay_count = 0;
+	m->replay_valid = m->recording = false;
+}
+
+void storage_mem_record(struct storage *st, bool on)
+{
+	struct mem *m = to_mem(st);
+
+	pthread_mutex_lock(&m->mutex);
+	if (!on) {
+		record_drop(m);
+	} else if (!m->recording) {
+		m->start_calls = m->calls;
+		/* Without memory there is no record, and a cut says so. */
+		m->recording = !mem_disk_clone(&m->disk, &m->start);
+	}
+	pthread_mutex_unlock(&m->mutex);
+}
+
+uint64_t storage_mem_calls(struct storage *st)
+{
+	struct mem *m = to_mem(st);
+	uint64_t calls;
+
+	pthread_mutex_lock(&m->mutex);
+	calls = m->calls;
+	pthread_mutex_unlock(&m->mutex);
+	return calls;
+}
+
+/* ---- cutting ---- */
+
+/* Bring the replay to the first `count` recorded calls. */
+static int replay_to(struct mem *m, size_t count)
+{
+	int err = 0;
+
+	if (!m->replay_valid || m->replay_count > count) {
+		mem_disk_release(&m->replay);
+		m->replay_count = 0;
+		err = mem_disk_clone(&m->start, &m->replay);
+	}
+	while (!err && m->replay_count < count)
+		err = call_do(&m->replay, &m->record[m->replay_count++]);
+	m->replay_valid = !err;
+	return err;
+}
+
+struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep, uint64_t seed)
+{
+	struct mem *m = to_mem(st);
+	struct storage *cut = storage_mem_new();
+	int err;
+
+	if (!cut)
+		return NULL;
+	pthread_mutex_lock(&m->mutex);
+	err = mem_disk_settle(&m->disk, keep, seed, &to_mem(cut)->disk);
+	pthread_mutex_unlock(&m->mutex);
+	if (err) {
+		cut->ops->free(cut);
+		return NULL;
+	}
+	return cut;
+}
+
+struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage_mem_keep keep,
+				uint64_t seed)
+{
+	struct mem *m = to_mem(st);
+	struct storage *cut = storage_mem_new();
+	int err = -ENOMEM;
+
+	if (!cut)
+		return NULL;
+	pthread_mutex_lock(&m->mutex);
+	if (m->recording) {
+		assert(calls >= m->start_calls && calls <= m->calls);
+		err = replay_to(m, (size_t)(calls - m->start_calls));
+		if (!err)
+			err = mem_disk_settle(&m->replay, keep, seed, &to_mem(cut)->disk);
+	}
+	pthread_mutex_unlock(&m->mutex);
+	if (err) {
+		cut->ops->free(cut);
+		return NULL;
+	}
+	return cut;
+}
+
+/* ---- the directory ---- */
+
+/* A call about names; `to` may be NULL. The mutex is held. */
+static int name_call(struct mem *m, enum call_kind kind, const char *name, const char *to)
+{
+	struct call c = {.kind = kind};
+
+	strcpy(c.name, name);
+	if (to)
+		strcpy(c.to, to);
+	return call_now(m, &c);
+}
+
+static int open_locked(struct mem *m, const char *name, enum storage_open how,
+		       struct mem_node **node)
+{
+	int err = injected(m, STORAGE_MEM_OPEN);
+
+	if (err)
+		return err;
+	*node = mem_disk_find(&m->disk, name);
+	if (how != STORAGE_CREATE)
+		return *node ? 0 : -ENOENT;
+	if (*node)
+		return -EEXIST;
+	err = name_call(m, CALL_CREATE, name, NULL);
+	if (!err)
+		*node = mem_disk_find(&m->disk, name);
+	return err;
+}
+
+static int mem_open(struct storage *st, const char *name, enum storage_open how,
+		    struct storage_file **out)
+{
+	struct mem *m = to_mem(st);
+	struct mem_file *f;
+	int err = name_check(name);
+
+	*out = NULL;
+	if (err)
+		return err;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->base.st = st;
+	f->writable = how != STORAGE_READ;
+	pthread_mutex_lock(&m->mutex);
+	err = open_locked(m, name, how, &f->node);
+	if (!err) {
+		mem_node_take(&m->disk, f->node);
+		m->handles++;
+	}
+	pthread_mutex_unlock(&m->mutex);
+	if (err) {
+		free(f);
+		return err;
+	}
+	*out = &f->base;
+	return 0;
+}
+
+static int mem_rename(struct storage *st, const char *from, const char *to)
+{
+	struct mem *m = to_mem(st);
+	int err = name_check(from);
+
+	if (!err)
+		err = name_check(to);
+	if (err)
+		return err;
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, STORAGE_MEM_RENAME);
+	if (!err)
+		err = name_call(m, CALL_RENAME, from, to);
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+static int mem_unlink(struct storage *st, const char *name)
+{
+	struct mem *m = to_mem(st);
+	int err = name_check(name);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, STORAGE_MEM_UNLINK);
+	if (!err)
+		err = name_call(m, CALL_UNLINK, name, NULL);
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+static int mem_sync_dir(struct storage *st)
+{
+	struct mem *m = to_mem(st);
+	int err;
+
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, STORAGE_MEM_SYNC_DIR);
+	if (!err)
+		err = name_call(m, CALL_SYNC_DIR, "", NULL);
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+/* Lists a copy: `fn` may call the storage. */
+static int mem_list(struct storage *st, storage_list_fn *fn, void *ctx)
+{
+	struct listed {
+		char name[MEM_NAME_BYTES];
+		uint64_t size;
+	} *listed = NULL;
+	struct mem *m = to_mem(st);
+	size_t count = 0;
+	int err;
+
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, STORAGE_MEM_LIST);
+	if (!err)
+		listed = malloc((m->disk.now.count + 1) * sizeof(*listed));
+	if (!err && !listed)
+		err = -ENOMEM;
+	for (; !err && count < m->disk.now.count; count++) {
+		memcpy(listed[count].name, m->disk.now.v[count].name, MEM_NAME_BYTES);
+		listed[count].size = m->disk.now.v[count].node->size_now;
+	}
+	pthread_mutex_unlock(&m->mutex);
+	for (size_t i = 0; !err && i < count; i++)
+		err = fn(ctx, listed[i].name, listed[i].size);
+	free(listed);
+	return err;
+}
+
+static int mem_lock(struct storage *st, bool exclusive, long *holder)
+{
+	struct mem *m = to_mem(st);
+	int err = 0;
+
+	pthread_mutex_lock(&m->mutex);
+	if (holder)
+		*holder = 0;
+	if (m->locked_exclusive || (exclusive && m->locked_shared)) {
+		err = -EBUSY;
+		if (holder && m->locked_exclusive)
+			*holder = (long)getpid();
+	} else if (exclusive) {
+		m->locked_exclusive = true;
+	} else {
+		m->locked_shared++;
+	}
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+static void mem_unlock(struct storage *st)
+{
+	struct mem *m = to_mem(st);
+
+	pthread_mutex_lock(&m->mutex);
+	if (m->locked_exclusive)
+		m->locked_exclusive = false;
+	else if (m->locked_shared)
+		m->locked_shared--;
+	pthread_mutex_unlock(&m->mutex);
+}
+
+static int mem_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+	struct mem *m = to_mem(st);
+	uint64_t used;
+
+	pthread_mutex_lock(&m->mutex);
+	used = m->disk.pages * MEM_PAGE_BYTES;
+	*total_bytes = m->pages_max ? m->pages_max * MEM_PAGE_BYTES : UNLIMITED_BYTES;
+	*free_bytes = used < *total_bytes ? *total_bytes - used : 0;
+	pthread_mutex_unlock(&m->mutex);
+	return 0;
+}
+
+static void mem_free(struct storage *st)
+{
+	struct mem *m = to_mem(st);
+
+	assert(!m->handles); /* each is a descriptor leaked */
+	record_drop(m);
+	mem_disk_release(&m->disk);
+	pthread_mutex_destroy(&m->mutex);
+	free(m);
+}
+
+/* ---- files ---- */
+
+static struct mem_file *to_file(struct storage_file *f)
+{
+	return (struct mem_file *)f;
+}
+
+static int mem_pread(struct storage_file *f, void *buf, size_t size, uint64_t offset, size_t *got)
+{
+	struct mem *m = to_mem(f->st);
+	int err;
+
+	*got = 0;
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, STORAGE_MEM_READ);
+	if (!err)
+		*got = mem_node_read(to_file(f)->node, buf, size, offset);
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+/* The bytes of `iov` in one piece. NULL: no memory. */
+static void *join(const struct iovec *iov, int iov_count, size_t *size)
+{
+	uint8_t *data, *to;
+
+	*size = 0;
+	for (int i = 0; i < iov_count; i++)
+		*size += iov[i].iov_len;
+	data = to = malloc(*size + 1);
+	for (int i = 0; data && i < iov_count; i++) {
+		if (iov[i].iov_len)
+			memcpy(to, iov[i].iov_base, iov[i].iov_len);
+		to += iov[i].iov_len;
+	}
+	return data;
+}
+
+static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_count,
+		       uint64_t offset)
+{
+	struct mem *m = to_mem(f->st);
+	struct mem_node *n = to_file(f)->node;
+	struct call c = {.kind = CALL_WRITE, .node = n->id, .offset = offset};
+	size_t size, part;
+	int err, failure;
+
+	if (!to_file(f)->writable)
+		return -EBADF;
+	c.data = join(iov, iov_count, &size);
+	if (!c.data)
+		return -ENOMEM;
+	pthread_mutex_lock(&m->mutex);
+	part = mem_node_fits(n, size, offset, pages_left(m));
+	failure = part < size ? -ENOSPC : 0;
+	err = injected(m, STORAGE_MEM_WRITE);
+	if (err) {
+		failure = err;
+		part = (size_t)mem_rng_below(&m->rng, part + 1);
+	}
+	c.size = part;
+	err = part ? call_now(m, &c) : -EAGAIN;
+	if (err)
+		free(c.data);
+	if (!part)
+		err = 0;
+	pthread_mutex_unlock(&m->mutex);
+	return failure ? failure : err;
+}
+
+/* A call about a file with two numbers, after the checks that all share. */
+static int file_call(struct storage_file *f, enum storage_mem_op op, enum call_kind kind,
+		     uint64_t offset, uint64_t size)
+{
+	struct mem *m = to_mem(f->st);
+	struct mem_node *n = to_file(f)->node;
+	struct call c = {.kind = kind, .node = n->id, .offset = offset, .size = size};
+	int err;
+
+	if (!to_file(f)->writable && kind != CALL_SYNC)
+		return -EBADF;
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, op);
+	if (err && kind == CALL_SYNC) {
+		c.kind = CALL_LOSE;
+		call_now(m, &c); /* fails, if at all, for lack of memory to record it */
+	}
+	if (!err && kind == CALL_ALLOCATE && size <= MEM_FILE_BYTES_MAX &&
+	    mem_node_fits(n, (size_t)size, 0, pages_left(m)) < size)
+		err = -ENOSPC;
+	if (!err)
+		err = call_now(m, &c);
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+static int mem_allocate(struct storage_file *f, uint64_t size)
+{
+	return file_call(f, STORAGE_MEM_ALLOCATE, CALL_ALLOCATE, 0, size);
+}
+
+static int mem_truncate(struct storage_file *f, uint64_t size)
+{
+	return file_call(f, STORAGE_MEM_TRUNCATE, CALL_TRUNCATE, 0, size);
+}
+
+static int mem_punch(struct storage_file *f, uint64_t offset, uint64_t size)
+{
+	return file_call(f, STORAGE_MEM_PUNCH, CALL_PUNCH, offset, size);
+}
+
+static int mem_sync(struct storage_file *f)
+{
+	return file_call(f, STORAGE_MEM_SYNC, CALL_SYNC, 0, 0);
+}
+
+static int mem_size(struct storage_file *f, uint64_t *size, uint64_t *allocated)
+{
+	struct mem *m = to_mem(f->st);
+	struct mem_node *n = to_file(f)->node;
+	int err;
+
+	pthread_mutex_lock(&m->mutex);
+	err = injected(m, STORAGE_MEM_SIZE);
+	if (size)
+		*size = err ? 0 : n->size_now;
+	if (allocated)
+		*allocated = err ? 0 : n->pages * MEM_PAGE_BYTES;
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+static int mem_close(struct storage_file *f)
+{
+	struct mem *m = to_mem(f->st);
+
+	pthread_mutex_lock(&m->mutex);
+	mem_node_drop(&m->disk, to_file(f)->node);
+	m->handles--;
+	pthread_mutex_unlock(&m->mutex);
+	free(f);
+	return 0;
+}
+
+int storage_mem_flip(struct storage *st, const char *name, uint64_t offset, unsigned char mask)
+{
+	struct mem *m = to_mem(st);
+	struct call c = {.kind = CALL_FLIP, .offset = offset, .size = mask};
+	struct mem_node *n;
+	int err = name_check(name);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&m->mutex);
+	n = mem_disk_find(&m->disk, name);
+	if (!n) {
+		err = -ENOENT;
+	} else if (offset >= n->size_now) {
+		err = -EINVAL;
+	} else {
+		c.node = n->id;
+		err = call_now(m, &c);
+	}
+	pthread_mutex_unlock(&m->mutex);
+	return err;
+}
+
+static const struct storage_ops mem_ops = {
+	.open = mem_open,
+	.rename = mem_rename,
+	.unlink = mem_unlink,
+	.list = mem_list,
+	.sync_dir = mem_sync_dir,
+	.lock = mem_lock,
+	.unlock = mem_unlock,
+	.space = mem_space,
+	.free = mem_free,
+	.pread = mem_pread,
+	.pwritev = mem_pwritev,
+	.allocate = mem_allocate,
+	.truncate = mem_truncate,
+	.punch = mem_punch,
+	.sync = mem_sync,
+	.size = mem_size,
+	.close = mem_close,
+};
+
+struct storage *storage_mem_new(void)
+{
+	struct mem *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	if (pthread_mutex_init(&m->mutex, NULL)) {
+		free(m);
+		return NULL;
+	}
+	m->base.ops = &mem_ops;
+	return &m->base;
+}
