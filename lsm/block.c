@@ -15,8 +15,10 @@
  * Valid is what obeys this, and a reader answers -EUCLEAN to anything else:
  *   - only bytes of user keys are shared: the trailer (sequence and type) of the
  *     key before is never a part of this key, and this key's own trailer is
- *     always whole in the entry. That is what lets block_find() compare entry
- *     after entry with the key looked for and never put a key together;
+ *     always whole in the entry;
+ *   - `shared` is 0, or all that the two user keys have in common at the start.
+ *     These two let block_find() compare entry after entry with the key looked
+ *     for and never put a key together;
  *   - a key is within the limits of ikey_valid();
  *   - the first restart is at 0; a block without entries has no restart.
  * That keys ascend is checked by table_verify(), not at every read.
@@ -253,6 +255,11 @@ static enum side entry_side(const struct entry *e, struct lsm_slice ikey, size_t
 	size_t delta_size = e->delta.size - IKEY_TRAILER_BYTES, want_size = user.size - *match;
 	size_t same;
 
+	if (!e->shared) { /* a restart point: it may have more in common than it says */
+		*match = 0;
+		want = user.data;
+		want_size = user.size;
+	}
 	/* It agrees with the key before on the byte that put that one below. */
 	if (e->shared > *match)
 		return BELOW;
@@ -338,6 +345,14 @@ static void cursor_stand(struct block_cursor *c, size_t offset, size_t next_offs
 	c->next_offset = next_offset;
 }
 
+/* Whether `e` says it shares less with the key before it than it does. */
+static bool shares_more(struct lsm_slice before, const struct entry *e)
+{
+	return e->shared && e->shared + IKEY_TRAILER_BYTES < before.size &&
+	       e->delta.size > IKEY_TRAILER_BYTES &&
+	       ((const uint8_t *)before.data)[e->shared] == *(const uint8_t *)e->delta.data;
+}
+
 /* Go to the entry at `offset`; the key here is the one before it, unless `restart`. */
 static void cursor_step(struct block_cursor *c, size_t offset, bool restart)
 {
@@ -346,7 +361,8 @@ static void cursor_step(struct block_cursor *c, size_t offset, bool restart)
 
 	if (!restart && offset == c->restarts_offset)
 		cursor_end(c, 0);
-	else if (!entry_decode(block_bytes(c->block), c->restarts_offset, offset, before, &e))
+	else if (!entry_decode(block_bytes(c->block), c->restarts_offset, offset, before, &e) ||
+		 shares_more(c->it.key, &e))
 		cursor_end(c, -EUCLEAN);
 	else
 		cursor_stand(c, offset, e.next, c->it.key.data, e.shared, e.delta, e.value);
