@@ -60,16 +60,16 @@
  * Example: table 7 with one entry, "a" @1 put = "x", no filter, not compressed
  *   000  00 09 01 61 01 01 00 00 00 00 00 00 78      data payload: the entry,
  *   00d  00 00 00 00 01 00 00 00                     its restart at 0, one of them
- *   015  15 00 00 00 00 CC CC CC CC                  21 bytes, raw, checksum
+ *   015  15 00 00 00 00 a6 01 ff a7                  21 bytes, raw, checksum
  *   01e  00 09 02 61 01 01 00 00 00 00 00 00 00 1e   index payload: "a" @1 => 0, 30
  *   02c  00 00 00 00 01 00 00 00
- *   034  16 00 00 00 00 CC CC CC CC
+ *   034  16 00 00 00 00 a8 66 1a eb
  *   03d  1e 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00    no filter
  *   04d  1e 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00    no ranges
  *   05d  1e 00 00 00 00 00 00 00 1f 00 00 00 00 00 00 00    index
  *   06d  01 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00    1 block, 1 entry
  *   07d  00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
- *   08d  00 00 00 00 00 00 00 00 01 00 00 00 CC CC CC CC    version 1, checksum
+ *   08d  00 00 00 00 00 00 00 00 01 00 00 00 c6 c3 be 62    version 1, checksum
  *   09d  62 61 54 65 76 72 61 56
  */
 #include <lz4.h>
@@ -347,11 +347,13 @@ static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_hand
 		r = decompress((enum stored_as)stored_as, (struct lsm_slice){bytes, size}, b,
 			       reason);
 	}
-	if (r)
+	if (r) {
 		free(b);
-	else
-		*out = b;
-	return r;
+		return r;
+	}
+	*reason = NULL;
+	*out = b;
+	return 0;
 }
 
 int table_block_load(struct storage_file *f, uint64_t number, struct table_handle h,

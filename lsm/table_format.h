@@ -61,7 +61,8 @@ struct table_block {
 
 /*
  * Read, verify and decompress a stored block. 0; -ENOMEM; an error of the
- * device; -EUCLEAN with the reason in words. `*reason` is set on any error.
+ * device; -EUCLEAN with the reason in words. `*reason` is set on any error,
+ * NULL otherwise.
  */
 int table_block_load(struct storage_file *f, uint64_t number, struct table_handle h,
 		     struct table_block **out, const char **reason);
