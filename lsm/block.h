@@ -9,12 +9,13 @@
 #include "buf.h"
 #include "iter.h"
 
-#define BLOCK_RESTART_INTERVAL 16
+#define BLOCK_RESTART_INTERVAL 16 /* entries from one restart point to the next */
 
 struct block_builder {
 	struct buf bytes;
 	struct buf restarts; /* u32 each */
 	struct buf last_key;
+	unsigned restart_interval; /* may be changed while the builder is empty */
 	unsigned since_restart;
 	size_t entries;
 };
@@ -23,7 +24,7 @@ void block_builder_init(struct block_builder *b);
 void block_builder_release(struct block_builder *b);
 void block_builder_clear(struct block_builder *b);
 
-/* Keys ascending (asserted). -ENOMEM. */
+/* Keys ascending (asserted). -ENOMEM; -EFBIG beyond 4 GiB. On an error nothing changed. */
 int block_builder_add(struct block_builder *b, struct lsm_slice ikey, struct lsm_slice value);
 size_t block_builder_bytes(const struct block_builder *b); /* if finished now */
 
@@ -35,6 +36,25 @@ int block_builder_finish(struct block_builder *b, struct lsm_slice *block);
  * an iterator decodes them; whatever the bytes, nothing outside them is read.
  */
 int block_check(struct lsm_slice block);
+
+/* What block_find() found, pointing into the block. */
+struct block_found {
+	struct lsm_slice value;
+	uint64_t trailer; /* sequence and type, as ikey_trailer() */
+	bool same_user;   /* its user key is the one looked for */
+	bool after_newer; /* the entry before it has that user key too, and is newer */
+	/* For the cursor: the key is the first `shared` bytes looked for, then `delta`. */
+	size_t offset, next_offset;
+	size_t shared;
+	struct lsm_slice delta;
+};
+
+/*
+ * The first entry >= `ikey` of a block that was checked, without building a key
+ * or allocating. Returns 0; 1 if every entry is below (`after_newer` is set
+ * still); -EUCLEAN.
+ */
+int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found *found);
 
 /*
  * An iterator over `block`, which was checked and must stay while it is used.

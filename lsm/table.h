@@ -1,9 +1,11 @@
 /*
  * table.h - one sorted table: building it, and reading it.
  *
- * The file's format is specified at the top of table.c; blocks are block.c's,
- * the filter is filter.c's. A table holds internal keys in order, and range
- * tombstones in a block of their own.
+ * The file's format is specified at the top of table_format.c; blocks are
+ * block.c's, the filter is filter.c's. A table holds internal keys in order, and
+ * range tombstones in a block of their own.
+ *
+ * table_build.c writes one, table.c reads it, table_verify.c checks it.
  */
 #ifndef LSM_TABLE_H
 #define LSM_TABLE_H
@@ -22,7 +24,8 @@ struct table_builder;
 void table_name(char *name, uint64_t number);
 
 struct table_build_options {
-	size_t block_bytes; /* a data block is closed at this size, before compression */
+	/* A data block is closed at this size, before compression; at most 1 MiB. */
+	size_t block_bytes;
 	enum lsm_compression compression;
 	unsigned filter_bits_per_key; /* 0: no filter */
 };
@@ -31,7 +34,10 @@ struct table_build_options {
 int table_builder_new(struct storage *st, uint64_t number,
 		      const struct table_build_options *options, struct table_builder **out);
 
-/* Keys must come in strictly ascending internal order (asserted). Bytes are copied. */
+/*
+ * Keys must come in strictly ascending internal order (asserted). Bytes are
+ * copied. After an error of any call the builder is good for nothing but free.
+ */
 int table_builder_add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice value);
 
 /* Range tombstones, in any order, any time before finish; stored as they are. */
@@ -40,6 +46,8 @@ int table_builder_add_range(struct table_builder *b, uint64_t sequence, struct l
 
 uint64_t table_builder_bytes(const struct table_builder *b); /* file size so far, about */
 uint64_t table_builder_entries(const struct table_builder *b);
+uint64_t table_builder_tombstones(const struct table_builder *b); /* of the entries */
+uint64_t table_builder_ranges(const struct table_builder *b);
 
 /* Write the rest, sync and close the file. `*bytes` is its size. Then only free remains. */
 int table_builder_finish(struct table_builder *b, uint64_t *bytes);
@@ -60,7 +68,8 @@ struct table_env { /* what every open table of a tree shares; outlives them */
  * The open table `number` of `bytes` bytes, from the cache or opened (footer,
  * index, filter and range tombstones read and verified; they stay in memory and
  * are charged to the cache). Release it with table_release().
- * Returns 0; -EUCLEAN; -ENOENT; -EIO; -ENOMEM.
+ * A damaged filter is reported and the table read without it.
+ * Returns 0; -EUCLEAN (reported); -ENOENT; -EIO; -ENOMEM; -EPROTONOSUPPORT (reported).
  */
 int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct table **out);
 void table_release(struct table *t); /* NULL is fine */
@@ -82,8 +91,13 @@ struct iter *table_iter(struct table *t, bool fill_cache);
 /*
  * Read all of it past the cache: every block, checksum, the order of keys, that
  * the filter knows each key, that everything is within [smallest, largest] user
- * keys. `damage` gets each problem with the keys that bound the damaged block.
- * `entry` (may be NULL) sees each entry that is readable. Returns 0; -EUCLEAN; error.
+ * keys (size 0: not known; a range tombstone may end at `largest`, which it does
+ * not hold). `damage` gets the first problem of each block with the user keys that
+ * bound what the block may hold, both inclusive.
+ * `entry` (may be NULL) sees each entry that is readable; what it returns, if not
+ * 0, ends the verification and is returned.
+ * Returns 0; -EUCLEAN if `damage` was called; -ENOMEM or what a failing device said
+ * on opening the file.
  */
 typedef int table_entry_fn(void *ctx, struct lsm_slice ikey, struct lsm_slice value);
 int table_verify(struct table_env *env, uint64_t number, uint64_t bytes,

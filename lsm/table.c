@@ -1,0 +1,571 @@
+/*
+ * table.c - reading a table: opening it, point look-ups and iteration.
+ *
+ * An open table is its file, its index, its filter and its range tombstones, all
+ * in memory, as one value of the cache; data blocks are cached each by itself and
+ * do not need the table they came from to stay open. Nothing of an open table
+ * changes, but the pointer to its own cache entry: any thread may use it.
+ *
+ * A look-up allocates nothing while the block is in the cache: the index and the
+ * block are searched in place (block_find).
+ *
+ * All damage that is met here is reported by corrupt(), with the table's name and
+ * the offset of the block.
+ */
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "block.h"
+#include "filter.h"
+#include "table.h"
+#include "table_format.h"
+
+#define FILTER_ALIGN 64u /* a line of the filter should be one of the CPU's */
+
+struct table {
+	struct table_env *env;
+	uint64_t number;
+	struct storage_file *file;
+	struct table_footer footer;
+	struct table_block *index;
+	void *filter; /* filter_size bytes; NULL: none */
+	size_t filter_size;
+	struct rangedel_list *ranges; /* finished; NULL: none */
+	_Atomic(struct cache_entry *) entry; /* the cache's entry of this table */
+};
+
+static int corrupt(const struct table_env *env, uint64_t number, uint64_t offset,
+		   const char *reason)
+{
+	char name[TABLE_NAME_BYTES];
+
+	table_name(name, number);
+	return report_corrupt(env->report, name, offset, "%s", reason);
+}
+
+static struct lsm_slice block_slice(const struct table_block *b)
+{
+	return (struct lsm_slice){b->data, b->size};
+}
+
+/* ---- opening ---- */
+
+static void table_close(void *value)
+{
+	struct table *t = value;
+
+	if (!t)
+		return;
+	(void)storage_close(t->file); /* only read from */
+	free(t->index);
+	free(t->filter);
+	rangedel_free(t->ranges);
+	free(t);
+}
+
+/* Load a block and report what is wrong with it. */
+static int load(struct table *t, struct table_handle h, struct table_block **out)
+{
+	const char *reason;
+	int r = table_block_load(t->file, t->number, h, out, &reason);
+
+	return r == -EUCLEAN ? corrupt(t->env, t->number, h.offset, reason) : r;
+}
+
+static int load_footer(struct table *t, uint64_t bytes)
+{
+	uint8_t footer[TABLE_FOOTER_BYTES];
+	const char *reason = "file is too short for a table";
+	uint64_t offset;
+	int r;
+
+	if (bytes < sizeof(footer))
+		return corrupt(t->env, t->number, 0, reason);
+	offset = bytes - sizeof(footer);
+	r = storage_pread_full(t->file, footer, sizeof(footer), offset);
+	if (r == -EUCLEAN)
+		return corrupt(t->env, t->number, offset, "file is shorter than it should be");
+	if (r)
+		return r;
+	r = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
+	if (r)
+		corrupt(t->env, t->number, offset, reason);
+	return r;
+}
+
+static int load_index(struct table *t)
+{
+	int r = load(t, t->footer.index, &t->index);
+
+	if (!r && block_check(block_slice(t->index)))
+		r = corrupt(t->env, t->number, t->footer.index.offset, "index is malformed");
+	return r;
+}
+
+/* Without its filter a table is only slower: damage to it is reported and left at that. */
+static int load_filter(struct table *t)
+{
+	struct table_block *b;
+	int r;
+
+	if (!t->footer.filter.size)
+		return 0;
+	r = load(t, t->footer.filter, &b);
+	if (r)
+		return r == -EUCLEAN ? 0 : r;
+	if (posix_memalign(&t->filter, FILTER_ALIGN, b->size ? b->size : 1)) {
+		t->filter = NULL;
+		r = -ENOMEM;
+	} else {
+		memcpy(t->filter, b->data, b->size);
+		t->filter_size = b->size;
+	}
+	free(b);
+	return r;
+}
+
+static int load_ranges(struct table *t)
+{
+	struct table_block *b;
+	const uint8_t *p, *limit;
+	int r;
+
+	if (!t->footer.ranges.size)
+		return 0;
+	r = load(t, t->footer.ranges, &b);
+	if (r)
+		return r;
+	t->ranges = rangedel_new();
+	if (!t->ranges)
+		r = -ENOMEM;
+	p = b->data;
+	limit = p + b->size;
+	while (!r && p < limit) {
+		struct lsm_slice start, end;
+		uint64_t sequence;
+
+		p = table_range_decode(p, limit, &sequence, &start, &end);
+		if (p)
+			r = rangedel_add(t->ranges, sequence, start, end);
+		else
+			r = corrupt(t->env, t->number, t->footer.ranges.offset,
+				    "range tombstone is malformed");
+	}
+	if (!r)
+		r = rangedel_finish(t->ranges);
+	free(b);
+	return r;
+}
+
+static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, struct table **out)
+{
+	char name[TABLE_NAME_BYTES];
+	struct table *t = calloc(1, sizeof(*t));
+	int r;
+
+	*out = NULL;
+	if (!t)
+		return -ENOMEM;
+	t->env = env;
+	t->number = number;
+	table_name(name, number);
+	r = storage_open_file(env->st, name, STORAGE_READ, &t->file);
+	if (!r)
+		r = load_footer(t, bytes);
+	if (!r)
+		r = load_index(t);
+	if (!r)
+		r = load_ranges(t);
+	if (!r)
+		r = load_filter(t);
+	if (r)
+		table_close(t);
+	else
+		*out = t;
+	return r;
+}
+
+static size_t table_memory(const struct table *t)
+{
+	return sizeof(*t) + sizeof(*t->index) + t->index->size + t->filter_size +
+	       (t->ranges ? rangedel_memory(t->ranges) : 0);
+}
+
+int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct table **out)
+{
+	struct cache_entry *e = cache_get(env->cache, number, CACHE_TABLE);
+	struct table *t;
+	int r;
+
+	*out = NULL;
+	if (!e) {
+		r = table_open(env, number, bytes, &t);
+		if (r)
+			return r;
+		e = cache_put(env->cache, number, CACHE_TABLE, t, table_memory(t), table_close);
+		if (!e) {
+			table_close(t);
+			return -ENOMEM;
+		}
+	}
+	t = cache_value(e);
+	/* All store the same; only the first has to, and the others leave the line shared. */
+	if (atomic_load_explicit(&t->entry, memory_order_relaxed) != e)
+		atomic_store_explicit(&t->entry, e, memory_order_relaxed);
+	*out = t;
+	return 0;
+}
+
+static struct cache_entry *entry_of(struct table *t)
+{
+	return atomic_load_explicit(&t->entry, memory_order_relaxed);
+}
+
+void table_release(struct table *t)
+{
+	if (t)
+		cache_release(t->env->cache, entry_of(t));
+}
+
+const struct rangedel_list *table_ranges(const struct table *t)
+{
+	return t->ranges;
+}
+
+/* ---- data blocks ---- */
+
+/* Where the data blocks end. */
+static uint64_t data_end(const struct table *t)
+{
+	return t->footer.filter.offset;
+}
+
+/* A data block in use: in the cache, or this reader's own. */
+struct held_block {
+	struct cache_entry *entry;
+	struct table_block *own;
+	struct lsm_slice bytes;
+};
+
+static void block_drop(struct table *t, struct held_block *held)
+{
+	cache_release(t->env->cache, held->entry);
+	free(held->own);
+	*held = (struct held_block){0};
+}
+
+static int block_hold(struct table *t, struct lsm_slice handle, bool fill_cache,
+		      struct held_block *held)
+{
+	struct cache *cache = t->env->cache;
+	struct table_block *b;
+	struct table_handle h;
+	int r;
+
+	*held = (struct held_block){0};
+	if (!table_handle_decode(handle, data_end(t), &h))
+		return corrupt(t->env, t->number, t->footer.index.offset,
+			       "index points outside the data");
+	held->entry = cache_get(cache, t->number, h.offset);
+	if (held->entry) {
+		held->bytes = block_slice(cache_value(held->entry));
+		return 0;
+	}
+	r = load(t, h, &b);
+	if (r)
+		return r;
+	if (block_check(block_slice(b))) {
+		free(b);
+		return corrupt(t->env, t->number, h.offset, "block is malformed");
+	}
+	if (fill_cache) {
+		held->entry = cache_put(cache, t->number, h.offset, b, sizeof(*b) + b->size, free);
+		if (!held->entry) {
+			free(b);
+			return -ENOMEM;
+		}
+		b = cache_value(held->entry);
+	} else {
+		held->own = b;
+	}
+	held->bytes = block_slice(b);
+	return 0;
+}
+
+/* ---- look-ups ---- */
+
+static int value_set(struct lsm_value *value, struct lsm_slice bytes)
+{
+	if (bytes.size > value->capacity) {
+		size_t capacity = bytes.size < 64 ? 64 : bytes.size;
+		void *data = realloc(value->data, capacity);
+
+		if (!data)
+			return -ENOMEM;
+		value->data = data;
+		value->capacity = capacity;
+	}
+	if (bytes.size)
+		memcpy(value->data, bytes.data, bytes.size);
+	value->size = bytes.size;
+	return 0;
+}
+
+static void count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/*
+ * Search the data block that the index has for `ikey`. It is enough: the block
+ * after it begins above the index key, and when this one ends below `ikey` then
+ * its index key is a user key that no entry has (see the format), so that the
+ * next block is about other users keys.
+ */
+static int search(struct table *t, struct lsm_slice ikey, struct held_block *held,
+		  struct block_found *found, bool *has_newer)
+{
+	struct block_found index;
+	uint64_t offset = t->footer.index.offset;
+	int r = block_find(block_slice(t->index), ikey, &index);
+
+	*has_newer = r >= 0 && index.after_newer;
+	if (!r) {
+		struct table_handle h;
+
+		r = block_hold(t, index.value, true, held);
+		if (r)
+			return r;
+		(void)table_handle_decode(index.value, data_end(t), &h); /* it was valid */
+		offset = h.offset;
+		r = block_find(held->bytes, ikey, found);
+		*has_newer |= r >= 0 && found->after_newer;
+	}
+	return r < 0 ? corrupt(t->env, t->number, offset, "entry is malformed") : r;
+}
+
+int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ikey_type *type,
+	      uint64_t *entry_sequence, struct lsm_value *value)
+{
+	struct held_block held = {0};
+	struct block_found found;
+	struct ikey_buf space;
+	bool has_newer;
+	int r;
+
+	*type = IKEY_DELETE;
+	*entry_sequence = 0;
+	assert(key.size && key.size <= LSM_KEY_BYTES_MAX);
+	if (t->filter && !filter_may_match((struct lsm_slice){t->filter, t->filter_size},
+					   filter_hash(key))) {
+		count(&t->env->filter_negatives);
+		return 1;
+	}
+	r = search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found, &has_newer);
+	if (!r && !found.same_user)
+		r = 1;
+	if (!r)
+		r = value_set(value, found.value);
+	if (!r) {
+		*type = (enum ikey_type)(found.trailer & 0xff);
+		*entry_sequence = found.trailer >> 8;
+	}
+	if (r == 1 && t->filter && !has_newer)
+		count(&t->env->filter_false_positives);
+	block_drop(t, &held);
+	return r;
+}
+
+uint64_t table_offset_of(struct table *t, struct lsm_slice key)
+{
+	struct block_found found;
+	struct ikey_buf space;
+	struct table_handle h;
+
+	if (!key.size)
+		return 0;
+	if (key.size > LSM_KEY_BYTES_MAX)
+		key.size = LSM_KEY_BYTES_MAX;
+	if (block_find(block_slice(t->index),
+		       ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX), &found) ||
+	    !table_handle_decode(found.value, data_end(t), &h))
+		return data_end(t);
+	return h.offset;
+}
+
+/* ---- iteration ---- */
+
+struct table_iter {
+	struct iter it;
+	struct table *t;
+	bool fill_cache;
+	struct block_cursor index;
+	struct block_cursor data;  /* over `held`, the block the index stands on */
+	struct held_block held;    /* bytes.data NULL: none */
+	const void *held_handle;   /* the index value it was found by */
+};
+
+static void iter_end(struct table_iter *ti, int status)
+{
+	ti->it.valid = false;
+	ti->it.status = status;
+}
+
+/* Hold the block the index stands on. False: at the end, or an error; the iterator says which. */
+static bool iter_load(struct table_iter *ti)
+{
+	struct table *t = ti->t;
+	int r;
+
+	if (!ti->index.it.valid) {
+		r = ti->index.it.status;
+		if (r == -EUCLEAN)
+			r = corrupt(t->env, t->number, t->footer.index.offset,
+				    "index entry is malformed");
+		iter_end(ti, r);
+		return false;
+	}
+	if (ti->held.bytes.data && ti->held_handle == ti->index.it.value.data)
+		return true;
+	block_drop(t, &ti->held);
+	r = block_hold(t, ti->index.it.value, ti->fill_cache, &ti->held);
+	if (r) {
+		iter_end(ti, r);
+		return false;
+	}
+	ti->held_handle = ti->index.it.value.data;
+	block_cursor_reset(&ti->data, ti->held.bytes);
+	return true;
+}
+
+/* Show the entry `data` stands on; past the block's end go on in the next block that way. */
+static void iter_show(struct table_iter *ti, bool forwards)
+{
+	struct iter *index = &ti->index.it, *data = &ti->data.it;
+
+	while (!data->valid && !data->status) {
+		if (forwards)
+			index->ops->next(index);
+		else
+			index->ops->prev(index);
+		if (!iter_load(ti))
+			return;
+		if (forwards)
+			data->ops->first(data);
+		else
+			data->ops->last(data);
+	}
+	if (data->status == -EUCLEAN) {
+		struct table_handle h;
+
+		(void)table_handle_decode(index->value, data_end(ti->t), &h); /* it was valid */
+		corrupt(ti->t->env, ti->t->number, h.offset, "entry is malformed");
+	}
+	ti->it.key = data->key;
+	ti->it.value = data->value;
+	ti->it.valid = data->valid;
+	ti->it.status = data->status;
+}
+
+static void table_iter_first(struct iter *it)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	ti->index.it.ops->first(&ti->index.it);
+	if (!iter_load(ti))
+		return;
+	ti->data.it.ops->first(&ti->data.it);
+	iter_show(ti, true);
+}
+
+static void table_iter_last(struct iter *it)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	ti->index.it.ops->last(&ti->index.it);
+	if (!iter_load(ti))
+		return;
+	ti->data.it.ops->last(&ti->data.it);
+	iter_show(ti, false);
+}
+
+static void table_iter_seek(struct iter *it, struct lsm_slice ikey)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	ti->index.it.ops->seek(&ti->index.it, ikey);
+	if (!iter_load(ti))
+		return;
+	ti->data.it.ops->seek(&ti->data.it, ikey);
+	iter_show(ti, true);
+}
+
+static void table_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	ti->index.it.ops->seek(&ti->index.it, ikey);
+	if (!ti->index.it.valid && !ti->index.it.status) { /* above all of them */
+		table_iter_last(it);
+		return;
+	}
+	if (!iter_load(ti))
+		return;
+	ti->data.it.ops->seek_prev(&ti->data.it, ikey);
+	iter_show(ti, false);
+}
+
+static void table_iter_next(struct iter *it)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	assert(it->valid);
+	ti->data.it.ops->next(&ti->data.it);
+	iter_show(ti, true);
+}
+
+static void table_iter_prev(struct iter *it)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	assert(it->valid);
+	ti->data.it.ops->prev(&ti->data.it);
+	iter_show(ti, false);
+}
+
+static void table_iter_free(struct iter *it)
+{
+	struct table_iter *ti = (struct table_iter *)it;
+
+	block_drop(ti->t, &ti->held);
+	block_cursor_release(&ti->index);
+	block_cursor_release(&ti->data);
+	table_release(ti->t);
+	free(ti);
+}
+
+static const struct iter_ops table_iter_ops = {
+	.seek = table_iter_seek,
+	.seek_prev = table_iter_seek_prev,
+	.first = table_iter_first,
+	.last = table_iter_last,
+	.next = table_iter_next,
+	.prev = table_iter_prev,
+	.free = table_iter_free,
+};
+
+struct iter *table_iter(struct table *t, bool fill_cache)
+{
+	struct table_iter *ti = calloc(1, sizeof(*ti));
+
+	if (!ti)
+		return NULL;
+	ti->it.ops = &table_iter_ops;
+	ti->t = t;
+	ti->fill_cache = fill_cache;
+	block_cursor_init(&ti->index);
+	block_cursor_reset(&ti->index, block_slice(t->index));
+	block_cursor_init(&ti->data);
+	cache_ref(t->env->cache, entry_of(t));
+	return &ti->it;
+}

@@ -1,0 +1,322 @@
+/*
+ * table_build.c - writing one table (format: table_format.c).
+ *
+ * Entries collect in a data block. When it is full it is stored behind those
+ * before it, in a buffer that goes to the file in large writes. Its index entry
+ * waits until the next key is known, as the index key is chosen between the two.
+ *
+ * Memory: one block, the write buffer, the index so far, and 8 bytes for each
+ * user key, for the filter.
+ */
+#include <assert.h>
+#include <stdio.h>
+
+#include "block.h"
+#include "filter.h"
+#include "table.h"
+#include "table_format.h"
+
+/* Large enough that the device sees long writes, small enough to stay in the CPU's cache. */
+#define WRITE_BUFFER_BYTES (256u << 10)
+
+struct table_builder {
+	struct storage *st;
+	struct storage_file *file; /* NULL once closed */
+	char name[TABLE_NAME_BYTES];
+	uint64_t number;
+	struct table_build_options options;
+	struct table_codec codec;
+	int error; /* the first one: nothing works after it */
+	bool finished;
+
+	struct buf out; /* at the end of the file, not written yet */
+	uint64_t offset; /* of `out` in the file */
+
+	struct block_builder data, index;
+	struct buf last_key;         /* of all entries; size 0: none */
+	struct table_handle pending; /* the last stored data block, not in the index; size 0: none */
+
+	struct buf hashes; /* uint64_t for each distinct user key */
+	struct buf ranges;
+	struct table_footer footer;
+};
+
+void table_name(char *name, uint64_t number)
+{
+	snprintf(name, TABLE_NAME_BYTES, "%06llu.tab", (unsigned long long)number);
+}
+
+int table_builder_new(struct storage *st, uint64_t number,
+		      const struct table_build_options *options, struct table_builder **out)
+{
+	struct table_builder *b = calloc(1, sizeof(*b));
+	int r;
+
+	*out = NULL;
+	if (!b)
+		return -ENOMEM;
+	assert(options->block_bytes && options->block_bytes <= TABLE_BLOCK_BYTES_OPTION_MAX);
+	b->st = st;
+	b->number = number;
+	b->options = *options;
+	b->codec.compression = options->compression;
+	block_builder_init(&b->data);
+	block_builder_init(&b->index);
+	/* The index is searched at every get: no entry of it should need another one. */
+	b->index.restart_interval = 1;
+	table_name(b->name, number);
+	r = storage_open_file(st, b->name, STORAGE_CREATE, &b->file);
+	if (r) {
+		free(b);
+		return r;
+	}
+	*out = b;
+	return 0;
+}
+
+static uint64_t end_of_file(const struct table_builder *b)
+{
+	return b->offset + b->out.size;
+}
+
+static int write_out(struct table_builder *b)
+{
+	int r = b->out.size ? storage_pwrite(b->file, b->out.data, b->out.size, b->offset) : 0;
+
+	if (r)
+		return r;
+	b->offset += b->out.size;
+	b->out.size = 0;
+	return 0;
+}
+
+/* Store `payload` at the end of the file. */
+static int store(struct table_builder *b, struct table_codec *codec, struct lsm_slice payload,
+		 struct table_handle *h)
+{
+	int r;
+
+	h->offset = end_of_file(b);
+	r = table_block_store(codec, payload, b->number, h->offset, &b->out, &h->size);
+	if (!r && b->out.size >= WRITE_BUFFER_BYTES)
+		r = write_out(b);
+	return r;
+}
+
+/* Put the pending data block into the index under `key`. */
+static int index_pending(struct table_builder *b, struct lsm_slice key)
+{
+	struct buf handle = {0};
+	int r = table_handle_encode(&b->pending, &handle);
+
+	if (!r)
+		r = block_builder_add(&b->index, key, buf_slice(&handle));
+	buf_release(&handle);
+	b->pending = (struct table_handle){0};
+	return r;
+}
+
+/* The index key between the last key of a block and the first one of the next. */
+static struct lsm_slice separator(struct lsm_slice last, struct lsm_slice next,
+				  struct ikey_buf *space)
+{
+	struct lsm_slice a = ikey_user(last), b = ikey_user(next);
+	const uint8_t *pa = a.data, *pb = b.data;
+	size_t n = 0;
+
+	while (n < a.size && n < b.size && pa[n] == pb[n])
+		n++;
+	n++; /* the first n bytes of `b` are above `a`, if `b` is */
+	if (n >= a.size || n >= b.size)
+		return last;
+	return ikey_make(space, (struct lsm_slice){pb, n}, SEQUENCE_MAX, IKEY_TYPE_MAX);
+}
+
+static int close_block(struct table_builder *b)
+{
+	struct lsm_slice payload;
+	int r;
+
+	if (!b->data.entries)
+		return 0;
+	assert(!b->pending.size);
+	r = block_builder_finish(&b->data, &payload);
+	if (!r)
+		r = store(b, &b->codec, payload, &b->pending);
+	block_builder_clear(&b->data);
+	b->footer.blocks++;
+	return r;
+}
+
+/*
+ * A block grows to block_bytes. An entry that would take it far beyond begins a
+ * block of its own: small entries next to a value of megabytes would all cost
+ * reading it.
+ */
+static bool wants_own_block(const struct table_builder *b, size_t entry_bytes)
+{
+	return b->data.entries && block_builder_bytes(&b->data) + entry_bytes >
+					  b->options.block_bytes + b->options.block_bytes / 4;
+}
+
+static int add_hash(struct table_builder *b, struct lsm_slice user)
+{
+	uint64_t hash = filter_hash(user);
+
+	return buf_add(&b->hashes, &hash, sizeof(hash));
+}
+
+static int add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice value)
+{
+	struct ikey_buf space;
+	struct lsm_slice user = ikey_user(ikey);
+	bool new_user = !b->last_key.size ||
+			slice_compare(ikey_user(buf_slice(&b->last_key)), user);
+	int r = 0;
+
+	if (wants_own_block(b, ikey.size + value.size))
+		r = close_block(b);
+	if (!r && b->pending.size)
+		r = index_pending(b, separator(buf_slice(&b->last_key), ikey, &space));
+	if (!r && new_user && b->options.filter_bits_per_key)
+		r = add_hash(b, user);
+	if (!r)
+		r = block_builder_add(&b->data, ikey, value);
+	if (r)
+		return r;
+	b->last_key.size = 0;
+	b->footer.entries++;
+	b->footer.tombstones += ikey_type(ikey) == IKEY_DELETE;
+	r = buf_add(&b->last_key, ikey.data, ikey.size);
+	if (!r && block_builder_bytes(&b->data) >= b->options.block_bytes)
+		r = close_block(b);
+	return r;
+}
+
+int table_builder_add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice value)
+{
+	assert(!b->finished && ikey_valid(ikey));
+	assert(!b->last_key.size || ikey_compare(buf_slice(&b->last_key), ikey) < 0);
+	if (!b->error)
+		b->error = add(b, ikey, value);
+	return b->error;
+}
+
+int table_builder_add_range(struct table_builder *b, uint64_t sequence, struct lsm_slice start,
+			    struct lsm_slice end)
+{
+	assert(!b->finished && slice_compare(start, end) < 0 && sequence <= SEQUENCE_MAX);
+	assert(start.size <= LSM_KEY_BYTES_MAX && end.size <= LSM_KEY_BYTES_MAX);
+	if (!b->error)
+		b->error = table_range_encode(sequence, start, end, &b->ranges);
+	if (!b->error)
+		b->footer.range_tombstones++;
+	return b->error;
+}
+
+uint64_t table_builder_bytes(const struct table_builder *b)
+{
+	return end_of_file(b) + b->data.bytes.size + b->ranges.size;
+}
+
+uint64_t table_builder_entries(const struct table_builder *b)
+{
+	return b->footer.entries;
+}
+
+uint64_t table_builder_tombstones(const struct table_builder *b)
+{
+	return b->footer.tombstones;
+}
+
+uint64_t table_builder_ranges(const struct table_builder *b)
+{
+	return b->footer.range_tombstones;
+}
+
+static int store_filter(struct table_builder *b)
+{
+	struct table_codec raw = {.compression = LSM_COMPRESS_NONE}; /* it is noise */
+	struct buf filter = {0};
+	int r = filter_build((const uint64_t *)b->hashes.data, b->hashes.size / sizeof(uint64_t),
+			     b->options.filter_bits_per_key, &filter);
+
+	if (!r)
+		r = store(b, &raw, buf_slice(&filter), &b->footer.filter);
+	buf_release(&filter);
+	return r;
+}
+
+/* What follows the data blocks. */
+static int store_rest(struct table_builder *b)
+{
+	uint8_t footer[TABLE_FOOTER_BYTES];
+	struct lsm_slice index;
+	int r = 0;
+
+	b->footer.filter.offset = end_of_file(b);
+	if (b->hashes.size)
+		r = store_filter(b);
+	b->footer.ranges.offset = end_of_file(b);
+	if (!r && b->ranges.size)
+		r = store(b, &b->codec, buf_slice(&b->ranges), &b->footer.ranges);
+	if (!r)
+		r = block_builder_finish(&b->index, &index);
+	if (!r)
+		r = store(b, &b->codec, index, &b->footer.index);
+	if (r)
+		return r;
+	table_footer_encode(&b->footer, b->number, end_of_file(b), footer);
+	return buf_add(&b->out, footer, sizeof(footer));
+}
+
+static int finish(struct table_builder *b, uint64_t *bytes)
+{
+	struct storage_file *file = b->file;
+	int r = close_block(b);
+
+	if (!r && b->pending.size)
+		r = index_pending(b, buf_slice(&b->last_key));
+	if (!r)
+		r = store_rest(b);
+	if (!r)
+		r = write_out(b);
+	if (!r)
+		r = storage_sync(file);
+	if (r)
+		return r;
+	b->file = NULL;
+	r = storage_close(file);
+	if (!r)
+		*bytes = b->offset;
+	return r;
+}
+
+int table_builder_finish(struct table_builder *b, uint64_t *bytes)
+{
+	assert(!b->finished);
+	*bytes = 0;
+	if (!b->error)
+		b->error = finish(b, bytes);
+	b->finished = !b->error;
+	return b->error;
+}
+
+void table_builder_free(struct table_builder *b)
+{
+	if (!b)
+		return;
+	if (!b->finished) {
+		/* Whatever these say, what is left is a file that nothing names. */
+		(void)storage_close(b->file);
+		(void)b->st->ops->unlink(b->st, b->name);
+	}
+	table_codec_release(&b->codec);
+	buf_release(&b->out);
+	block_builder_release(&b->data);
+	block_builder_release(&b->index);
+	buf_release(&b->last_key);
+	buf_release(&b->hashes);
+	buf_release(&b->ranges);
+	free(b);
+}

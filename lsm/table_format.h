@@ -1,0 +1,77 @@
+/*
+ * table_format.h - the bytes of a table file, for those who write, read and
+ * verify one. The format is specified at the top of table_format.c; only the
+ * table_*.c files include this.
+ */
+#ifndef LSM_TABLE_FORMAT_H
+#define LSM_TABLE_FORMAT_H
+
+#include "buf.h"
+#include "rangedel.h"
+#include "storage.h"
+
+#define TABLE_FOOTER_BYTES 104u
+#define TABLE_BLOCK_TRAILER_BYTES 9u
+#define TABLE_BLOCK_BYTES_OPTION_MAX (1u << 20) /* table_build_options.block_bytes */
+
+/* A stored block: where its payload begins, and its bytes with their trailer. */
+struct table_handle {
+	uint64_t offset;
+	uint64_t size; /* 0: no such block */
+};
+
+int table_handle_encode(const struct table_handle *h, struct buf *out); /* appends; -ENOMEM */
+/* False if malformed or not within [0, end). */
+bool table_handle_decode(struct lsm_slice bytes, uint64_t end, struct table_handle *h);
+
+struct table_footer {
+	struct table_handle filter, ranges, index; /* in this order in the file */
+	uint64_t blocks;     /* data blocks */
+	uint64_t entries;    /* in them */
+	uint64_t tombstones; /* of the entries */
+	uint64_t range_tombstones;
+};
+
+/* Both for table `number` with the footer at `offset`. Decode: 0, -EUCLEAN, -EPROTONOSUPPORT. */
+void table_footer_encode(const struct table_footer *f, uint64_t number, uint64_t offset,
+			 uint8_t bytes[TABLE_FOOTER_BYTES]);
+int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number, uint64_t offset,
+			struct table_footer *f, const char **reason);
+
+/* What compresses the blocks of one builder. */
+struct table_codec {
+	enum lsm_compression compression;
+	void *zstd; /* its context, made when first used */
+	struct buf scratch;
+};
+void table_codec_release(struct table_codec *c);
+
+/*
+ * Append `payload` as a stored block of table `number` that will be at `offset`
+ * of the file; `*size` bytes. -ENOMEM.
+ */
+int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t number,
+		      uint64_t offset, struct buf *out, uint64_t *size);
+
+/* A payload in memory, freed with free(). */
+struct table_block {
+	size_t size;
+	uint8_t data[];
+};
+
+/*
+ * Read, verify and decompress a stored block. 0; -ENOMEM; an error of the
+ * device; -EUCLEAN with the reason in words. `*reason` is set on any error,
+ * NULL otherwise.
+ */
+int table_block_load(struct storage_file *f, uint64_t number, struct table_handle h,
+		     struct table_block **out, const char **reason);
+
+/* One record of the block of range tombstones, appended. -ENOMEM. */
+int table_range_encode(uint64_t sequence, struct lsm_slice start, struct lsm_slice end,
+		       struct buf *out);
+/* The record at `p`, below `limit`; returns the byte after it, or NULL if malformed. */
+const uint8_t *table_range_decode(const uint8_t *p, const uint8_t *limit, uint64_t *sequence,
+				  struct lsm_slice *start, struct lsm_slice *end);
+
+#endif

@@ -1,0 +1,370 @@
+/*
+ * table_verify.c - reading all of a table to see whether it is whole.
+ *
+ * It reads past the cache, as what is to be checked is what the disk has now. It
+ * goes on behind each damaged block, so that one run names everything lost. What a
+ * data block may hold is bounded by the index keys before it and its own; damage
+ * to the footer or the index is damage to the whole table.
+ *
+ * Each problem goes to the caller's `damage` and not to the tree's report: the
+ * caller asked, and tells it in its own way.
+ */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "block.h"
+#include "filter.h"
+#include "table.h"
+#include "table_format.h"
+
+struct verify {
+	uint64_t number, bytes;
+	char name[TABLE_NAME_BYTES];
+	struct storage_file *file;
+	struct lsm_slice smallest, largest;
+	lsm_damage_fn *damage;
+	void *damage_ctx;
+	table_entry_fn *entry;
+	void *entry_ctx;
+	bool damaged;
+	int stop; /* what `entry` returned, if it was not 0 */
+
+	struct table_footer footer;
+	struct table_block *index, *filter; /* filter NULL: none, or damaged */
+	struct block_cursor index_cursor, data_cursor;
+	struct buf last_index; /* index key before the one here; size 0: none */
+	struct buf last_key;   /* last entry seen; size 0: none */
+	uint64_t blocks, entries, tombstones;
+};
+
+static void damage_between(struct verify *v, uint64_t offset, struct lsm_slice first,
+			   struct lsm_slice last, const char *reason)
+{
+	struct lsm_damage d = {
+		.file = v->name,
+		.offset = offset,
+		.first_key = first,
+		.last_key = last,
+		.reason = reason,
+	};
+
+	v->damaged = true;
+	v->damage(v->damage_ctx, &d);
+}
+
+/* It may concern any key of the table. */
+static void damage_table(struct verify *v, uint64_t offset, const char *reason)
+{
+	damage_between(v, offset, v->smallest, v->largest, reason);
+}
+
+/* It concerns what is behind the last index key, up to `index_key` (size 0: all of the rest). */
+static void damage_block(struct verify *v, uint64_t offset, struct lsm_slice index_key,
+			 const char *reason)
+{
+	struct lsm_slice first = v->smallest, last = v->largest;
+
+	if (v->last_index.size)
+		first = ikey_user(buf_slice(&v->last_index));
+	/* An index key may be a little above the last key of its block. */
+	if (index_key.size && (!last.size || slice_compare(ikey_user(index_key), last) < 0))
+		last = ikey_user(index_key);
+	damage_between(v, offset, first, last, reason);
+}
+
+static bool within(const struct verify *v, struct lsm_slice user)
+{
+	return (!v->smallest.size || slice_compare(user, v->smallest) >= 0) &&
+	       (!v->largest.size || slice_compare(user, v->largest) <= 0);
+}
+
+/* Load a block. 0; 1 damaged, with the reason; -ENOMEM. */
+static int load(struct verify *v, struct table_handle h, struct table_block **out,
+		const char **reason)
+{
+	int r = table_block_load(v->file, v->number, h, out, reason);
+
+	return !r || r == -ENOMEM ? r : 1; /* what a device cannot read is lost as well */
+}
+
+static struct lsm_slice block_slice(const struct table_block *b)
+{
+	return (struct lsm_slice){b->data, b->size};
+}
+
+/* ---- data blocks ---- */
+
+static struct lsm_slice filter_slice(const struct verify *v)
+{
+	return v->filter ? block_slice(v->filter) : (struct lsm_slice){0};
+}
+
+/* What is wrong with the entry the cursor is on, in the block of `index_key`; NULL: nothing. */
+static const char *entry_problem(struct verify *v, struct lsm_slice index_key)
+{
+	struct lsm_slice key = v->data_cursor.it.key, user = ikey_user(key);
+
+	if (v->last_key.size && ikey_compare(buf_slice(&v->last_key), key) >= 0)
+		return "keys do not ascend";
+	if (v->last_index.size && ikey_compare(buf_slice(&v->last_index), key) >= 0)
+		return "key belongs to the block before";
+	if (ikey_compare(key, index_key) > 0)
+		return "key is above the index key of its block";
+	if (!within(v, user))
+		return "key is outside the bounds of the table";
+	if (v->filter && !filter_may_match(filter_slice(v), filter_hash(user)))
+		return "filter does not know a key";
+	return NULL;
+}
+
+/* Every entry of a block. 0; -ENOMEM; 1 if `entry` said stop. */
+static int verify_entries(struct verify *v, uint64_t offset, struct lsm_slice index_key)
+{
+	struct iter *it = &v->data_cursor.it;
+	int r = 0;
+
+	for (it->ops->first(it); it->valid; it->ops->next(it)) {
+		const char *problem = entry_problem(v, index_key);
+
+		if (problem) {
+			damage_block(v, offset, index_key, problem);
+			return 0;
+		}
+		v->last_key.size = 0;
+		r = buf_add(&v->last_key, it->key.data, it->key.size);
+		if (!r && v->entry)
+			v->stop = v->entry(v->entry_ctx, it->key, it->value);
+		if (r || v->stop)
+			return r ? r : 1;
+		v->entries++;
+		v->tombstones += ikey_type(it->key) == IKEY_DELETE;
+	}
+	if (it->status == -EUCLEAN) {
+		damage_block(v, offset, index_key, "entry is malformed");
+		return 0;
+	}
+	return it->status;
+}
+
+static int verify_block(struct verify *v, struct table_handle h, struct lsm_slice index_key)
+{
+	struct table_block *b;
+	const char *reason;
+	int r = load(v, h, &b, &reason);
+
+	if (r) {
+		if (r > 0)
+			damage_block(v, h.offset, index_key, reason);
+		return r < 0 ? r : 0;
+	}
+	if (block_check(block_slice(b))) {
+		damage_block(v, h.offset, index_key, "block is malformed");
+	} else {
+		block_cursor_reset(&v->data_cursor, block_slice(b));
+		r = verify_entries(v, h.offset, index_key);
+	}
+	free(b);
+	return r;
+}
+
+/* Every data block, through the index. */
+static int verify_data(struct verify *v)
+{
+	struct iter *it = &v->index_cursor.it;
+	uint64_t end = 0, data_end = v->footer.filter.offset;
+	uint64_t index_offset = v->footer.index.offset;
+
+	block_cursor_reset(&v->index_cursor, block_slice(v->index));
+	for (it->ops->first(it); it->valid; it->ops->next(it)) {
+		struct table_handle h;
+		int r;
+
+		if (v->last_index.size && ikey_compare(buf_slice(&v->last_index), it->key) >= 0) {
+			damage_block(v, index_offset, (struct lsm_slice){0},
+				     "index keys do not ascend");
+			return 0;
+		}
+		if (!table_handle_decode(it->value, data_end, &h)) {
+			damage_block(v, index_offset, it->key, "index points outside the data");
+		} else {
+			if (h.offset != end)
+				damage_block(v, index_offset, it->key, "index leaves a gap");
+			end = h.offset + h.size;
+			r = verify_block(v, h, it->key);
+			if (r)
+				return r;
+		}
+		v->blocks++;
+		v->last_index.size = 0;
+		r = buf_add(&v->last_index, it->key.data, it->key.size);
+		if (r)
+			return r;
+	}
+	if (it->status && it->status != -EUCLEAN)
+		return it->status;
+	if (it->status)
+		damage_block(v, index_offset, (struct lsm_slice){0}, "index entry is malformed");
+	else if (end != data_end)
+		damage_table(v, index_offset, "index does not reach the end of the data");
+	return 0;
+}
+
+/* ---- the rest ---- */
+
+/* 0 with the file open and the footer decoded; 1 damaged beyond reading; an error. */
+static int verify_open(struct verify *v, struct storage *st)
+{
+	uint8_t footer[TABLE_FOOTER_BYTES];
+	uint64_t size, allocated, offset;
+	const char *reason;
+	int r = storage_open_file(st, v->name, STORAGE_READ, &v->file);
+
+	if (r == -ENOENT) {
+		damage_table(v, 0, "file is missing");
+		return 1;
+	}
+	if (!r)
+		r = st->ops->size(v->file, &size, &allocated);
+	if (r)
+		return r;
+	if (size != v->bytes)
+		damage_table(v, size < v->bytes ? size : v->bytes,
+			     size < v->bytes ? "file is shorter than it should be" :
+					       "file is longer than it should be");
+	if (size < v->bytes)
+		return 1;
+	if (v->bytes < sizeof(footer)) {
+		damage_table(v, 0, "file is too short for a table");
+		return 1;
+	}
+	offset = v->bytes - sizeof(footer);
+	if (storage_pread_full(v->file, footer, sizeof(footer), offset)) {
+		damage_table(v, offset, "footer cannot be read");
+		return 1;
+	}
+	if (table_footer_decode(footer, v->number, offset, &v->footer, &reason)) {
+		damage_table(v, offset, reason);
+		return 1;
+	}
+	return 0;
+}
+
+static int verify_index(struct verify *v)
+{
+	const char *reason;
+	int r = load(v, v->footer.index, &v->index, &reason);
+
+	if (!r && block_check(block_slice(v->index))) {
+		reason = "index is malformed";
+		r = 1;
+	}
+	if (r > 0)
+		damage_table(v, v->footer.index.offset, reason);
+	return r;
+}
+
+static int verify_filter(struct verify *v)
+{
+	const char *reason;
+	int r;
+
+	if (!v->footer.filter.size)
+		return 0;
+	r = load(v, v->footer.filter, &v->filter, &reason);
+	if (r > 0)
+		damage_table(v, v->footer.filter.offset, reason);
+	return r < 0 ? r : 0;
+}
+
+static int verify_ranges(struct verify *v)
+{
+	uint64_t count = 0, offset = v->footer.ranges.offset;
+	const uint8_t *p = NULL, *limit = NULL;
+	struct table_block *b = NULL;
+	const char *reason = NULL;
+	int r = 0;
+
+	if (v->footer.ranges.size) {
+		r = load(v, v->footer.ranges, &b, &reason);
+		if (r > 0)
+			damage_table(v, offset, reason);
+		if (r)
+			return r < 0 ? r : 0;
+		p = b->data;
+		limit = p + b->size;
+	}
+	while (p < limit) {
+		struct lsm_slice start, end;
+		uint64_t sequence;
+
+		p = table_range_decode(p, limit, &sequence, &start, &end);
+		if (!p)
+			reason = "range tombstone is malformed";
+		else if (!within(v, start) || !within(v, end))
+			reason = "range tombstone is outside the bounds of the table";
+		if (!p)
+			break;
+		count++;
+	}
+	if (!reason && count != v->footer.range_tombstones)
+		reason = "footer counts other range tombstones";
+	if (reason)
+		damage_table(v, offset, reason);
+	free(b);
+	return 0;
+}
+
+/* Only if nothing was lost: otherwise there is nothing to compare. */
+static void verify_counts(struct verify *v)
+{
+	uint64_t offset = v->bytes - TABLE_FOOTER_BYTES;
+
+	if (v->blocks != v->footer.blocks)
+		damage_table(v, offset, "footer counts other blocks");
+	if (v->entries != v->footer.entries || v->tombstones != v->footer.tombstones)
+		damage_table(v, offset, "footer counts other entries");
+}
+
+int table_verify(struct table_env *env, uint64_t number, uint64_t bytes,
+		 struct lsm_slice smallest, struct lsm_slice largest, lsm_damage_fn *damage,
+		 void *damage_ctx, table_entry_fn *entry, void *entry_ctx)
+{
+	struct verify v = {
+		.number = number,
+		.bytes = bytes,
+		.smallest = smallest,
+		.largest = largest,
+		.damage = damage,
+		.damage_ctx = damage_ctx,
+		.entry = entry,
+		.entry_ctx = entry_ctx,
+	};
+	int r;
+
+	assert(damage);
+	table_name(v.name, number);
+	block_cursor_init(&v.index_cursor);
+	block_cursor_init(&v.data_cursor);
+	r = verify_open(&v, env->st);
+	if (!r)
+		r = verify_ranges(&v);
+	if (!r)
+		r = verify_filter(&v);
+	if (!r)
+		r = verify_index(&v);
+	if (!r)
+		r = verify_data(&v);
+	if (!r && !v.damaged)
+		verify_counts(&v);
+	(void)storage_close(v.file); /* only read from */
+	free(v.index);
+	free(v.filter);
+	block_cursor_release(&v.index_cursor);
+	block_cursor_release(&v.data_cursor);
+	buf_release(&v.last_index);
+	buf_release(&v.last_key);
+	if (r < 0 || v.stop)
+		return r < 0 ? r : v.stop;
+	return v.damaged ? -EUCLEAN : 0;
+}
