@@ -173,22 +173,23 @@ static int compare(const struct node *n, const struct target *t)
 /*
  * The last node below `t` (or_equal: or at it), searched from `from` on `level`
  * down; the head if there is none. `from` is the head or such a node itself.
- * `path`, if not NULL, gets the same for each level passed.
+ * `path`, if not NULL, gets the same for each level passed. `*after` is the node
+ * that was next to it then: to load it again could give a newer one, below `t`.
  */
 static struct node *find_before(struct node *from, unsigned level, const struct target *t,
-				bool or_equal, struct node **path)
+				bool or_equal, struct node **path, struct node **after)
 {
-	const struct node *above = NULL; /* known to be past `t` */
 	struct node *n = from;
 
+	*after = NULL; /* known to be past `t` */
 	for (;;) {
 		struct node *next = node_next(n, level);
 
-		if (next && next != above && compare(next, t) < (or_equal ? 1 : 0)) {
+		if (next && next != *after && compare(next, t) < (or_equal ? 1 : 0)) {
 			n = next;
 			continue;
 		}
-		above = next;
+		*after = next;
 		if (path)
 			path[level] = n;
 		if (level-- == 0)
@@ -204,19 +205,24 @@ static unsigned list_height(const struct memtable *m)
 /* The last node before `t`, or the head. */
 static struct node *seek_before(const struct memtable *m, const struct target *t, bool or_equal)
 {
-	return find_before(m->head, list_height(m) - 1, t, or_equal, NULL);
+	struct node *after;
+
+	return find_before(m->head, list_height(m) - 1, t, or_equal, NULL, &after);
 }
 
 /* The first node at or after `t`, or NULL. */
 static struct node *seek_node(const struct memtable *m, const struct target *t)
 {
-	return node_next(seek_before(m, t, false), 0);
+	struct node *after;
+
+	find_before(m->head, list_height(m) - 1, t, false, NULL, &after);
+	return after;
 }
 
 /* Move the finger to where `t` belongs: on each level, the last node before it. */
 static void finger_seek(struct memtable *m, const struct target *t)
 {
-	struct node *at = m->finger[0];
+	struct node *at = m->finger[0], *after;
 	unsigned height = list_height(m), level = 0;
 
 	if (at == m->head || compare(at, t) < 0) {
@@ -237,9 +243,9 @@ static void finger_seek(struct memtable *m, const struct target *t)
 	if (level == 0)
 		return;
 	if (level < height && level < FINGER_LEVELS)
-		find_before(m->finger[level], level, t, false, m->finger);
+		find_before(m->finger[level], level, t, false, m->finger, &after);
 	else
-		find_before(m->head, height - 1, t, false, m->finger);
+		find_before(m->head, height - 1, t, false, m->finger, &after);
 }
 
 static unsigned random_height(struct memtable *m)
