@@ -1,0 +1,857 @@
+/*
+ * test_model.c - the tree against a plain model, with everything going on at once.
+ *
+ *     test_model.t [-s seed] [-n operations]
+ *
+ * Random batches, reads, snapshots, iterators, flushes, compactions, reopens
+ * and power cuts on a storage in memory, under limits so small that every rare
+ * path is common. Then writers and readers beside each other. The environment
+ * gives MODEL_OPS and MODEL_SEED too; without any of them the run is short. The
+ * choices follow from the seed, but the tree's threads run as they like, so the
+ * same seed fails at the same operation only nearly always.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lsm/storage_mem.h"
+#include "tests/lsm/model.h"
+
+#define VIEWS_MAX 5
+
+/* ---- options ---- */
+
+struct set {
+	const char *name;
+	size_t keys_count;
+	struct lsm_options options;
+	struct model_mix mix;
+};
+
+static const struct set sets[] = {
+	{
+		"tiny everything",
+		400,
+		{.memtable_bytes = 16 << 10,
+		 .block_bytes = 256,
+		 .table_bytes = 8 << 10,
+		 .level1_bytes = 32 << 10,
+		 .segment_bytes = 64 << 10,
+		 .separate_min = 512,
+		 .l0_compact = 2,
+		 .l0_slow = 4,
+		 .l0_stop = 6,
+		 .imm_max = 2,
+		 .memory_bytes = 4 << 20,
+		 .compression = LSM_COMPRESS_NONE,
+		 .compression_set = true},
+		{20, 200, 8000, 12, 200 << 10, 30},
+	},
+	{
+		"many keys, wide ranges, LZ4",
+		2000,
+		{.memtable_bytes = 32 << 10,
+		 .block_bytes = 512,
+		 .table_bytes = 16 << 10,
+		 .level1_bytes = 48 << 10,
+		 .segment_bytes = 256 << 10,
+		 .separate_min = 1024,
+		 .l0_compact = 4,
+		 .l0_slow = 6,
+		 .l0_stop = 8,
+		 .imm_max = 3,
+		 .memory_bytes = 8 << 20,
+		 .compression = LSM_COMPRESS_LZ4,
+		 .compression_set = true},
+		{12, 120, 40 << 10, 50, 0, 600},
+	},
+	{
+		"nothing separated, zstd",
+		300,
+		{.memtable_bytes = 8 << 10,
+		 .block_bytes = 256,
+		 .table_bytes = 8 << 10,
+		 .level1_bytes = 16 << 10,
+		 .segment_bytes = 64 << 10,
+		 .separate_min = LSM_VALUE_BYTES_MAX,
+		 .l0_compact = 2,
+		 .l0_slow = 3,
+		 .l0_stop = 4,
+		 .imm_max = 1,
+		 .memory_bytes = 4 << 20,
+		 .compression = LSM_COMPRESS_ZSTD,
+		 .compression_set = true},
+		{20, 100, 3000, 20, 0, 40},
+	},
+	{
+		"nearly everything separated",
+		500,
+		{.memtable_bytes = 8 << 10,
+		 .block_bytes = 256,
+		 .table_bytes = 8 << 10,
+		 .level1_bytes = 16 << 10,
+		 .segment_bytes = 128 << 10,
+		 .separate_min = 16,
+		 .l0_compact = 3,
+		 .imm_max = 2,
+		 .memory_bytes = 4 << 20},
+		{8, 300, 20 << 10, 10, 0, 100},
+	},
+};
+#define SETS_COUNT (sizeof(sets) / sizeof(sets[0]))
+
+static void print_report(void *ctx, enum lsm_report_level level, const char *message)
+{
+	(void)ctx;
+	if (level == LSM_REPORT_ERROR)
+		printf("# %s\n", message);
+}
+
+/* ---- one run ---- */
+
+/* A state that is held: by a snapshot, and perhaps an iterator in the middle of it. */
+struct view {
+	struct lsm_snapshot *snapshot; /* may be NULL when `it` is not */
+	struct lsm_iter *it;
+	struct mval *state;
+	size_t at;
+};
+
+struct run {
+	const struct set *set;
+	uint64_t seed, op, ops_max;
+	struct rng rng;
+	struct storage *st;
+	struct lsm *lsm;
+	struct model m;
+	struct model_batch batch;
+	struct lsm_value value;
+	struct view views[VIEWS_MAX];
+	uint64_t synced; /* no power cut may take this batch back */
+	unsigned reopens, cuts, batches_lost;
+};
+
+static bool wrong_error(struct run *r, const char *what, int err)
+{
+	return err ? model_wrong(&r->m, "%s: error %d", what, err) : true;
+}
+
+static void now_synced(struct run *r)
+{
+	r->synced = r->m.batch;
+	model_forget(&r->m);
+}
+
+static void drop_view(struct run *r, struct view *v)
+{
+	lsm_iter_free(v->it);
+	if (v->snapshot)
+		lsm_snapshot_drop(r->lsm, v->snapshot);
+	free(v->state);
+	*v = (struct view){0};
+}
+
+static bool open_store(struct run *r)
+{
+	struct lsm_options options = r->set->options;
+
+	options.storage = r->st;
+	options.create = true;
+	options.report = print_report;
+	return wrong_error(r, "lsm_open", lsm_open(NULL, &options, &r->lsm));
+}
+
+static bool close_store(struct run *r)
+{
+	int err;
+
+	for (int i = 0; i < VIEWS_MAX; i++)
+		drop_view(r, &r->views[i]);
+	model_batch_clear(&r->batch); /* it may pin what its slices share */
+	err = lsm_close(r->lsm);
+	r->lsm = NULL;
+	return wrong_error(r, "lsm_close", err);
+}
+
+static bool do_write(struct run *r)
+{
+	unsigned flags = rng_chance(&r->rng, 60) ? LSM_SYNC : 0;
+	int err = model_build(&r->m, &r->batch, &r->rng, r->lsm, &r->set->mix, r->m.batch + 1);
+
+	if (err)
+		return wrong_error(r, "making a batch", err);
+	if (rng_chance(&r->rng, 8))
+		flags |= LSM_FREES;
+	err = lsm_write(r->lsm, r->batch.lsm_batch, flags);
+	if (err)
+		return wrong_error(r, "lsm_write", err);
+	r->op += r->batch.ops_count;
+	model_apply(&r->m, &r->batch);
+	if (flags & LSM_SYNC)
+		now_synced(r);
+	return true;
+}
+
+/* What to read: now, or what a view holds. */
+static const struct mval *pick_state(struct run *r, const struct lsm_snapshot **snapshot)
+{
+	const struct view *v = &r->views[rng_below(&r->rng, VIEWS_MAX)];
+
+	*snapshot = NULL;
+	if (rng_chance(&r->rng, 2) || !v->snapshot)
+		return r->m.now;
+	*snapshot = v->snapshot;
+	return v->state;
+}
+
+static bool do_get(struct run *r)
+{
+	unsigned char bytes[LSM_KEY_BYTES_MAX + 1];
+	const struct lsm_snapshot *snapshot;
+	const struct mval *state = pick_state(r, &snapshot);
+	struct lsm_slice key = model_any_key(&r->m, &r->rng, bytes);
+	bool exact;
+	size_t at = model_find(&r->m, key, &exact);
+
+	return model_check_get(&r->m, state, r->lsm, snapshot, key, exact ? at : MODEL_NONE,
+			       &r->value);
+}
+
+/* A part of the value under the iterator. */
+static bool check_read(struct run *r, const struct mval *state, struct lsm_iter *it, size_t at)
+{
+	uint32_t size = state[at].size, from = rng_below(&r->rng, size + 1), count;
+	void *buf;
+	int err;
+	bool right;
+
+	count = rng_below(&r->rng, size - from + 1);
+	if (rng_chance(&r->rng, 3)) {
+		from -= from % 4096;
+		count = size - from < 4096 ? size - from : 4096;
+	}
+	buf = model_must(malloc(count + 1));
+	err = lsm_iter_read(it, from, buf, count);
+	if (err)
+		right = wrong_error(r, "lsm_iter_read", err);
+	else if (!mval_is_part(state[at], from, buf, count))
+		right = model_wrong(&r->m, "lsm_iter_read: wrong bytes [%u, +%u) of %s", from,
+				    count, model_name(r->m.keys[at]));
+	else
+		right = true;
+	if (right && lsm_iter_read(it, from, buf, (size_t)size - from + 1) != -EINVAL)
+		right = model_wrong(&r->m, "lsm_iter_read: beyond the end of %s",
+				    model_name(r->m.keys[at]));
+	free(buf);
+	return right;
+}
+
+/* Position the iterator somehow within the keys [low, high) and say where it must be. */
+static size_t position(struct run *r, const struct mval *state, struct lsm_iter *it, size_t low,
+		       size_t high)
+{
+	unsigned char bytes[LSM_KEY_BYTES_MAX + 1];
+	struct lsm_slice key = model_any_key(&r->m, &r->rng, bytes);
+	bool exact;
+	size_t at = model_find(&r->m, key, &exact);
+
+	switch (rng_below(&r->rng, 6)) {
+	case 0:
+		lsm_iter_first(it);
+		return model_next(state, low, high);
+	case 1:
+		lsm_iter_last(it);
+		return model_prev(state, high - 1, low);
+	case 2:
+	case 3:
+		lsm_iter_seek_prev(it, key);
+		if (!exact)
+			at--;
+		if (at != MODEL_NONE && at >= high)
+			at = high - 1;
+		return model_prev(state, at, low);
+	default:
+		lsm_iter_seek(it, key);
+		return model_next(state, at < low ? low : at, high);
+	}
+}
+
+/* Move about and compare; returns where it ended in `*at`. */
+static bool walk(struct run *r, const struct mval *state, struct lsm_iter *it, size_t low,
+		 size_t high, size_t *at)
+{
+	bool backwards = rng_chance(&r->rng, 2);
+	uint32_t steps = rng_below(&r->rng, rng_chance(&r->rng, 20) ? 300 : 25);
+
+	if (*at == MODEL_NONE)
+		*at = position(r, state, it, low, high);
+	for (;;) {
+		if (!model_check_at(&r->m, state, it, *at, rng_chance(&r->rng, 4)))
+			return false;
+		if (*at == MODEL_NONE || steps-- == 0)
+			return true;
+		if (rng_chance(&r->rng, 8) && !check_read(r, state, it, *at))
+			return false;
+		if (rng_chance(&r->rng, 10))
+			backwards = !backwards;
+		if (backwards) {
+			lsm_iter_prev(it);
+			*at = model_prev(state, *at - 1, low);
+		} else {
+			lsm_iter_next(it);
+			*at = model_next(state, *at + 1, high);
+		}
+		r->op++;
+	}
+}
+
+static bool do_iterate(struct run *r)
+{
+	unsigned char lower[LSM_KEY_BYTES_MAX + 1], upper[LSM_KEY_BYTES_MAX + 1];
+	struct lsm_iter_options options = {.no_cache = rng_chance(&r->rng, 4)};
+	const struct mval *state = pick_state(r, &options.snapshot);
+	size_t low = 0, high = r->m.keys_count, at = MODEL_NONE;
+	struct lsm_iter *it;
+	bool exact, right = true;
+
+	if (rng_chance(&r->rng, 2))
+		options.lower = model_any_key(&r->m, &r->rng, lower);
+	if (rng_chance(&r->rng, 2))
+		options.upper = model_any_key(&r->m, &r->rng, upper);
+	if (options.lower.size && options.upper.size &&
+	    model_compare(options.lower, options.upper) > 0) {
+		struct lsm_slice swap = options.lower;
+
+		options.lower = options.upper;
+		options.upper = swap;
+	}
+	if (options.lower.size)
+		low = model_find(&r->m, options.lower, &exact);
+	if (options.upper.size)
+		high = model_find(&r->m, options.upper, &exact);
+	it = lsm_iter_new(r->lsm, &options);
+	if (!it)
+		return model_wrong(&r->m, "no iterator");
+	for (uint32_t n = 1 + rng_below(&r->rng, 3); n && right; n--) {
+		at = MODEL_NONE;
+		right = walk(r, state, it, low, high, &at);
+	}
+	lsm_iter_free(it);
+	return right;
+}
+
+/* Take a view, or look into the one that is there, or drop it. */
+static bool do_view(struct run *r)
+{
+	struct view *v = &r->views[rng_below(&r->rng, VIEWS_MAX)];
+	bool whole = rng_chance(&r->rng, 10);
+
+	if (!v->state) {
+		v->state = model_copy_state(&r->m);
+		v->at = MODEL_NONE;
+		if (rng_chance(&r->rng, 3))
+			v->it = lsm_iter_new(r->lsm, NULL);
+		else
+			v->snapshot = lsm_snapshot_take(r->lsm);
+		return v->it || v->snapshot || model_wrong(&r->m, "no snapshot or iterator");
+	}
+	if (v->it && !walk(r, v->state, v->it, 0, r->m.keys_count, &v->at))
+		return false;
+	if (v->snapshot && whole &&
+	    !model_check_all(&r->m, v->state, r->lsm, v->snapshot, rng_chance(&r->rng, 2)))
+		return false;
+	if (rng_chance(&r->rng, 8))
+		drop_view(r, v);
+	return true;
+}
+
+static int count_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	(void)done;
+	(void)total;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+static bool do_compact(struct run *r)
+{
+	unsigned char start_bytes[LSM_KEY_BYTES_MAX + 1], end_bytes[LSM_KEY_BYTES_MAX + 1];
+	struct lsm_slice start = {NULL, 0}, end = {NULL, 0};
+	unsigned calls = 0;
+
+	if (!rng_chance(&r->rng, 4))
+		start = model_any_key(&r->m, &r->rng, start_bytes);
+	if (!rng_chance(&r->rng, 4))
+		end = model_any_key(&r->m, &r->rng, end_bytes);
+	if (start.size && end.size && model_compare(start, end) >= 0)
+		end.size = 0;
+	return wrong_error(r, "lsm_compact",
+			   lsm_compact(r->lsm, start, end, count_progress, &calls));
+}
+
+static bool do_stats(struct run *r)
+{
+	struct lsm_stats stats;
+	uint64_t free_bytes, total_bytes;
+	int err;
+
+	lsm_stats(r->lsm, &stats);
+	if (stats.read_only)
+		return model_wrong(&r->m, "lsm_stats: read-only");
+	if (stats.sequence_synced > stats.sequence)
+		return model_wrong(&r->m, "lsm_stats: synced %" PRIu64 " above written %" PRIu64,
+				   stats.sequence_synced, stats.sequence);
+	if (stats.cache_bytes > stats.cache_bytes_max)
+		return model_wrong(&r->m, "lsm_stats: the cache holds %" PRIu64 ", may %" PRIu64,
+				   stats.cache_bytes, stats.cache_bytes_max);
+	err = lsm_space(r->lsm, &free_bytes, &total_bytes);
+	if (err || free_bytes > total_bytes)
+		return wrong_error(r, "lsm_space", err ? err : -ERANGE);
+	return true;
+}
+
+static bool do_sync(struct run *r)
+{
+	if (!wrong_error(r, "lsm_sync", lsm_sync(r->lsm)))
+		return false;
+	now_synced(r);
+	return true;
+}
+
+static bool do_reopen(struct run *r)
+{
+	if (!close_store(r) || !open_store(r))
+		return false;
+	now_synced(r);
+	r->reopens++;
+	return model_check_all(&r->m, r->m.now, r->lsm, NULL, false);
+}
+
+/* Go on from what a power cut (KEEP_ALL: the death of the process) leaves at this moment. */
+static bool do_cut(struct run *r)
+{
+	enum storage_mem_keep keep =
+		(enum storage_mem_keep[]){STORAGE_MEM_KEEP_NONE, STORAGE_MEM_KEEP_ALL,
+					  STORAGE_MEM_KEEP_RANDOM}[rng_below(&r->rng, 3)];
+	uint64_t seed = rng_next(&r->rng), written = r->m.batch;
+	struct storage *st = storage_mem_crash(r->st, keep, seed);
+	int64_t found;
+
+	if (!st)
+		return model_wrong(&r->m, "storage_mem_crash: no memory");
+	if (!close_store(r)) {
+		st->ops->free(st);
+		return false;
+	}
+	r->st->ops->free(r->st);
+	r->st = st;
+	if (!open_store(r))
+		return false;
+	found = model_read_counter(&r->m, r->lsm);
+	if (found < 0)
+		return wrong_error(r, "the counter after a cut", (int)found);
+	if ((uint64_t)found > written || (uint64_t)found < r->synced)
+		return model_wrong(&r->m,
+				   "a cut (keep %d) left batch %" PRId64 "; synced %" PRIu64
+				   ", written %" PRIu64,
+				   (int)keep, found, r->synced, written);
+	if (keep == STORAGE_MEM_KEEP_ALL && (uint64_t)found != written)
+		return model_wrong(&r->m, "a kill left batch %" PRId64 " of %" PRIu64, found,
+				   written);
+	r->cuts++;
+	r->batches_lost += (unsigned)(written - (uint64_t)found);
+	model_go(&r->m, (uint64_t)found);
+	model_truncate(&r->m);
+	now_synced(r);
+	return model_check_all(&r->m, r->m.now, r->lsm, NULL, false) &&
+	       (!rng_chance(&r->rng, 3) || model_check_verify(&r->m, r->lsm));
+}
+
+static bool do_whole(struct run *r)
+{
+	const struct lsm_snapshot *snapshot;
+	const struct mval *state = pick_state(r, &snapshot);
+
+	return model_check_all(&r->m, state, r->lsm, snapshot, rng_chance(&r->rng, 2));
+}
+
+static bool step(struct run *r)
+{
+	uint32_t kind = rng_below(&r->rng, 10000);
+
+	r->op++;
+	if (kind < 4500)
+		return do_write(r);
+	if (kind < 8500)
+		return do_get(r);
+	if (kind < 9300)
+		return do_iterate(r);
+	if (kind < 9850)
+		return do_view(r);
+	if (kind < 9910)
+		return do_sync(r);
+	if (kind < 9935)
+		return wrong_error(r, "lsm_flush", lsm_flush(r->lsm));
+	if (kind < 9950)
+		return do_compact(r);
+	if (kind < 9960)
+		return do_stats(r);
+	if (kind < 9970)
+		return do_whole(r);
+	if (kind < 9974)
+		return model_check_verify(&r->m, r->lsm);
+	if (kind < 9982)
+		return do_reopen(r);
+	if (kind < 9995)
+		return do_cut(r);
+	return do_get(r);
+}
+
+static void test_set(const struct set *set, uint64_t seed, uint64_t ops_max)
+{
+	struct run r = {.set = set, .seed = seed, .ops_max = ops_max, .rng = {seed}};
+	bool right;
+
+	model_init(&r.m, &r.rng, set->keys_count);
+	r.st = storage_mem_new();
+	if (!r.st)
+		bail("no memory");
+	right = open_store(&r);
+	while (right && r.op < ops_max)
+		right = step(&r);
+	right = right && model_check_all(&r.m, r.m.now, r.lsm, NULL, true) &&
+		model_check_verify(&r.m, r.lsm) && do_reopen(&r);
+	if (r.lsm && !close_store(&r))
+		right = false;
+	ok(right, "%s: %" PRIu64 " operations, %u reopens, %u cuts that lost %u batches", set->name,
+	   r.op, r.reopens, r.cuts, r.batches_lost);
+	if (!right)
+		printf("#   seed %" PRIu64 " operation %" PRIu64 ": %s\n", seed, r.op, r.m.error);
+	model_batch_release(&r.batch);
+	lsm_value_release(&r.value);
+	model_release(&r.m);
+	r.st->ops->free(r.st);
+}
+
+/* ---- writers and readers beside each other ---- */
+
+/*
+ * Each writer has a group of keys, spread over the key space, and puts the same
+ * number under all of them in one batch; when it is a multiple of 7 it deletes
+ * them all, by range tombstones. Whoever reads under one snapshot must see all
+ * of a group equal, and never older than what had been written before.
+ */
+#define GROUP_KEYS 8
+#define WRITERS 2
+#define READERS 2
+
+struct beside {
+	struct lsm *lsm;
+	atomic_ullong written[WRITERS], synced[WRITERS]; /* numbers */
+	atomic_bool stop;
+	atomic_int failed;
+	uint64_t seed;
+	char error[256]; /* of who set `failed` first */
+};
+
+struct beside_thread {
+	struct beside *b;
+	pthread_t thread;
+	unsigned id;
+};
+
+static void beside_fail(struct beside *b, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void beside_fail(struct beside *b, const char *format, ...)
+{
+	va_list args;
+
+	if (!atomic_fetch_add(&b->failed, 1)) {
+		va_start(args, format);
+		vsnprintf(b->error, sizeof(b->error), format, args);
+		va_end(args);
+	}
+	atomic_store(&b->stop, true);
+}
+
+static struct lsm_slice group_key(char *buf, unsigned writer, unsigned i)
+{
+	return (struct lsm_slice){buf,
+				  (size_t)sprintf(buf, "%c/group%u", 'a' + (int)i * 3, writer)};
+}
+
+/* Every fifth number is in values that are separated. */
+static size_t group_size(uint64_t number)
+{
+	return number % 5 ? 16 : 5000;
+}
+
+static struct mval group_value(uint64_t number, unsigned i)
+{
+	return (struct mval){number << 8 | i << 4 | 1, 0, (uint32_t)group_size(number)};
+}
+
+static int add_group(struct lsm_batch *batch, unsigned writer, uint64_t number)
+{
+	uint64_t head = htole64(number);
+	char key[32], value[5000];
+	int err = 0;
+
+	for (unsigned i = 0; i < GROUP_KEYS && !err; i++) {
+		struct lsm_slice k = group_key(key, writer, i);
+
+		if (number % 7 == 0) {
+			char end[40];
+			size_t n = (size_t)sprintf(end, "%.*s.", (int)k.size, key);
+
+			err = lsm_batch_delete_range(batch, k, (struct lsm_slice){end, n});
+			continue;
+		}
+		mval_fill(group_value(number, i), 0, value, group_size(number));
+		memcpy(value, &head, sizeof(head));
+		err = lsm_batch_put(batch, k, (struct lsm_slice){value, group_size(number)});
+	}
+	return err;
+}
+
+/* The number in a value of a group; 0 if the value is wrong. */
+static uint64_t group_number(unsigned i, const void *data, size_t size)
+{
+	uint64_t number;
+
+	if (size < sizeof(number))
+		return 0;
+	memcpy(&number, data, sizeof(number));
+	number = le64toh(number);
+	if (size != group_size(number) ||
+	    !mval_is_part(group_value(number, i), 8, (const char *)data + 8, size - 8))
+		return 0;
+	return number;
+}
+
+static void *write_beside(void *arg)
+{
+	struct beside_thread *t = arg;
+	struct beside *b = t->b;
+	struct rng rng = {b->seed + t->id};
+	struct lsm_batch *batch = model_must(lsm_batch_new());
+
+	for (uint64_t number = 1; !atomic_load(&b->stop); number++) {
+		unsigned flags = rng_chance(&rng, 40) ? LSM_SYNC : 0;
+		char key[32], noise[300];
+		int err;
+
+		lsm_batch_clear(batch);
+		err = add_group(batch, t->id, number);
+		/* Something for the background to do, between the groups' keys. */
+		for (unsigned i = 0; i < 5 && !err; i++) {
+			size_t n =
+				(size_t)sprintf(key, "%c/noise%u", 'a' + (int)rng_below(&rng, 26),
+						rng_below(&rng, 200));
+
+			memset(noise, (int)number, sizeof(noise));
+			err = lsm_batch_put(batch, (struct lsm_slice){key, n},
+					    (struct lsm_slice){noise, rng_below(&rng, 300)});
+		}
+		if (!err)
+			err = lsm_write(b->lsm, batch, flags);
+		if (err) {
+			beside_fail(b, "writer %u: error %d", t->id, err);
+			break;
+		}
+		atomic_store(&b->written[t->id], number);
+		if (flags & LSM_SYNC)
+			atomic_store(&b->synced[t->id], number);
+	}
+	lsm_batch_free(batch);
+	return NULL;
+}
+
+/*
+ * Read a group, all under one snapshot, by gets or by an iterator. The number;
+ * 0 when all are absent; UINT64_MAX when it is not all the same, or an error.
+ */
+static uint64_t read_group(struct lsm *lsm, const struct lsm_snapshot *snapshot,
+			   struct lsm_iter *it, unsigned writer, struct lsm_value *value)
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < GROUP_KEYS; i++) {
+		char buf[32];
+		struct lsm_slice key = group_key(buf, writer, i), bytes = {NULL, 0};
+		uint64_t here = 0;
+		int absent;
+
+		if (it) {
+			lsm_iter_seek(it, key);
+			absent = !lsm_iter_valid(it) || model_compare(lsm_iter_key(it), key);
+			if (lsm_iter_status(it) || (!absent && lsm_iter_value(it, &bytes)))
+				return UINT64_MAX;
+		} else {
+			absent = lsm_get(lsm, snapshot, key, value);
+			if (absent < 0)
+				return UINT64_MAX;
+			bytes = (struct lsm_slice){value->data, value->size};
+		}
+		if (!absent) {
+			here = group_number(i, bytes.data, bytes.size);
+			if (!here)
+				return UINT64_MAX;
+		}
+		if (i && here != number)
+			return UINT64_MAX;
+		number = here;
+	}
+	return number;
+}
+
+static void *check_beside(void *arg)
+{
+	struct beside_thread *t = arg;
+	struct beside *b = t->b;
+	struct rng rng = {b->seed + 100 + t->id};
+	struct lsm_value value = {0};
+
+	while (!atomic_load(&b->stop)) {
+		unsigned writer = rng_below(&rng, WRITERS);
+		uint64_t before = atomic_load(&b->written[writer]), number;
+		struct lsm_snapshot *snapshot = NULL;
+		struct lsm_iter *it = NULL;
+		bool iterate = rng_chance(&rng, 2);
+
+		if (!iterate || rng_chance(&rng, 2))
+			snapshot = model_must(lsm_snapshot_take(b->lsm));
+		if (iterate)
+			it = model_must(lsm_iter_new(
+				b->lsm, &(struct lsm_iter_options){.snapshot = snapshot}));
+		number = read_group(b->lsm, snapshot, it, writer, &value);
+		if (number == UINT64_MAX)
+			beside_fail(b, "reader %u: a group that is not whole", t->id);
+		else if (number && number < before)
+			beside_fail(b, "reader %u: sees %" PRIu64 ", %" PRIu64 " was written",
+				    t->id, number, before);
+		/* Absent: one more write makes it present, so ask only when it cannot be so. */
+		else if (!number && before % 7 && atomic_load(&b->written[writer]) == before &&
+			 (before + 1) % 7)
+			beside_fail(b, "reader %u: absent, %" PRIu64 " was written", t->id, before);
+		lsm_iter_free(it);
+		if (snapshot)
+			lsm_snapshot_drop(b->lsm, snapshot);
+	}
+	lsm_value_release(&value);
+	return NULL;
+}
+
+/* Take a copy of the disk while everything runs; what is in it must be whole and recent. */
+static void cut_beside(struct beside *b, struct storage *st, const struct lsm_options *options,
+		       enum storage_mem_keep keep, uint64_t seed)
+{
+	struct lsm_options own = *options;
+	uint64_t least[WRITERS], most[WRITERS];
+	struct lsm_value value = {0};
+	struct lsm *lsm;
+	int err;
+
+	for (unsigned i = 0; i < WRITERS; i++)
+		least[i] =
+			atomic_load(keep == STORAGE_MEM_KEEP_ALL ? &b->written[i] : &b->synced[i]);
+	own.storage = storage_mem_crash(st, keep, seed);
+	for (unsigned i = 0; i < WRITERS; i++)
+		most[i] = atomic_load(&b->written[i]) + 1;
+	if (!own.storage)
+		bail("no memory");
+	err = lsm_open(NULL, &own, &lsm);
+	if (err)
+		beside_fail(b, "open after a cut: error %d", err);
+	for (unsigned i = 0; i < WRITERS && !err; i++) {
+		uint64_t number = read_group(lsm, NULL, NULL, i, &value);
+
+		if (number == UINT64_MAX)
+			beside_fail(b, "a cut left a group that is not whole");
+		else if (number ? number < least[i] || number > most[i]
+				: least[i] && most[i] / 7 == (least[i] - 1) / 7)
+			beside_fail(b,
+				    "a cut (keep %d) left %" PRIu64 " of %" PRIu64 " .. %" PRIu64,
+				    (int)keep, number, least[i], most[i]);
+	}
+	if (!err)
+		lsm_close(lsm);
+	lsm_value_release(&value);
+	own.storage->ops->free(own.storage);
+}
+
+static void test_beside(uint64_t seed, unsigned rounds)
+{
+	struct lsm_options options = sets[0].options;
+	struct storage *st = storage_mem_new();
+	struct beside b = {.seed = seed};
+	struct beside_thread threads[WRITERS + READERS];
+	struct rng rng = {seed};
+	int err;
+
+	if (!st)
+		bail("no memory");
+	options.storage = st;
+	options.create = true;
+	options.report = print_report;
+	err = lsm_open(NULL, &options, &b.lsm);
+	if (err)
+		bail("lsm_open: error %d", err);
+	for (unsigned i = 0; i < WRITERS + READERS; i++) {
+		threads[i] = (struct beside_thread){.b = &b, .id = i};
+		if (pthread_create(&threads[i].thread, NULL,
+				   i < WRITERS ? write_beside : check_beside, &threads[i]))
+			bail("no thread");
+	}
+	for (unsigned i = 0; i < rounds && !atomic_load(&b.stop); i++) {
+		uint64_t until = atomic_load(&b.written[0]) + 100;
+
+		while (!atomic_load(&b.stop) && atomic_load(&b.written[0]) < until)
+			usleep(1000);
+		cut_beside(&b, st, &options, (enum storage_mem_keep)(i % 3), rng_next(&rng));
+		if (rng_chance(&rng, 3))
+			err = lsm_compact(b.lsm, (struct lsm_slice){"d", 1},
+					  (struct lsm_slice){"m", 1}, NULL, NULL);
+		else if (rng_chance(&rng, 3))
+			err = lsm_flush(b.lsm);
+		if (err)
+			beside_fail(&b, "upkeep: error %d", err);
+	}
+	atomic_store(&b.stop, true);
+	for (unsigned i = 0; i < WRITERS + READERS; i++)
+		pthread_join(threads[i].thread, NULL);
+	err = lsm_verify(b.lsm, model_print_damage, NULL, NULL, NULL);
+	if (err)
+		beside_fail(&b, "lsm_verify: error %d", err);
+	err = lsm_close(b.lsm);
+	ok(!err && !b.failed, "%d writers and %d readers beside each other, %u cuts", WRITERS,
+	   READERS, rounds);
+	if (b.failed)
+		printf("#   seed %" PRIu64 ": %s\n", seed, b.error);
+	st->ops->free(st);
+}
+
+int main(int argc, char **argv)
+{
+	const char *env_ops = getenv("MODEL_OPS"), *env_seed = getenv("MODEL_SEED");
+	uint64_t ops = env_ops ? strtoull(env_ops, NULL, 0) : 60000;
+	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	int c;
+
+	while ((c = getopt(argc, argv, "s:n:")) != -1) {
+		if (c == 's') {
+			seed = strtoull(optarg, NULL, 0);
+		} else if (c == 'n') {
+			ops = strtoull(optarg, NULL, 0);
+		} else {
+			fprintf(stderr, "usage: %s [-s seed] [-n operations]\n", argv[0]);
+			return 2;
+		}
+	}
+	printf("# seed %" PRIu64 ", %" PRIu64 " operations\n", seed, ops);
+	for (size_t i = 0; i < SETS_COUNT; i++)
+		test_set(&sets[i], seed * SETS_COUNT + i, ops / SETS_COUNT);
+	test_beside(seed, ops < 60000 ? 4 : ops > 2000000 ? 200 : (unsigned)(ops / 10000));
+	return done();
+}
