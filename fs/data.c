@@ -314,8 +314,7 @@ static int cut(struct cursor *c, struct lsm_batch *batch, uint64_t from, uint64_
 						to - c->start, c->end - to);
 		if (r)
 			return r;
-		if (c->start >= from &&
-		    !(replaced && (c->start == from || c->start % GRID == 0))) {
+		if (c->start >= from && !(replaced && (c->start == from || c->start % GRID == 0))) {
 			if (gone_count < POINT_DELETES_MAX)
 				gone[gone_count] = c->start;
 			gone_count++;
@@ -376,17 +375,20 @@ int data_drop(struct lsm_batch *batch, uint64_t ino)
 
 /* What will be one extent: the bytes of a write, and the old ones around them. */
 struct run {
-	uint64_t from, to;         /* as far as the walk got; contiguous, within one cell */
+	uint64_t from, to;           /* as far as the walk got; contiguous, within one cell */
 	uint64_t best_from, best_to; /* as far as is worth writing */
-	uint64_t largest;          /* of the old extents in [from, to) */
+	uint64_t largest;            /* of the old extents in [from, to) */
 	uint64_t ratio;
-	bool walked;               /* beyond what was absorbed */
+	bool walked; /* beyond what was absorbed */
 };
 
 static struct run run_of(uint64_t from, uint64_t to, bool close)
 {
 	return (struct run){
-		.from = from, .to = to, .best_from = from, .best_to = to,
+		.from = from,
+		.to = to,
+		.best_from = from,
+		.best_to = to,
 		.ratio = close ? RATIO_CLOSE : RATIO,
 	};
 }
@@ -467,6 +469,7 @@ struct write {
 	bool append;
 	bool one_piece;
 	struct run head, tail; /* the first and the last piece; the tail unused if one_piece */
+	struct cursor c;       /* if there is anything to look up */
 };
 
 static bool is_small(const struct run *run)
@@ -485,21 +488,21 @@ static void write_init(struct write *w)
 }
 
 /* Find out what is folded into the first and the last piece. */
-static int write_fold(struct write *w, struct cursor *c)
+static int write_fold(struct write *w)
 {
 	struct run *last = w->one_piece ? &w->head : &w->tail;
 	bool forward = !w->append && is_small(last);
 	int r = 0;
 
 	if (is_small(&w->head))
-		r = run_back(&w->head, c);
+		r = run_back(&w->head, &w->c);
 	if (!r && forward)
-		r = run_forward(last, c);
+		r = run_forward(last, &w->c);
 	return r;
 }
 
 /* Put the extent [from, to), the new bytes where there are any, else the old ones. */
-static int write_merged(struct write *w, struct cursor *c, uint64_t from, uint64_t to)
+static int write_merged(struct write *w, uint64_t from, uint64_t to)
 {
 	uint64_t new_from = max_u64(from, w->from), new_to = min_u64(to, w->to);
 	unsigned char *buf = malloc(to - from);
@@ -509,9 +512,9 @@ static int write_merged(struct write *w, struct cursor *c, uint64_t from, uint64
 	if (!buf)
 		return -ENOMEM;
 	if (from < new_from)
-		r = cursor_read(c, from, new_from, buf);
+		r = cursor_read(&w->c, from, new_from, buf);
 	if (!r && new_to < to)
-		r = cursor_read(c, new_to, to, buf + (new_to - from));
+		r = cursor_read(&w->c, new_to, to, buf + (new_to - from));
 	if (!r) {
 		memcpy(buf + (new_from - from), w->data + (new_from - w->from), new_to - new_from);
 		r = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
@@ -522,7 +525,7 @@ static int write_merged(struct write *w, struct cursor *c, uint64_t from, uint64
 }
 
 /* Put every piece of [from, to), which is what is written and what is folded into it. */
-static int write_pieces(struct write *w, struct cursor *c, uint64_t from, uint64_t to)
+static int write_pieces(struct write *w, uint64_t from, uint64_t to)
 {
 	int r = 0;
 
@@ -531,11 +534,11 @@ static int write_pieces(struct write *w, struct cursor *c, uint64_t from, uint64
 		struct key k;
 
 		if (from < w->from || piece_to > w->to)
-			r = write_merged(w, c, from, piece_to);
+			r = write_merged(w, from, piece_to);
 		else
-			r = lsm_batch_put_borrowed(w->batch, key_extent(&k, w->ino, from),
-						   (struct lsm_slice){w->data + (from - w->from),
-								      piece_to - from});
+			r = lsm_batch_put_borrowed(
+				w->batch, key_extent(&k, w->ino, from),
+				(struct lsm_slice){w->data + (from - w->from), piece_to - from});
 		from = piece_to;
 	}
 	return r;
@@ -545,11 +548,14 @@ int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t 
 	       const void *data, size_t size, uint64_t end, int64_t *delta)
 {
 	struct write w = {
-		.batch = batch, .ino = ino, .from = offset, .to = offset + size, .data = data,
+		.batch = batch,
+		.ino = ino,
+		.from = offset,
+		.to = offset + size,
+		.data = data,
 		.append = offset >= end,
 	};
 	uint64_t from, to;
-	struct cursor c;
 	int r;
 
 	*delta = 0;
@@ -560,24 +566,24 @@ int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t 
 	write_init(&w);
 	if (w.append && (!is_small(&w.head) || w.from % GRID == 0)) {
 		*delta = (int64_t)size;
-		return write_pieces(&w, NULL, w.from, w.to);
+		return write_pieces(&w, w.from, w.to);
 	}
 
-	r = cursor_open(&c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
+	r = cursor_open(&w.c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
 	if (r)
 		return r;
-	r = write_fold(&w, &c);
+	r = write_fold(&w);
 	if (r)
 		goto out;
 	from = w.head.best_from;
 	to = w.one_piece ? w.head.best_to : w.tail.best_to;
 	*delta = (int64_t)(to - from);
 	if (!w.append || from < w.from)
-		r = cut(&c, batch, from, to, true, delta);
+		r = cut(&w.c, batch, from, to, true, delta);
 	if (!r)
-		r = write_pieces(&w, &c, from, to);
+		r = write_pieces(&w, from, to);
 out:
-	cursor_close(&c);
+	cursor_close(&w.c);
 	return r;
 }
 

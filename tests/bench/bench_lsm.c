@@ -117,11 +117,16 @@ static uint32_t *shuffled(size_t n, uint64_t seed)
 {
 	uint32_t *order = malloc(n * sizeof(*order));
 
-	for (size_t i = 0; order && i < n; i++) {
+	if (!order)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		order[i] = (uint32_t)i;
+	for (size_t i = n - 1; i > 0; i--) {
 		size_t j = random_u64(&seed) % (i + 1);
+		uint32_t swap = order[i];
 
 		order[i] = order[j];
-		order[j] = (uint32_t)i;
+		order[j] = swap;
 	}
 	return order;
 }
@@ -219,7 +224,9 @@ static int varve_close(void *db)
 static void *varve_open(const char *path, const struct setup *setup)
 {
 	struct lsm_options options = {
-		.create = true, .memory_bytes = setup->memory_bytes, .report = varve_report,
+		.create = true,
+		.memory_bytes = setup->memory_bytes,
+		.report = varve_report,
 	};
 	struct varve *v = calloc(1, sizeof(*v));
 	int r;
@@ -702,8 +709,8 @@ static double run_step(const struct engine *e, void *db, enum step step, const u
 			return -1;
 	} else {
 		for (size_t i = 0; i < n; i++)
-			if (stopped || step_once(e, db, step, order ? order[i] : i,
-						 setup->value_bytes))
+			if (stopped ||
+			    step_once(e, db, step, order ? order[i] : i, setup->value_bytes))
 				return -1;
 	}
 	return (double)n / (now_seconds() - start);
@@ -808,7 +815,8 @@ static double median(const double *values, int count)
 
 static void print_table(const struct setup *setup, const struct results *results, int rounds)
 {
-	printf("\n%zu operations (%zu synced), %zu-byte values, %zu MiB of memory, median of %d:\n\n",
+	printf("\n%zu operations (%zu synced), %zu-byte values, %zu MiB of memory, "
+	       "median of %d:\n\n",
 	       setup->ops, step_ops(FILLSYNC, setup->ops), setup->value_bytes,
 	       setup->memory_bytes >> 20, rounds);
 	printf("| ops/s |");
@@ -900,8 +908,14 @@ int main(int argc, char **argv)
 	}
 	if (!good || optind != argc)
 		return usage();
-	if (snprintf(dir, sizeof(dir), "%s/bench_lsm.XXXXXX", parent && *parent ? parent : "/tmp") >=
-		    (int)sizeof(dir) || !mkdtemp(dir)) {
+	if (!parent || !*parent)
+		parent = "/tmp";
+	if (strlen(parent) + sizeof("/bench_lsm.XXXXXX") > sizeof(dir)) {
+		fprintf(stderr, "bench_lsm: %s: %s\n", parent, strerror(ENAMETOOLONG));
+		return 1;
+	}
+	snprintf(dir, sizeof(dir), "%s/bench_lsm.XXXXXX", parent);
+	if (!mkdtemp(dir)) {
 		fprintf(stderr, "bench_lsm: cannot make a directory in %s: %s\n", parent,
 			strerror(errno));
 		return 1;

@@ -155,8 +155,10 @@ static void models_init(void)
 	scratch = allocate(MODEL_BYTES);
 	for (int i = 0; i < FILES; i++)
 		models[i] = (struct model){
-			.ino = 7 + i, .base = base[i],
-			.bytes = allocate(MODEL_BYTES), .filled = allocate(MODEL_BYTES),
+			.ino = 7 + i,
+			.base = base[i],
+			.bytes = allocate(MODEL_BYTES),
+			.filled = allocate(MODEL_BYTES),
 		};
 }
 
@@ -546,7 +548,8 @@ static void test_far(void)
 	is_int(data_seek(lsm, 140, last - 3, true, &out), 0, "seek hole");
 	ok(out == last, "is at the very end");
 	is_int(data_seek(lsm, 140, last, false, &out), 1, "no data beyond");
-	is_int(data_punch(lsm, batch, 140, last - 2, UINT64_MAX, &delta), 0, "punch beyond the end");
+	is_int(data_punch(lsm, batch, 140, last - 2, UINT64_MAX, &delta), 0,
+	       "punch beyond the end");
 	is_int(delta, -2, "takes what is there");
 	commit();
 	is_int(data_truncate(lsm, batch, 140, last - 4, &delta), 0, "truncate there");
