@@ -652,10 +652,15 @@ struct results {
 
 static size_t step_ops(enum step step, size_t ops)
 {
+	size_t synced = ops / 200; /* a sync takes milliseconds */
+
 	if (step != FILLSYNC)
 		return ops;
-	ops /= 200; /* a sync takes milliseconds */
-	return ops < 20 ? 20 : ops > 1000 ? 1000 : ops;
+	if (synced > 1000)
+		return 1000;
+	if (synced < 20)
+		return ops < 20 ? ops : 20;
+	return synced;
 }
 
 static double now_seconds(void)
@@ -922,6 +927,7 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN); /* the directory is removed all the same */
 	if (pool_fill()) {
 		struct setup setup = {ops, value_bytes ? value_bytes : 100, memory_mib << 20};
 
