@@ -1,0 +1,680 @@
+/*
+ * data.c - extents: reading, writing, cutting, sharing and folding them.
+ *
+ * The rules of extents
+ *
+ * An extent is one entry of the tree: the key 'D' ino64 offset64, the value the
+ * bytes of the file from `offset` on. Of one file's extents it always holds:
+ *
+ *   1. None is empty.
+ *   2. None crosses a multiple of DATA_EXTENT_BYTES_MAX (the grid); so none is
+ *      larger than that, and no extent before a multiple reaches past it.
+ *   3. None reaches beyond 2^63 - 1, the largest size of a file.
+ *   4. None reaches past the start of the next; what lies between is a hole.
+ *
+ * The file's bytes 0..9 and 131072..131073 as two extents of inode 5:
+ *
+ *   44 0000000000000005 0000000000000000 -> 10 bytes
+ *   44 0000000000000005 0000000000020000 ->  2 bytes
+ *
+ * Rule 2 is why a look-up is cheap: what covers byte x starts in [grid below x,
+ * x], so an iterator has bounds on both sides, and reading from a multiple on
+ * needs no look backwards. A store written with another grid stays valid as
+ * long as the new one is a multiple of it. An extent that breaks a rule is
+ * damage: data_check() names it, the others return -EUCLEAN when they meet it.
+ *
+ * Writing
+ *
+ * A write is cut at the grid into pieces, each becomes one extent. Old extents
+ * wholly under it are deleted or replaced. Of one partly under it the rest is
+ * kept by lsm_batch_put_slice(), which shares the bytes in the segment: writing
+ * 4 KiB into the middle of 128 KiB writes 4 KiB and three keys. Pieces of
+ * SMALL (4 KiB) bytes or more are written exactly once and never moved again
+ * by writes of that size: that is where the tree begins to put values into
+ * segments. Only a smaller piece looks at its neighbours, and may rewrite them:
+ *
+ *   absorb  An old extent smaller than SMALL that is partly under the piece is
+ *           merged into it, not sliced. (The tree holds such a value in line, so
+ *           slicing it would copy it too.) Costs at most 2 * SMALL per write, and
+ *           means that random tiny writes stop splitting at 4 KiB.
+ *   fold    Walk from the piece over the extents that touch it, first backwards,
+ *           then forwards; replace the longest run in which every old extent is
+ *           at most 1/RATIO (1/8) of the whole run. The nearest must be
+ *           smaller than SMALL, or a tiny tail after a run of 4 KiB writes would
+ *           rewrite them.
+ *   close   An append that fills a grid cell to its end folds with ratio 2
+ *           instead of 8: nothing more will come to make the run longer.
+ *
+ * Appends of 100 bytes, RATIO 8 (x: an extent of 100 bytes, X: 800):
+ *
+ *     xxxxxxx + x   ->  X          XxxxxxxxX...: 7 X, 7 x + x  ->  one of 6400
+ *
+ * Cost: a fold moves every old byte to an extent at least 8 times as large as the one
+ * it was in, so a byte is moved at most log8(128 KiB / size of the writes)
+ * times, and once more by the close: 100-byte appends write each byte about 5
+ * times in all and leave one extent per grid cell. The walk stops at an extent
+ * that is more than twice the run so far: so long as the smaller ones have not
+ * added up to its size the run will not fold, and most appends look
+ * at a few entries only. Where a run could not fold there are fewer than about
+ * 8 extents of each power of 8. Overwrites may split again what was folded, but
+ * one write adds at most two extents and a fold of n bytes takes 8 extents of
+ * n/8 bytes, so folding cannot follow every write.
+ *
+ * After an error a batch may hold part of the work: the caller drops it.
+ */
+#include "fs/data.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/key.h"
+
+#define GRID ((uint64_t)DATA_EXTENT_BYTES_MAX)
+#define OFFSET_MAX ((uint64_t)INT64_MAX)
+#define SMALL 4096u
+#define RATIO 8u
+#define RATIO_CLOSE 2u
+#define POINT_DELETES_MAX 16u /* of more keys in a row, one range record is smaller */
+
+static uint64_t grid_floor(uint64_t offset)
+{
+	return offset - offset % GRID;
+}
+
+/* The first multiple above or at `offset`, which is at most 2^63 - 1. */
+static uint64_t grid_ceil(uint64_t offset)
+{
+	return grid_floor(offset + GRID - 1);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* ---- one extent after another ---- */
+
+/* An iterator over the extents of one file, and the one it stands on. */
+struct cursor {
+	struct lsm_iter *it;
+	uint64_t ino;
+	struct key lower, upper;
+	bool valid;
+	uint64_t start, end; /* if valid */
+};
+
+/* A key above those of all extents of `ino`. */
+static struct lsm_slice key_above(struct key *k, uint64_t ino)
+{
+	static const unsigned char tail[9] = {255, 255, 255, 255, 255, 255, 255, 255, 255};
+
+	return key_make(k, KEY_EXTENT, ino, tail, sizeof(tail));
+}
+
+/* Over the extents that start in [lower, upper). */
+static int cursor_open(struct cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
+		       uint64_t upper)
+{
+	struct lsm_iter_options options = {
+		.lower = key_extent(&c->lower, ino, lower),
+		.upper = key_extent(&c->upper, ino, upper),
+	};
+
+	c->ino = ino;
+	c->valid = false;
+	c->it = lsm_iter_new(lsm, &options);
+	return c->it ? 0 : -ENOMEM;
+}
+
+static void cursor_close(struct cursor *c)
+{
+	lsm_iter_free(c->it);
+}
+
+/* What the iterator stands on. Returns NULL, or in words which of the rules it breaks. */
+static const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *size)
+{
+	struct lsm_slice key = lsm_iter_key(it);
+
+	*start = 0;
+	*size = lsm_iter_size(it);
+	if (key.size != 1 + 8 + 8)
+		return "the key of an extent has a wrong size";
+	*start = key_get_u64((const unsigned char *)key.data + 9);
+	if (!*size)
+		return "an extent is empty";
+	if (*start > OFFSET_MAX || *size > OFFSET_MAX - *start)
+		return "an extent reaches beyond the largest offset";
+	if (*size > GRID - *start % GRID)
+		return "an extent crosses the grid";
+	return NULL;
+}
+
+/* The iterator was moved: see where to. */
+static int cursor_load(struct cursor *c)
+{
+	uint64_t size;
+
+	c->valid = lsm_iter_valid(c->it);
+	if (!c->valid)
+		return lsm_iter_status(c->it);
+	if (extent_decode(c->it, &c->start, &size)) {
+		c->valid = false;
+		return -EUCLEAN;
+	}
+	c->end = c->start + size;
+	return 0;
+}
+
+static int cursor_next(struct cursor *c)
+{
+	uint64_t end = c->end;
+	int r;
+
+	lsm_iter_next(c->it);
+	r = cursor_load(c);
+	if (!r && c->valid && c->start < end)
+		r = -EUCLEAN;
+	return r;
+}
+
+static int cursor_prev(struct cursor *c)
+{
+	uint64_t start = c->start;
+	int r;
+
+	lsm_iter_prev(c->it);
+	r = cursor_load(c);
+	if (!r && c->valid && c->end > start)
+		r = -EUCLEAN;
+	return r;
+}
+
+/* To the last extent that starts at or before `offset`. */
+static int cursor_seek_prev(struct cursor *c, uint64_t offset)
+{
+	struct key k;
+
+	lsm_iter_seek_prev(c->it, key_extent(&k, c->ino, offset));
+	return cursor_load(c);
+}
+
+/* To the first extent that ends after `offset`. */
+static int cursor_seek(struct cursor *c, uint64_t offset)
+{
+	struct key k;
+	int r;
+
+	if (offset % GRID) {
+		r = cursor_seek_prev(c, offset);
+		if (r || (c->valid && c->end > offset))
+			return r;
+		if (c->valid)
+			return cursor_next(c);
+	}
+	lsm_iter_seek(c->it, key_extent(&k, c->ino, offset));
+	return cursor_load(c);
+}
+
+/* ---- reading ---- */
+
+/* The file's bytes [from, to), which is within the cursor's bounds, into `buf`. */
+static int cursor_read(struct cursor *c, uint64_t from, uint64_t to, unsigned char *buf)
+{
+	uint64_t pos = from;
+	int r = cursor_seek(c, from);
+
+	while (!r && c->valid && c->start < to) {
+		uint64_t start = max_u64(c->start, pos), end = min_u64(c->end, to);
+
+		memset(buf + (pos - from), 0, start - pos);
+		r = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
+		if (r)
+			return r;
+		pos = end;
+		if (pos == to)
+			return 0;
+		r = cursor_next(c);
+	}
+	if (!r)
+		memset(buf + (pos - from), 0, to - pos);
+	return r;
+}
+
+int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size)
+{
+	struct cursor c;
+	int r;
+
+	if (!size)
+		return 0;
+	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
+		return -EINVAL;
+	r = cursor_open(&c, lsm, ino, grid_floor(offset), offset + size);
+	if (r)
+		return r;
+	r = cursor_read(&c, offset, offset + size, buf);
+	cursor_close(&c);
+	return r;
+}
+
+int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
+{
+	struct cursor c;
+	int r;
+
+	*out = offset;
+	if (offset >= OFFSET_MAX)
+		return !hole;
+	r = cursor_open(&c, lsm, ino, grid_floor(offset), OFFSET_MAX);
+	if (r)
+		return r;
+	r = cursor_seek(&c, offset);
+	if (hole) {
+		while (!r && c.valid && c.start <= *out) {
+			*out = c.end;
+			r = cursor_next(&c);
+		}
+	} else if (!r && c.valid) {
+		*out = max_u64(c.start, offset);
+	} else if (!r) {
+		r = 1;
+	}
+	cursor_close(&c);
+	return r;
+}
+
+/* ---- cutting ---- */
+
+/*
+ * Make [from, to) a hole. With `replaced` the caller puts new extents there in
+ * the same batch, one at `from` and one at each multiple of the grid: keys that
+ * are put again need no delete.
+ */
+static int cut(struct cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to, bool replaced,
+	       int64_t *delta)
+{
+	uint64_t gone[POINT_DELETES_MAX];
+	size_t gone_count = 0;
+	struct key k, k2;
+	int r = cursor_seek(c, from);
+
+	while (!r && c->valid && c->start < to) {
+		if (c->start < from)
+			r = lsm_batch_put_slice(batch, key_extent(&k, c->ino, c->start), c->it, 0,
+						from - c->start);
+		if (!r && c->end > to)
+			r = lsm_batch_put_slice(batch, key_extent(&k, c->ino, to), c->it,
+						to - c->start, c->end - to);
+		if (r)
+			return r;
+		if (c->start >= from && !(replaced && (c->start == from || c->start % GRID == 0))) {
+			if (gone_count < POINT_DELETES_MAX)
+				gone[gone_count] = c->start;
+			gone_count++;
+		}
+		*delta -= (int64_t)(min_u64(c->end, to) - max_u64(c->start, from));
+		if (c->end >= to)
+			break;
+		r = cursor_next(c);
+	}
+	if (!r && gone_count > POINT_DELETES_MAX)
+		return lsm_batch_delete_range(batch, key_extent(&k, c->ino, from),
+					      key_extent(&k2, c->ino, to));
+	for (size_t i = 0; !r && i < gone_count; i++)
+		r = lsm_batch_delete(batch, key_extent(&k, c->ino, gone[i]));
+	return r;
+}
+
+/* [from, to) a hole, as above; 0 <= from < to <= 2^63 - 1. */
+static int punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t from, uint64_t to,
+		 int64_t *delta)
+{
+	struct cursor c;
+	int r = cursor_open(&c, lsm, ino, grid_floor(from), to);
+
+	if (r)
+		return r;
+	r = cut(&c, batch, from, to, false, delta);
+	cursor_close(&c);
+	return r;
+}
+
+int data_punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+	       uint64_t size, int64_t *delta)
+{
+	*delta = 0;
+	if (!size || offset >= OFFSET_MAX)
+		return 0;
+	return punch(lsm, batch, ino, offset, offset + min_u64(size, OFFSET_MAX - offset), delta);
+}
+
+int data_truncate(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t size,
+		  int64_t *delta)
+{
+	*delta = 0;
+	if (size >= OFFSET_MAX)
+		return 0;
+	return punch(lsm, batch, ino, size, OFFSET_MAX, delta);
+}
+
+int data_drop(struct lsm_batch *batch, uint64_t ino)
+{
+	struct key start, end;
+
+	return lsm_batch_delete_range(batch, key_extent(&start, ino, 0), key_above(&end, ino));
+}
+
+/* ---- folding ---- */
+
+/* What will be one extent: the bytes of a write, and the old ones around them. */
+struct run {
+	uint64_t from, to;           /* as far as the walk got; contiguous, within one cell */
+	uint64_t best_from, best_to; /* as far as is worth writing */
+	uint64_t largest;            /* of the old extents in [from, to) */
+	uint64_t ratio;
+	bool walked; /* beyond what was absorbed */
+};
+
+static struct run run_of(uint64_t from, uint64_t to, bool close)
+{
+	return (struct run){
+		.from = from,
+		.to = to,
+		.best_from = from,
+		.best_to = to,
+		.ratio = close ? RATIO_CLOSE : RATIO,
+	};
+}
+
+/* May the run go on over an old extent that has `size` bytes beside it? */
+static bool run_wants(const struct run *run, uint64_t size)
+{
+	uint64_t have = run->to - run->from;
+
+	if (!run->walked && (size >= SMALL || have >= SMALL))
+		return false;
+	if (run->ratio == RATIO && size > 2 * have)
+		return false;
+	return size * run->ratio <= GRID;
+}
+
+/*
+ * The cursor's extent overlaps or touches the run at its start (`back`) or its
+ * end: take it in, or of a large one what is on that side. False: stop here.
+ */
+static bool run_take(struct run *run, const struct cursor *c, bool back)
+{
+	bool overlaps = c->start < run->to && c->end > run->from;
+	uint64_t size = back ? run->from - c->start : c->end - run->to;
+
+	if (overlaps && c->end - c->start < SMALL) {
+		run->from = min_u64(run->from, c->start);
+		run->to = max_u64(run->to, c->end);
+		run->best_from = min_u64(run->best_from, c->start);
+		run->best_to = max_u64(run->best_to, c->end);
+		return true;
+	}
+	if (!run_wants(run, size))
+		return false;
+	run->walked = true;
+	run->largest = max_u64(run->largest, size);
+	if (back)
+		run->from = c->start;
+	else
+		run->to = c->end;
+	if (run->to - run->from >= run->ratio * run->largest) {
+		run->best_from = run->from;
+		run->best_to = run->to;
+	}
+	return true;
+}
+
+static int run_back(struct run *run, struct cursor *c)
+{
+	int r;
+
+	if (run->from % GRID == 0)
+		return 0;
+	r = cursor_seek_prev(c, run->from - 1);
+	while (!r && c->valid && c->end >= run->from && run_take(run, c, true) && run->from % GRID)
+		r = cursor_prev(c);
+	return r;
+}
+
+static int run_forward(struct run *run, struct cursor *c)
+{
+	int r;
+
+	if (run->to % GRID == 0)
+		return 0;
+	r = cursor_seek(c, run->to);
+	while (!r && c->valid && c->start <= run->to && run_take(run, c, false) && run->to % GRID)
+		r = cursor_next(c);
+	return r;
+}
+
+/* ---- writing ---- */
+
+struct write {
+	struct lsm_batch *batch;
+	uint64_t ino, from, to;
+	const unsigned char *data;
+	bool append;
+	bool one_piece;
+	struct run head, tail; /* the first and the last piece; the tail unused if one_piece */
+	struct cursor c;       /* if there is anything to look up */
+};
+
+static bool is_small(const struct run *run)
+{
+	return run->to - run->from < SMALL;
+}
+
+static void write_init(struct write *w)
+{
+	uint64_t head_to = min_u64(w->to, grid_ceil(w->from + 1));
+
+	w->one_piece = head_to == w->to;
+	w->head = run_of(w->from, head_to, w->append && head_to % GRID == 0);
+	if (!w->one_piece)
+		w->tail = run_of(grid_floor(w->to - 1), w->to, false);
+}
+
+/* Find out what is folded into the first and the last piece. */
+static int write_fold(struct write *w)
+{
+	struct run *last = w->one_piece ? &w->head : &w->tail;
+	bool forward = !w->append && is_small(last);
+	int r = 0;
+
+	if (is_small(&w->head))
+		r = run_back(&w->head, &w->c);
+	if (!r && forward)
+		r = run_forward(last, &w->c);
+	return r;
+}
+
+/* Put the extent [from, to), the new bytes where there are any, else the old ones. */
+static int write_merged(struct write *w, uint64_t from, uint64_t to)
+{
+	uint64_t new_from = max_u64(from, w->from), new_to = min_u64(to, w->to);
+	unsigned char *buf = malloc(to - from);
+	struct key k;
+	int r = 0;
+
+	if (!buf)
+		return -ENOMEM;
+	if (from < new_from)
+		r = cursor_read(&w->c, from, new_from, buf);
+	if (!r && new_to < to)
+		r = cursor_read(&w->c, new_to, to, buf + (new_to - from));
+	if (!r) {
+		memcpy(buf + (new_from - from), w->data + (new_from - w->from), new_to - new_from);
+		r = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
+				  (struct lsm_slice){buf, to - from});
+	}
+	free(buf);
+	return r;
+}
+
+/* Put every piece of [from, to), which is what is written and what is folded into it. */
+static int write_pieces(struct write *w, uint64_t from, uint64_t to)
+{
+	int r = 0;
+
+	while (!r && from < to) {
+		uint64_t piece_to = min_u64(to, grid_ceil(from + 1));
+		struct key k;
+
+		if (from < w->from || piece_to > w->to)
+			r = write_merged(w, from, piece_to);
+		else
+			r = lsm_batch_put_borrowed(
+				w->batch, key_extent(&k, w->ino, from),
+				(struct lsm_slice){w->data + (from - w->from), piece_to - from});
+		from = piece_to;
+	}
+	return r;
+}
+
+int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+	       const void *data, size_t size, uint64_t end, int64_t *delta)
+{
+	struct write w = {
+		.batch = batch,
+		.ino = ino,
+		.from = offset,
+		.to = offset + size,
+		.data = data,
+		.append = offset >= end,
+	};
+	uint64_t from, to;
+	int r;
+
+	*delta = 0;
+	if (!size)
+		return 0;
+	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
+		return -EFBIG;
+	write_init(&w);
+	if (w.append && (!is_small(&w.head) || w.from % GRID == 0)) {
+		*delta = (int64_t)size;
+		return write_pieces(&w, w.from, w.to);
+	}
+
+	r = cursor_open(&w.c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
+	if (r)
+		return r;
+	r = write_fold(&w);
+	if (r)
+		goto out;
+	from = w.head.best_from;
+	to = w.one_piece ? w.head.best_to : w.tail.best_to;
+	*delta = (int64_t)(to - from);
+	if (!w.append || from < w.from)
+		r = cut(&w.c, batch, from, to, true, delta);
+	if (!r)
+		r = write_pieces(&w, from, to);
+out:
+	cursor_close(&w.c);
+	return r;
+}
+
+/* ---- sharing ---- */
+
+/* Put [start, end) of the source's extent under the keys of the target, cut at its grid. */
+static int clone_extent(struct lsm_batch *batch, const struct cursor *c, uint64_t start,
+			uint64_t end, uint64_t to, uint64_t to_start)
+{
+	int r = 0;
+
+	while (!r && start < end) {
+		uint64_t size = min_u64(end - start, GRID - to_start % GRID);
+		struct key k;
+
+		r = lsm_batch_put_slice(batch, key_extent(&k, to, to_start), c->it,
+					start - c->start, size);
+		start += size;
+		to_start += size;
+	}
+	return r;
+}
+
+int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
+	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta)
+{
+	uint64_t from_end = from_offset + size;
+	struct cursor c;
+	int r;
+
+	*delta = 0;
+	if (!size)
+		return 0;
+	if (max_u64(from_offset, to_offset) > OFFSET_MAX ||
+	    size > OFFSET_MAX - max_u64(from_offset, to_offset))
+		return -EINVAL;
+	r = punch(lsm, batch, to, to_offset, to_offset + size, delta);
+	if (r)
+		return r;
+	r = cursor_open(&c, lsm, from, grid_floor(from_offset), from_end);
+	if (r)
+		return r;
+	r = cursor_seek(&c, from_offset);
+	while (!r && c.valid) {
+		uint64_t start = max_u64(c.start, from_offset), end = min_u64(c.end, from_end);
+
+		r = clone_extent(batch, &c, start, end, to, to_offset + (start - from_offset));
+		*delta += (int64_t)(end - start);
+		if (r || c.end >= from_end)
+			break;
+		r = cursor_next(&c);
+	}
+	cursor_close(&c);
+	return r;
+}
+
+/* ---- checking ---- */
+
+int data_check(struct lsm *lsm, uint64_t ino, uint64_t size, data_finding_fn *finding, void *ctx,
+	       uint64_t *stored)
+{
+	struct key lower, upper;
+	struct lsm_iter_options options = {
+		.lower = key_extent(&lower, ino, 0),
+		.upper = key_above(&upper, ino),
+		.no_cache = true,
+	};
+	uint64_t last_end = 0;
+	struct lsm_iter *it;
+	int r;
+
+	*stored = 0;
+	it = lsm_iter_new(lsm, &options);
+	if (!it)
+		return -ENOMEM;
+	for (lsm_iter_first(it); lsm_iter_valid(it); lsm_iter_next(it)) {
+		uint64_t start, bytes;
+		const char *text = extent_decode(it, &start, &bytes);
+
+		uint64_t end = text ? 0 : start + bytes;
+
+		*stored += bytes;
+		if (!text && start < last_end)
+			text = "an extent overlaps the one before";
+		if (!text && end > size)
+			text = "an extent reaches beyond the end of the file";
+		if (text && finding)
+			finding(ctx, ino, start, text);
+		last_end = end; /* 0 after a damaged one: no telling where that ends */
+	}
+	r = lsm_iter_status(it);
+	lsm_iter_free(it);
+	return r;
+}
