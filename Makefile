@@ -113,7 +113,7 @@ tsan: ## the C tests under the thread sanitizer
 # ---- lint ----
 
 C_FILES = $(wildcard lsm/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch])
-SCRIPTS = .ci/run tests/run $(wildcard tests/*.sh tests/*/*.sh)
+SCRIPTS = .ci/run tests/run tests/lint/rules $(wildcard tests/*.sh tests/*/*.sh)
 lint-build = +$(MAKE) BUILD=$(BUILD)-lint-$(1) CC=$(1) WERROR='-Werror $(2)' all objects
 
 lint: lint-rules lint-format lint-scripts lint-tidy lint-builds ## style, layers, static analysis, warnings of gcc and clang
@@ -122,7 +122,7 @@ lint-rules:
 lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
 lint-scripts:
-	shellcheck -x $(SCRIPTS)
+	shellcheck -S warning $(SCRIPTS)
 lint-tidy:
 	printf '%s\n' $(filter-out tests/bench/%,$(filter %.c,$(C_FILES))) | xargs -P $(JOBS) -n 4 sh -c \
 		'clang-tidy --quiet "$$@" -- $(filter-out -Werror,$(ALL_CFLAGS)) $(FUSE_CFLAGS) 2>&1' tidy

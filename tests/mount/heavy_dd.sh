@@ -50,7 +50,8 @@ for _ in {1..100}; do
 	sleep 0.1
 done
 use=$(disk_use)
-ok $((use > allowed)) "disk use is back within 10 s, from $((use_before >> 20)) to $((use >> 20)) MiB"
+diag "disk use: $((use_before >> 20)) MiB before, $((use >> 20)) MiB now"
+ok $((use > allowed)) 'disk use is back within 10 s'
 run 'umount again' unmount_store
 run 'check' "$VARVE" check "$STORE"
 finish

@@ -19,12 +19,13 @@ history() {
 		my $n = shift;
 		srand(1);
 		for my $i (1 .. $n) {
-			my $text = join("", map { sprintf("line %d of %d: %x\n", $_, $i, rand(2**31)) }
-				1 .. 5 + $i % 200);
+			my @lines = (1 .. 5 + $i % 200);
+			my $text = "";
+			$text .= sprintf("%d of %d: %x\n", $_, $i, rand(2**31)) for @lines;
 			my $name = sprintf("folder%d/file%d.txt", $i % 10, int(rand(10)));
 			my $message = "Change $name\n";
 			print "commit refs/heads/main\nmark :$i\n";
-			print "committer Tester <tester\@example.org> ", 1600000000 + $i * 60, " +0000\n";
+			printf("committer Tester <t\@example.org> %d +0000\n", 1600000000 + $i * 60);
 			print "data ", length($message), "\n$message";
 			print "from :", $i - 1, "\n" if $i > 1;
 			my $mode = $i % 17 ? "100644" : "100755";
@@ -57,7 +58,8 @@ run 'and back' git checkout -q main
 run 'a branch of changes' bash -c '
 	git checkout -qb work &&
 	for i in 1 2 3 4 5; do
-		echo "change $i" >>folder$i/new.txt && git add . && git commit -qm "Change $i" || exit 1
+		echo "change $i" >>folder$i/new.txt &&
+		git add . && git commit -qm "Change $i" || exit 1
 	done &&
 	git mv folder6 moved && git commit -qm Move && git rebase -q --force-rebase HEAD~3'
 run 'a stash and its return' bash -c '
