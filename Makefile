@@ -150,11 +150,13 @@ bench-lsm: deps bench-deps $(BUILD)/tests/bench/bench_lsm
 
 # ---- running and installing ----
 
+# A killed daemon's mount point is "not connected"; varve mends that. (Attributes may be cached: ask statfs.)
 run: deps $(BUILD)/varve ## build, create the store at STORE= and mount it on MNT=
-	@if mountpoint -q '$(MNT)'; then echo 'Already mounted: $(MNT)'; exit 0; fi; \
-	case $$(LC_ALL=C stat '$(MNT)' 2>&1) in \
-	*'not connected'*) ;; `# a killed daemon's: varve mends it` \
-	*) mkdir -p '$(MNT)' || exit 1;; \
+	@case $$(LC_ALL=C stat -f '$(MNT)' 2>&1) in \
+	*'not connected'*) ;; \
+	*) \
+		if mountpoint -q '$(MNT)'; then echo 'Already mounted: $(MNT)'; exit 0; fi; \
+		mkdir -p '$(MNT)' || exit 1;; \
 	esac; \
 	$(BUILD)/varve mount '$(STORE)' '$(MNT)' && printf '%s\n' \
 		'Mounted the store $(STORE) on $(MNT). Try:' '' \

@@ -53,7 +53,7 @@ sizes() {
 }
 
 files names . "$MILLION" >"$DIR/names"
-mount_store -o "memory=$MEMORY_MIB"
+mount_store -o "memory=${MEMORY_MIB}M"
 run "writes $MILLION files" files write "$MNT" "$MILLION"
 run 'find lists exactly them' listed
 run 'ls lists exactly them' listed_by_ls
@@ -62,7 +62,7 @@ run 'all have their bytes' files verify "$MNT" "$MILLION"
 memory 'after writing'
 run 'umount' unmount_store
 
-mount_store -o "memory=$MEMORY_MIB"
+mount_store -o "memory=${MEMORY_MIB}M"
 run 'after a remount, find lists exactly them' listed
 run 'after a remount, ls lists exactly them' listed_by_ls
 run 'after a remount, all have their size' sizes
