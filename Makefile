@@ -85,6 +85,9 @@ check: deps build-tests ## build and run all tests (TESTS='tests/lsm/test_wal.c 
 	@test -n '$(RUNNABLE)' || { echo 'make check: no test matches TESTS=$(TESTS)' >&2; exit 1; }
 	$(PROVE) $(RUNNABLE)
 
+heavy: ## the tests of the mount with real programs, in full size
+	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='$(wildcard tests/mount/heavy_*.sh)'
+
 MODEL_OPS ?= 1000000
 model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, MODEL_OPS=1000000 operations
 	MODEL_OPS=$(MODEL_OPS) $(PROVE) $(BUILD)/tests/lsm/test_model.t
@@ -220,6 +223,6 @@ help: ## this list
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 .SECONDARY:
-.PHONY: all help deps lint-deps bench-deps run check build-tests model crash conformance asan ubsan \
-	tsan lint lint-rules lint-format lint-scripts lint-tidy lint-builds objects bench bench-fs \
-	bench-lsm install uninstall clean FORCE
+.PHONY: all help deps lint-deps bench-deps run build-tests check heavy model crash conformance \
+	asan ubsan tsan lint lint-rules lint-format lint-scripts lint-tidy lint-builds objects \
+	bench bench-fs bench-lsm install uninstall clean FORCE
