@@ -124,6 +124,8 @@ lint-rules:
 	bash tests/lint/rules .
 lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
+format: ## lay out all C files as `make lint` wants them
+	clang-format -i $(C_FILES)
 lint-scripts:
 	shellcheck -S warning $(SCRIPTS)
 lint-tidy:
@@ -224,5 +226,5 @@ help: ## this list
 
 .SECONDARY:
 .PHONY: all help deps lint-deps bench-deps run build-tests check heavy model crash conformance \
-	asan ubsan tsan lint lint-rules lint-format lint-scripts lint-tidy lint-builds objects \
-	bench bench-fs bench-lsm install uninstall clean FORCE
+	asan ubsan tsan lint lint-rules lint-format format lint-scripts lint-tidy lint-builds \
+	objects bench bench-fs bench-lsm install uninstall clean FORCE

@@ -25,7 +25,8 @@ history() {
 			my $name = sprintf("folder%d/file%d.txt", $i % 10, int(rand(10)));
 			my $message = "Change $name\n";
 			print "commit refs/heads/main\nmark :$i\n";
-			printf("committer Tester <t\@example.org> %d +0000\n", 1600000000 + $i * 60);
+			my $time = 1600000000 + $i * 60;
+			print "committer Tester <t\@example.org> $time +0000\n";
 			print "data ", length($message), "\n$message";
 			print "from :", $i - 1, "\n" if $i > 1;
 			my $mode = $i % 17 ? "100644" : "100755";
