@@ -39,7 +39,7 @@ struct fs_dir;
 struct fs_cred {
 	uid_t uid;
 	gid_t gid;
-	bool privileged; /* may keep setuid and setgid bits it is not in the group of (CAP_FSETID) */
+	bool privileged; /* CAP_FSETID: may keep setgid bits of groups it is not in */
 };
 
 enum fs_atime { FS_RELATIME, FS_NOATIME, FS_STRICTATIME };
@@ -47,7 +47,7 @@ enum fs_atime { FS_RELATIME, FS_NOATIME, FS_STRICTATIME };
 struct fs_options {
 	struct lsm_options lsm; /* memory_bytes is for both layers */
 	enum fs_atime atime;
-	bool sync; /* every change survives power loss on return */
+	bool sync;      /* every change survives power loss on return */
 	uid_t root_uid; /* owner of the root of a new store */
 	gid_t root_gid;
 };
@@ -61,7 +61,7 @@ int fs_close(struct fs *fs); /* outstanding references are dropped; orphans are 
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st); /* + reference */
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
 
-/* Make a name; `st` gets the new inode, with a reference. `mode` has the type and no umask to apply. */
+/* Make a name; `st` gets the new inode, with a reference. `mode`: with type, umask applied. */
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
 	     mode_t mode, dev_t rdev, struct stat *st);
 int fs_mkdir(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
@@ -88,8 +88,15 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *buf);
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st);
 
 enum fs_set {
-	FS_SET_MODE = 1, FS_SET_UID = 2, FS_SET_GID = 4, FS_SET_SIZE = 8, FS_SET_ATIME = 16,
-	FS_SET_MTIME = 32, FS_SET_CTIME = 64, FS_SET_ATIME_NOW = 128, FS_SET_MTIME_NOW = 256,
+	FS_SET_MODE = 1,
+	FS_SET_UID = 2,
+	FS_SET_GID = 4,
+	FS_SET_SIZE = 8,
+	FS_SET_ATIME = 16,
+	FS_SET_MTIME = 32,
+	FS_SET_CTIME = 64,
+	FS_SET_ATIME_NOW = 128,
+	FS_SET_MTIME_NOW = 256,
 	FS_SET_KILL_PRIV = 512, /* clear setuid, setgid, and security.capability */
 };
 /* Set what `mask` names from `want`; `st` gets the result. All in one batch. */
@@ -119,7 +126,8 @@ int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size
 int fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *data, size_t size,
 	     unsigned flags, struct stat *st);
 
-/* `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; else -EOPNOTSUPP. */
+/* `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE];
+ * else -EOPNOTSUPP. */
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t size);
 /* `whence` SEEK_DATA or SEEK_HOLE; -ENXIO beyond the end. */
 int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out);
@@ -148,8 +156,7 @@ void fs_dir_close(struct fs_dir *dir);
  * `held` tells which. Return non-zero to stop before this entry (no room): its
  * reference is then given back, and it is the next to be read.
  */
-typedef int fs_dir_fn(void *ctx, const char *name, const struct stat *st, bool held,
-		      uint64_t next);
+typedef int fs_dir_fn(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next);
 int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_dir_fn *fn,
 		void *ctx);
 
@@ -161,7 +168,8 @@ int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_di
  * that holds no lock, to ask that this name be dropped from the cache.
  */
 typedef void fs_prune_fn(void *ctx, uint64_t parent, const char *name);
-void fs_set_prune(struct fs *fs, fs_prune_fn *fn, void *ctx); /* NULL: stop; waits for a running call */
+/* `fn` NULL: stop; waits for a running call. */
+void fs_set_prune(struct fs *fs, fs_prune_fn *fn, void *ctx);
 
 /*
  * Verify the store: the tree (lsm_verify) and then the filesystem in it: every

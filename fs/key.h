@@ -22,7 +22,11 @@
 #define KEY_BYTES_MAX (1 + 8 + 255)
 
 enum key_kind {
-	KEY_EXTENT = 'D', KEY_INODE = 'I', KEY_NAME = 'N', KEY_ORPHAN = 'O', KEY_SUPER = 'S',
+	KEY_EXTENT = 'D',
+	KEY_INODE = 'I',
+	KEY_NAME = 'N',
+	KEY_ORPHAN = 'O',
+	KEY_SUPER = 'S',
 	KEY_XATTR = 'X',
 };
 

@@ -61,11 +61,11 @@ typedef void lsm_report_fn(void *ctx, enum lsm_report_level level, const char *m
  * `memory_bytes` otherwise.
  */
 struct lsm_options {
-	struct storage *storage; /* NULL: a local directory at `path`; borrowed otherwise */
-	bool create;             /* make the store if it is not there */
-	bool read_only;          /* never write a byte; the log is replayed into memory */
-	bool discard_damage;     /* go on past damaged log records, reporting what is lost */
-	size_t memory_bytes;     /* memtables, caches, filters, indexes; default 256 MiB */
+	struct storage *storage;     /* NULL: a local directory at `path`; borrowed otherwise */
+	bool create;                 /* make the store if it is not there */
+	bool read_only;              /* never write a byte; the log is replayed into memory */
+	bool discard_damage;         /* go on past damaged log records, reporting what is lost */
+	size_t memory_bytes;         /* memtables, caches, filters, indexes; default 256 MiB */
 	unsigned commit_interval_ms; /* an unsynced write is never older; default 5000 */
 	enum lsm_compression compression; /* of tables in the deeper levels */
 	bool compression_set;             /* false: the default, LZ4 */
@@ -77,11 +77,11 @@ struct lsm_options {
 	size_t table_bytes;
 	size_t level1_bytes;
 	size_t segment_bytes;
-	size_t separate_min;  /* default 4096 */
-	unsigned l0_compact;  /* tables in level 0 that start a compaction */
-	unsigned l0_slow;     /* ... that slow writers down */
-	unsigned l0_stop;     /* ... that stop them */
-	unsigned imm_max;     /* immutable memtables before writers wait */
+	size_t separate_min; /* default 4096 */
+	unsigned l0_compact; /* tables in level 0 that start a compaction */
+	unsigned l0_slow;    /* ... that slow writers down */
+	unsigned l0_stop;    /* ... that stop them */
+	unsigned imm_max;    /* immutable memtables before writers wait */
 };
 
 /*
@@ -108,7 +108,7 @@ int lsm_close(struct lsm *lsm);
 
 /* ---- writing ---- */
 
-#define LSM_SYNC 1u /* survive power loss on return */
+#define LSM_SYNC 1u  /* survive power loss on return */
 #define LSM_FREES 2u /* this batch gives space back: may use what is reserved for that */
 
 struct lsm_batch *lsm_batch_new(void); /* NULL: no memory */
@@ -190,7 +190,7 @@ bool lsm_iter_valid(const struct lsm_iter *it);
 int lsm_iter_status(const struct lsm_iter *it);
 void lsm_iter_first(struct lsm_iter *it);
 void lsm_iter_last(struct lsm_iter *it);
-void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key);     /* first key >= key */
+void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key);      /* first key >= key */
 void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key); /* last key <= key */
 void lsm_iter_next(struct lsm_iter *it);
 void lsm_iter_prev(struct lsm_iter *it);
@@ -238,8 +238,8 @@ typedef void lsm_damage_fn(void *ctx, const struct lsm_damage *damage);
  * Returns 0 clean; -EUCLEAN if `damage` was called at least once; other errors
  * when it could not go on.
  */
-int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx,
-	       lsm_progress_fn *progress, void *progress_ctx);
+int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_progress_fn *progress,
+	       void *progress_ctx);
 
 struct lsm_level_stats {
 	uint64_t tables, bytes, entries, tombstones, range_tombstones;

@@ -10,7 +10,7 @@
 
 #include "iter.h"
 
-/* More range tombstones than this and the memtable should be rotated: they are searched in a row. */
+/* With more range tombstones the memtable should be rotated: they are searched in a row. */
 #define MEMTABLE_RANGES_MAX 256
 
 struct memtable;
@@ -20,8 +20,8 @@ void memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is fine */
 
 /* Add an entry; key and value are copied. -ENOMEM: nothing changed. */
-int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type,
-		 struct lsm_slice key, struct lsm_slice value);
+int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type, struct lsm_slice key,
+		 struct lsm_slice value);
 int memtable_add_range(struct memtable *m, uint64_t sequence, struct lsm_slice start,
 		       struct lsm_slice end);
 

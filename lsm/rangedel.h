@@ -25,7 +25,7 @@ struct rangedel {
 
 struct rangedel_list;
 
-struct rangedel_list *rangedel_new(void); /* NULL: no memory */
+struct rangedel_list *rangedel_new(void);    /* NULL: no memory */
 void rangedel_free(struct rangedel_list *l); /* NULL is fine */
 
 /* Bytes are copied. Not after finish. 0 or -ENOMEM. */

@@ -22,7 +22,7 @@ void segment_name(char *name, uint64_t number); /* "%06llu.seg" */
 struct segment_ref {
 	uint64_t segment; /* file number */
 	uint64_t offset;  /* of the first chunk, a multiple of SEGMENT_CHUNK */
-	uint32_t stored;  /* bytes stored there that the checksums cover; the last chunk may be short */
+	uint32_t stored;  /* bytes there that the checksums cover; the last chunk may be short */
 	uint32_t skip;    /* bytes of the first chunk before the value, < SEGMENT_CHUNK */
 	uint32_t size;    /* bytes of the value: skip + size <= stored */
 	const uint8_t *sums;
@@ -46,8 +46,7 @@ static inline uint64_t segment_ref_bytes(const struct segment_ref *ref)
 }
 
 /* Fill in the checksums of `size` bytes at `offset` of segment `segment`; u32 LE each. */
-void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t size,
-		  uint8_t *sums);
+void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t size, uint8_t *sums);
 
 /*
  * Read [offset, offset + size) of the value into `buf` from its open segment

@@ -100,9 +100,9 @@ struct iter *table_iter(struct table *t, bool fill_cache);
  * on opening the file.
  */
 typedef int table_entry_fn(void *ctx, struct lsm_slice ikey, struct lsm_slice value);
-int table_verify(struct table_env *env, uint64_t number, uint64_t bytes,
-		 struct lsm_slice smallest, struct lsm_slice largest, lsm_damage_fn *damage,
-		 void *damage_ctx, table_entry_fn *entry, void *entry_ctx);
+int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct lsm_slice smallest,
+		 struct lsm_slice largest, lsm_damage_fn *damage, void *damage_ctx,
+		 table_entry_fn *entry, void *entry_ctx);
 
 /* About how many bytes of the file hold keys below `key`. */
 uint64_t table_offset_of(struct table *t, struct lsm_slice key);

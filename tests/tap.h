@@ -34,25 +34,25 @@ static inline bool tap_ok(bool pass, const char *file, int line, const char *for
 }
 
 #define ok(cond, ...) tap_ok((cond), __FILE__, __LINE__, __VA_ARGS__)
-#define is_int(got, want, ...)                                                                  \
-	({                                                                                      \
-		long long tap_got = (long long)(got), tap_want = (long long)(want);             \
-		bool tap_pass = tap_ok(tap_got == tap_want, __FILE__, __LINE__, __VA_ARGS__);   \
-		if (!tap_pass)                                                                  \
-			printf("#   got %lld, want %lld\n", tap_got, tap_want);                 \
-		tap_pass;                                                                       \
+#define is_int(got, want, ...)                                                                     \
+	({                                                                                         \
+		long long tap_got = (long long)(got), tap_want = (long long)(want);                \
+		bool tap_pass = tap_ok(tap_got == tap_want, __FILE__, __LINE__, __VA_ARGS__);      \
+		if (!tap_pass)                                                                     \
+			printf("#   got %lld, want %lld\n", tap_got, tap_want);                    \
+		tap_pass;                                                                          \
 	})
-#define is_mem(got, got_size, want, want_size, ...)                                             \
+#define is_mem(got, got_size, want, want_size, ...)                                                \
 	ok((got_size) == (want_size) && !memcmp((got), (want), (want_size)), __VA_ARGS__)
 
 /* Stop the whole test: something it needs is missing or broken. */
-#define bail(...)                                                                               \
-	do {                                                                                    \
-		printf("Bail out! ");                                                           \
-		printf(__VA_ARGS__);                                                            \
-		putchar('\n');                                                                  \
-		fflush(stdout);                                                                 \
-		_exit(255);                                                                     \
+#define bail(...)                                                                                  \
+	do {                                                                                       \
+		printf("Bail out! ");                                                              \
+		printf(__VA_ARGS__);                                                               \
+		putchar('\n');                                                                     \
+		fflush(stdout);                                                                    \
+		_exit(255);                                                                        \
 	} while (0)
 
 /* In CI nothing is skipped: what is missing there is a failure. */

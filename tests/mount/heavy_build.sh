@@ -1,0 +1,132 @@
+#!/bin/bash
+# A C project configured, built with make -j2 and tested on the mount: BUILD_FILES
+# sources, a static and a shared library, generated headers, programs run from the
+# mount; then make's idea of what is out of date, which hangs on times. In the long
+# form Varve's own tree is built there, too.
+
+. "$(dirname "$0")/lib.sh"
+
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+[ "${HEAVY:-}" = full ] && : "${BUILD_FILES:=1000}"
+: "${BUILD_FILES:=60}"
+
+# The project: parts that each know a number, a program that adds them up.
+project() {
+	mkdir -p src include tests
+	cat >configure <<'SH'
+#!/bin/sh
+# Find out by compiling and running, as real ones do.
+set -e
+mkdir -p conf.dir && cd conf.dir
+say() { echo "$1" >>config.h; }
+: >config.h
+for header in stdio.h stdint.h dlfcn.h no_such_header.h; do
+	name=HAVE_$(echo "$header" | tr 'a-z.' 'A-Z_')
+	echo "#include <$header>" >conftest.c
+	if ${CC:-cc} -c conftest.c -o conftest.o 2>/dev/null; then say "#define $name 1"; fi
+	rm -f conftest.c conftest.o
+done
+cat >conftest.c <<'C'
+#include <stdio.h>
+int main(void) { return printf("%zu\n", sizeof(long)) < 0; }
+C
+${CC:-cc} conftest.c -o conftest
+say "#define LONG_BYTES $(./conftest)"
+rm -f conftest conftest.c
+cd ..
+if cmp -s conf.dir/config.h include/config.h; then :; else mv conf.dir/config.h include/config.h; fi
+rm -rf conf.dir
+sed "s|@CC@|${CC:-cc}|" Makefile.in >Makefile
+echo configured
+SH
+	chmod +x configure
+	cat >Makefile.in <<'MAKE'
+CC = @CC@
+PARTS = $(patsubst src/%.c,obj/%.o,$(wildcard src/part*.c))
+all: sum libparts.so
+obj/%.o: src/%.c
+	@mkdir -p obj
+	@$(CC) -O1 -fPIC -Iinclude -MMD -c -o $@ $< && echo compiled $@ >>log
+libparts.a: $(PARTS)
+	@rm -f $@; ar rcs $@ $^
+libparts.so: $(PARTS)
+	@$(CC) -shared -o $@ $^
+sum: obj/main.o libparts.a
+	@$(CC) -o $@ $^
+check: all
+	@for t in tests/*.sh; do sh $$t || exit 1; done
+clean:
+	@rm -rf obj sum libparts.a libparts.so
+-include $(wildcard obj/*.d)
+MAKE
+	local i calls='' declared=''
+	for ((i = 1; i <= BUILD_FILES; i++)); do
+		printf '#include "parts.h"\nint part%d(int x)\n{\n\treturn x + %d;\n}\n' $i $i \
+			>src/part$i.c
+		declared+="int part$i(int x);"$'\n'
+		calls+="	x = part$i(x);"$'\n'
+	done
+	printf '#include "config.h"\n%s' "$declared" >include/parts.h
+	printf '#include <stdio.h>\n#include "parts.h"\nint main(void)\n{\n\tint x = 0;\n%s%s}\n' \
+		"$calls" $'\tprintf("%d %d\\n", x, LONG_BYTES);\n\treturn 0;\n' >src/main.c
+	echo "SUM=$((BUILD_FILES * (BUILD_FILES + 1) / 2))" >tests/sum.sh
+	echo 'test "$(./sum)" = "$SUM $(($(getconf LONG_BIT) / 8))"' >>tests/sum.sh
+	echo 'nm -D libparts.so | grep -c " T part" | grep -qx '"$BUILD_FILES" >tests/shared.sh
+}
+
+compiled() { # how many files the last make compiled
+	local n
+	n=$(wc -l <log)
+	: >log
+	echo "$n"
+}
+
+mount_store
+mkdir "$MNT/project"
+cd "$MNT/project" || exit 1
+run 'the project is written' project
+run './configure' ./configure
+run 'its findings' grep -q 'HAVE_DLFCN_H' include/config.h
+run 'and what is not there' bash -c '! grep -q NO_SUCH include/config.h'
+run 'make -j2' make -j2
+ok $(($(compiled) != BUILD_FILES + 1)) 'each file is compiled once'
+run 'make check' make check
+run 'make again' make -j2
+ok $(($(compiled) != 0)) 'has nothing to do'
+touch src/part7.c
+run 'make after a touch' make -j2
+ok $(($(compiled) != 1)) 'compiles that file alone'
+run 'configure again' ./configure
+run 'make after it' make -j2
+ok $(($(compiled) != 0)) 'has nothing to do, as the header is the same'
+echo '/* more */' >>include/parts.h
+run 'make after a change of the header' make -j2
+ok $(($(compiled) != BUILD_FILES + 1)) 'compiles all'
+run 'install with modes' install -D -m 755 sum out/bin/sum
+run 'an archive of all' tar -cf "$DIR/project.tar" .
+cd /
+run 'umount' unmount_store
+
+mount_store
+cd "$MNT/project" || exit 1
+run 'make after a remount' make -j2
+ok $(($(compiled) != 0)) 'has nothing to do'
+run 'make check after a remount' make check
+run 'the archive has what is there' tar -df "$DIR/project.tar"
+run 'make clean' make clean
+run 'objects are gone' test ! -e obj
+
+if [ "${HEAVY:-}" = full ]; then
+	mkdir "$MNT/varve"
+	run 'Varve is copied' cp -a "$ROOT/Makefile" "$ROOT/lsm" "$ROOT/fs" "$ROOT/mount" \
+		"$ROOT/tests" "$MNT/varve/"
+	cd "$MNT/varve" || exit 1
+	# Not the flags this run was made with, so that a sanitized run stays short.
+	unset MAKEFLAGS MAKEOVERRIDES CFLAGS WERROR
+	run 'Varve is built' make -j2 BUILD=build all
+	run 'and tests of the tree pass' make -j2 BUILD=build check TESTS='tests/lsm/test_[a-l]*.c'
+fi
+cd /
+run 'umount again' unmount_store
+run 'check' "$VARVE" check "$STORE"
+finish

@@ -1,0 +1,76 @@
+#!/bin/bash
+# MILLION files of 100 bytes: the daemon's memory stays within its budget, and
+# find and ls list exactly what was written, before and after a remount.
+
+. "$(dirname "$0")/lib.sh"
+
+[ "${HEAVY:-}" = full ] && : "${MILLION:=1000000}"
+: "${MILLION:=30000}" "${MEMORY_MIB:=64}"
+
+# The files NUMBER in folders of 1000, each of 100 bytes that say which it is.
+cat >"$DIR/files.pl" <<'PERL'
+my ($what, $root, $count) = @ARGV;
+sub content { my $text = "file $_[0] "; return $text . "." x (99 - length($text)) . "\n"; }
+for my $i (0 .. $count - 1) {
+	my $dir = sprintf("%s/dir%04d", $root, $i / 1000);
+	my $file = sprintf("%s/file%03d", $dir, $i % 1000);
+	if ($what eq "write") {
+		if ($i % 1000 == 0) { mkdir($dir) or die("mkdir $dir: $!\n"); }
+		open(my $out, ">", $file) or die("create $file: $!\n");
+		syswrite($out, content($i)) == 100 or die("write $file: $!\n");
+		close($out) or die("close $file: $!\n");
+	} elsif ($what eq "names") {
+		printf("dir%04d/file%03d\n", $i / 1000, $i % 1000);
+	} elsif ($what eq "verify") {
+		open(my $in, "<", $file) or die("open $file: $!\n");
+		sysread($in, my $got, 200);
+		$got eq content($i) or die("wrong bytes in $file: $got\n");
+	}
+}
+PERL
+files() { perl "$DIR/files.pl" "$@"; }
+
+# Peak resident memory. Sanitizers multiply memory, and so there it says nothing.
+memory() { # WHEN
+	local peak
+	peak=$(awk '$1 == "VmHWM:" { print int($2 / 1024) }' "/proc/$PID/status")
+	if [ -n "${SANITIZED:-}" ]; then
+		diag "$1: peak of $peak MiB, under a sanitizer"
+	else
+		ok $((peak >= MEMORY_MIB + 64)) \
+			"$1: peak memory below $((MEMORY_MIB + 64)) MiB, got $peak"
+	fi
+}
+
+listed() {
+	(cd "$MNT" && find . -type f -printf '%P\n' | LC_ALL=C sort | cmp - "$DIR/names")
+}
+listed_by_ls() {
+	(cd "$MNT" && for d in *; do ls "$d" | sed "s|^|$d/|"; done | cmp - "$DIR/names")
+}
+sizes() {
+	test "$(find "$MNT" -type f -size 100c | wc -l)" = "$MILLION"
+}
+
+files names . "$MILLION" >"$DIR/names"
+mount_store -o "memory=${MEMORY_MIB}M"
+run "writes $MILLION files" files write "$MNT" "$MILLION"
+run 'find lists exactly them' listed
+run 'ls lists exactly them' listed_by_ls
+run 'all have their size' sizes
+run 'all have their bytes' files verify "$MNT" "$MILLION"
+memory 'after writing'
+run 'umount' unmount_store
+
+mount_store -o "memory=${MEMORY_MIB}M"
+run 'after a remount, find lists exactly them' listed
+run 'after a remount, ls lists exactly them' listed_by_ls
+run 'after a remount, all have their size' sizes
+run 'after a remount, all have their bytes' files verify "$MNT" "$MILLION"
+memory 'after reading'
+run 'rm -rf of all' find "$MNT" -mindepth 1 -delete
+run 'nothing is left' bash -c 'left=$(ls -A "$1") && test -z "$left"' - "$MNT"
+memory 'after removing'
+run 'umount again' unmount_store
+run 'check' "$VARVE" check "$STORE"
+finish
