@@ -1,0 +1,458 @@
+/*
+ * cmd_files.c - ls, get, put, rm and scan: the files of a store that is not mounted.
+ *
+ * Names may hold any byte. In a listing control characters and backslashes are
+ * written as C writes them (\n, \\, \033), so that a line is always one entry.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mount/command.h"
+#include "mount/message.h"
+#include "mount/store.h"
+#include "mount/walk.h"
+
+#define COPY_BYTES (1u << 20)
+
+/* A store opened for one command. */
+struct session {
+	char *store;
+	struct fs *fs;
+	const char *path; /* in the store, as given */
+};
+
+static int session_open(struct session *s, const char *store, const char *path, bool write,
+			bool create)
+{
+	struct fs_options options = {
+		.lsm.read_only = !write,
+		.lsm.create = create,
+		.root_uid = getuid(),
+		.root_gid = getgid(),
+	};
+	int err;
+
+	*s = (struct session){.path = path, .store = store_resolve(store)};
+	if (!s->store) {
+		err = -errno;
+		say_error("%s: no store there: %s", store, strerror(errno));
+		return err;
+	}
+	err = store_open(s->store, &options, 0, &s->fs);
+	if (err)
+		free(s->store);
+	return err;
+}
+
+/* Close the store and make an exit status of `err`, saying it. */
+static int session_end(struct session *s, int err)
+{
+	int close_err;
+
+	if (err == -EUCLEAN || err == -EIO)
+		say_error("%s: %s: damaged or unreadable; see `varve check %s`", s->store, s->path,
+			  s->store);
+	else if (err < 0 && err != -EPIPE)
+		say_error("%s: %s: %s", s->store, s->path,
+			  err == -EINVAL ? "not a path it can be done with" : message_reason(err));
+	close_err = store_close(s->store, s->fs);
+	free(s->store);
+	return command_finish(err || close_err ? EXIT_FAILED : EXIT_DONE);
+}
+
+static void print_name(const char *name)
+{
+	const unsigned char *at;
+
+	for (at = (const unsigned char *)name; *at; at++) {
+		if (*at == '\n')
+			fputs("\\n", stdout);
+		else if (*at == '\\')
+			fputs("\\\\", stdout);
+		else if (*at < 32 || *at == 127)
+			printf("\\%03o", *at);
+		else
+			putchar(*at);
+	}
+}
+
+static char type_letter(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR: return 'd';
+	case S_IFLNK: return 'l';
+	case S_IFCHR: return 'c';
+	case S_IFBLK: return 'b';
+	case S_IFIFO: return 'p';
+	case S_IFSOCK: return 's';
+	default: return '-';
+	}
+}
+
+static void mode_text(mode_t mode, char text[11])
+{
+	static const char letters[] = "rwxrwxrwx";
+	int i;
+
+	text[0] = type_letter(mode);
+	for (i = 0; i < 9; i++)
+		text[1 + i] = mode & (0400u >> i) ? letters[i] : '-';
+	if (mode & S_ISUID)
+		text[3] = mode & S_IXUSR ? 's' : 'S';
+	if (mode & S_ISGID)
+		text[6] = mode & S_IXGRP ? 's' : 'S';
+	if (mode & S_ISVTX)
+		text[9] = mode & S_IXOTH ? 't' : 'T';
+	text[10] = 0;
+}
+
+/* ---- ls ---- */
+
+/* A line as `ls -ln` has it, the date in a form that sorts. */
+static int print_entry(struct fs *fs, const char *name, const struct stat *st)
+{
+	char mode[11], date[32], target[FS_SYMLINK_BYTES_MAX + 1];
+	struct tm tm;
+	int err = 0;
+
+	mode_text(st->st_mode, mode);
+	if (!localtime_r(&st->st_mtim.tv_sec, &tm) ||
+	    !strftime(date, sizeof(date), "%Y-%m-%d %H:%M", &tm))
+		snprintf(date, sizeof(date), "%lld", (long long)st->st_mtim.tv_sec);
+	printf("%s %3lu %5lu %5lu %12lld %s ", mode, (unsigned long)st->st_nlink,
+	       (unsigned long)st->st_uid, (unsigned long)st->st_gid, (long long)st->st_size, date);
+	print_name(name);
+	if (S_ISLNK(st->st_mode)) {
+		err = fs_readlink(fs, st->st_ino, target);
+		if (!err) {
+			fputs(" -> ", stdout);
+			print_name(target);
+		}
+	}
+	putchar('\n');
+	return err;
+}
+
+struct listing {
+	struct fs *fs;
+	uint64_t next;
+	bool any;
+	int err;
+};
+
+static int on_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+{
+	struct listing *l = ctx;
+
+	l->next = next;
+	l->any = true;
+	if (!held)
+		return 0;
+	l->err = print_entry(l->fs, name, st);
+	if (!l->err && ferror(stdout))
+		l->err = -EPIPE;
+	if (l->err)
+		return 1;
+	fs_forget(l->fs, st->st_ino, 1);
+	return 0;
+}
+
+static int list_directory(struct fs *fs, uint64_t ino)
+{
+	struct listing l = {.fs = fs};
+	struct fs_dir *dir;
+	int err = fs_dir_open(fs, ino, &dir);
+
+	if (err)
+		return err;
+	do {
+		l.any = false;
+		err = fs_dir_read(dir, l.next, true, on_entry, &l);
+	} while (err >= 0 && !l.err && l.any);
+	fs_dir_close(dir);
+	return l.err ? l.err : err < 0 ? err : 0;
+}
+
+int cmd_ls(int argc, char **argv)
+{
+	struct session s;
+	struct stat st;
+	char given[8];
+	int status = command_arguments(argc, argv, "", 1, 2, given), err;
+
+	if (status >= 0)
+		return status;
+	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
+			 false))
+		return EXIT_FAILED;
+	err = walk_path(s.fs, s.path, &st);
+	if (!err) {
+		err = S_ISDIR(st.st_mode) ? list_directory(s.fs, st.st_ino) :
+					    print_entry(s.fs, s.path, &st);
+		walk_done(s.fs, &st);
+	}
+	return session_end(&s, err);
+}
+
+/* ---- scan ---- */
+
+static int print_path(void *ctx, const char *path, const struct stat *st)
+{
+	const char *top = ctx;
+
+	printf("%c %12lld ", type_letter(st->st_mode), (long long)st->st_size);
+	if (*top) {
+		print_name(top);
+		putchar('/');
+	}
+	print_name(path);
+	putchar('\n');
+	return ferror(stdout) ? -EPIPE : 0;
+}
+
+int cmd_scan(int argc, char **argv)
+{
+	struct session s;
+	struct stat st;
+	char given[8], *top;
+	size_t n;
+	int status = command_arguments(argc, argv, "", 1, 2, given), err;
+
+	if (status >= 0)
+		return status;
+	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
+			 false))
+		return EXIT_FAILED;
+	/* Paths are printed as they can be given to `get`: without slashes around them. */
+	top = strdup(s.path + strspn(s.path, "/"));
+	err = top ? walk_path(s.fs, s.path, &st) : -ENOMEM;
+	if (!err) {
+		for (n = strlen(top); n && top[n - 1] == '/'; n--)
+			top[n - 1] = 0;
+		if (S_ISDIR(st.st_mode))
+			err = walk_below(s.fs, st.st_ino, print_path, top);
+		else
+			err = print_path((char *)"", top, &st);
+		walk_done(s.fs, &st);
+	}
+	free(top);
+	return session_end(&s, err);
+}
+
+/* ---- get ---- */
+
+static int write_all(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static int get_file(struct session *s, uint64_t ino)
+{
+	char *buf = malloc(COPY_BYTES);
+	uint64_t offset = 0;
+	size_t got = 1;
+	int err = buf ? 0 : -ENOMEM;
+
+	while (!err && got) {
+		err = fs_read(s->fs, ino, offset, buf, COPY_BYTES, &got);
+		if (err || !got)
+			break;
+		offset += got;
+		err = write_all(STDOUT_FILENO, buf, got);
+		if (err && err != -EPIPE) {
+			say_error("stdout: %s", strerror(-err));
+			err = -EPIPE; /* it has been said */
+		}
+	}
+	free(buf);
+	return err;
+}
+
+int cmd_get(int argc, char **argv)
+{
+	struct session s;
+	struct stat st;
+	char given[8];
+	int status = command_arguments(argc, argv, "", 2, 2, given), err;
+
+	if (status >= 0)
+		return status;
+	if (session_open(&s, argv[optind], argv[optind + 1], false, false))
+		return EXIT_FAILED;
+	err = walk_path(s.fs, s.path, &st);
+	if (!err) {
+		if (S_ISDIR(st.st_mode))
+			err = -EISDIR;
+		else
+			err = S_ISREG(st.st_mode) ? get_file(&s, st.st_ino) : -EINVAL;
+		walk_done(s.fs, &st);
+	}
+	return session_end(&s, err);
+}
+
+/* ---- put ---- */
+
+static int fill(struct fs *fs, uint64_t ino, int fd, const char *name)
+{
+	char *buf = malloc(COPY_BYTES);
+	uint64_t offset = 0;
+	int err = buf ? 0 : -ENOMEM;
+
+	while (!err) {
+		size_t have = 0;
+		ssize_t n = 1;
+
+		/* Whole pieces: a pipe gives less at a time. */
+		while (have < COPY_BYTES && n) {
+			n = read(fd, buf + have, COPY_BYTES - have);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0) {
+				say_error("%s: %s", name, strerror(errno));
+				err = -EPIPE; /* it has been said */
+				goto out;
+			}
+			have += (size_t)n;
+		}
+		if (!have)
+			break;
+		err = fs_write(fs, ino, offset, buf, have, 0, NULL);
+		offset += have;
+	}
+out:
+	free(buf);
+	return err;
+}
+
+/* Give the file `ino` the name; what had it keeps its mode and owner in the new file. */
+static int put_in_place(struct fs *fs, uint64_t ino, uint64_t parent, const char *name)
+{
+	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
+	char temporary[64];
+	struct stat old, st;
+	int err = fs_lookup(fs, parent, name, &old);
+
+	if (err == -ENOENT) {
+		err = fs_link(fs, ino, parent, name, &st);
+		if (!err)
+			fs_forget(fs, ino, 1);
+		return err;
+	}
+	if (err)
+		return err;
+	if (S_ISDIR(old.st_mode))
+		err = -EISDIR;
+	else if (S_ISREG(old.st_mode))
+		err = fs_setattr(fs, &cred, ino, &old, FS_SET_MODE | FS_SET_UID | FS_SET_GID, &st);
+	fs_forget(fs, old.st_ino, 1);
+	if (err)
+		return err;
+	snprintf(temporary, sizeof(temporary), ".varve-put-%" PRIu64, ino);
+	err = fs_link(fs, ino, parent, temporary, &st);
+	if (err)
+		return err;
+	fs_forget(fs, ino, 1);
+	err = fs_rename(fs, parent, temporary, parent, name, 0);
+	if (err)
+		fs_unlink(fs, parent, temporary);
+	return err;
+}
+
+static int put_file(struct session *s, int fd, const char *from)
+{
+	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
+	char name[FS_NAME_BYTES_MAX + 1];
+	struct stat dir, st;
+	mode_t mask = umask(0);
+	int err = walk_parent(s->fs, s->path, &dir, name);
+
+	umask(mask);
+	if (err)
+		return err;
+	/* Without a name until it is whole: a failure leaves nothing behind. */
+	err = fs_tmpfile(s->fs, &cred, dir.st_ino, S_IFREG | (0666 & ~mask), &st);
+	if (!err) {
+		err = fill(s->fs, st.st_ino, fd, from);
+		if (!err)
+			err = put_in_place(s->fs, st.st_ino, dir.st_ino, name);
+		fs_forget(s->fs, st.st_ino, 1);
+	}
+	walk_done(s->fs, &dir);
+	return err;
+}
+
+int cmd_put(int argc, char **argv)
+{
+	struct session s;
+	const char *from = "stdin";
+	char given[8];
+	int status = command_arguments(argc, argv, "", 2, 3, given), fd = STDIN_FILENO, err;
+
+	if (status >= 0)
+		return status;
+	if (argc - optind > 2 && strcmp(argv[optind + 2], "-")) {
+		from = argv[optind + 2];
+		fd = open(from, O_RDONLY | O_CLOEXEC);
+		if (fd < 0) {
+			say_error("%s: %s", from, strerror(errno));
+			return EXIT_FAILED;
+		}
+	}
+	if (session_open(&s, argv[optind], argv[optind + 1], true, true)) {
+		status = EXIT_FAILED;
+	} else {
+		err = put_file(&s, fd, from);
+		status = session_end(&s, err);
+	}
+	if (fd != STDIN_FILENO)
+		close(fd);
+	return status;
+}
+
+/* ---- rm ---- */
+
+int cmd_rm(int argc, char **argv)
+{
+	char name[FS_NAME_BYTES_MAX + 1], given[8];
+	struct session s;
+	struct stat dir, st;
+	int status = command_arguments(argc, argv, "r", 2, 2, given), err;
+
+	if (status >= 0)
+		return status;
+	if (session_open(&s, argv[optind], argv[optind + 1], true, false))
+		return EXIT_FAILED;
+	err = walk_parent(s.fs, s.path, &dir, name);
+	if (!err) {
+		err = fs_lookup(s.fs, dir.st_ino, name, &st);
+		if (!err) {
+			fs_forget(s.fs, st.st_ino, 1);
+			if (!S_ISDIR(st.st_mode))
+				err = fs_unlink(s.fs, dir.st_ino, name);
+			else if (strchr(given, 'r'))
+				err = walk_remove(s.fs, dir.st_ino, name);
+			else
+				err = -EISDIR;
+		}
+		walk_done(s.fs, &dir);
+	}
+	return session_end(&s, err);
+}

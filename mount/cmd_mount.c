@@ -1,0 +1,318 @@
+/*
+ * cmd_mount.c - the life of a daemon, from the terminal to the background.
+ *
+ *   parent: options, mount point, store's place, FUSE there?   errors: exit 1 or 2
+ *     fork
+ *   child:  open the store, mount, answer the kernel's first request
+ *           tell the parent                                    parent: exit 0
+ *           leave the terminal, answer requests
+ *           unmounted, or a signal: flush and close the store, exit
+ *
+ * The fork comes before any thread and before the store is opened, because
+ * neither threads nor locks go to a child. The parent waits on a pipe for one
+ * byte; if the child ends without it, its words were said and its exit status
+ * is the parent's.
+ *
+ * Signals are blocked in every thread and waited for in one. To end, that thread
+ * unmounts as anybody would, while requests are still answered; only if a program
+ * uses the mount is it detached, and the program's calls fail from then on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mount/command.h"
+#include "mount/control.h"
+#include "mount/message.h"
+#include "mount/mountpoint.h"
+#include "mount/options.h"
+#include "mount/store.h"
+#include "mount/transport.h"
+
+#define FILES_MIN 64 /* the tree's open tables, log, segments; fewer would thrash or fail */
+#define STORE_WAIT_S 30
+
+struct daemon {
+	struct mount_options options;
+	struct mount mount;
+	struct transport *transport;
+	pthread_t watcher;
+	sigset_t signals;
+	atomic_bool ended; /* no more requests come */
+};
+
+/* ---- before the fork ---- */
+
+static int resolve(struct mount_options *o)
+{
+	char *path = mountpoint_resolve(o->mountpoint);
+
+	if (!path) {
+		if (errno == ENOENT)
+			say_error("%s: no such mount point; make it first: mkdir %s", o->mountpoint,
+				  o->mountpoint);
+		else
+			say_error("%s: cannot use the mount point: %s; name an empty directory",
+				  o->mountpoint, strerror(errno));
+		return -ENOENT;
+	}
+	free(o->mountpoint);
+	o->mountpoint = path;
+	if (mountpoint_check(o->mountpoint, o->nonempty))
+		return -EINVAL;
+	path = store_resolve(o->store);
+	if (!path) {
+		say_error("%s: cannot use the store: %s; the directory it is in must exist",
+			  o->store, strerror(errno));
+		return -ENOENT;
+	}
+	free(o->store);
+	o->store = path;
+	if (path_is_within(o->store, o->mountpoint)) {
+		say_error("%s: the store is within its own mount point %s and would be hidden by "
+			  "it; keep them apart", o->store, o->mountpoint);
+		return -EINVAL;
+	}
+	if (path_is_within(o->mountpoint, o->store)) {
+		say_error("%s: the mount point is within its own store %s; keep them apart",
+			  o->mountpoint, o->store);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The tree keeps tables open; take as many descriptors as this process may have. */
+static int raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return 0;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= FILES_MIN)
+		return 0;
+	say_error("only %lu open files are allowed and at least %d are needed; raise the limit "
+		  "(`ulimit -n`)", (unsigned long)limit.rlim_cur, FILES_MIN);
+	return -EMFILE;
+}
+
+/* ---- signals ---- */
+
+static void end_by_signal(struct daemon *d)
+{
+	int err = transport_detach(d->transport, false);
+
+	if (!err)
+		return;
+	say_warning("%s: in use while the daemon is told to end; programs there lose it",
+		    d->options.mountpoint);
+	err = transport_detach(d->transport, true);
+	if (err)
+		say_warning("%s: cannot unmount: %s", d->options.mountpoint, strerror(-err));
+	/* While requests are answered, for one of them may wait for the name being pruned. */
+	fs_set_prune(d->mount.fs, NULL, NULL);
+	transport_stop(d->transport);
+}
+
+static void *watch_signals(void *arg)
+{
+	static const struct timespec pause = {.tv_nsec = 10000000};
+	struct daemon *d = arg;
+	bool ending = false;
+
+	while (!atomic_load(&d->ended)) {
+		/* Once told to end, look again and again whether it did. */
+		int signal = ending ? sigtimedwait(&d->signals, NULL, &pause) :
+				      sigwaitinfo(&d->signals, NULL);
+
+		if (atomic_load(&d->ended))
+			break;
+		if (signal > 0 && !ending) {
+			say_info("ending by signal %d", signal);
+			end_by_signal(d);
+			ending = true;
+		} else if (signal > 0) {
+			transport_stop(d->transport);
+		}
+	}
+	return NULL;
+}
+
+/* ---- the daemon ---- */
+
+/* Off the terminal: from here on messages go to the system's log. */
+static int go_to_background(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), i;
+
+	if (fd < 0) {
+		say_error("/dev/null: %s", strerror(errno));
+		return -errno;
+	}
+	setsid();
+	message_to_syslog();
+	for (i = 0; i < 3; i++)
+		dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+	return 0;
+}
+
+static int run(struct daemon *d, int ready_fd)
+{
+	int err;
+
+	if (ready_fd >= 0) {
+		err = go_to_background();
+		if (err)
+			return err;
+		/* The parent may have been killed; the mount works all the same. */
+		if (write(ready_fd, "", 1) < 0)
+			say_warning("nobody waits for the mount");
+		close(ready_fd);
+	}
+	say_info("%s mounted at %s", d->options.store, d->options.mountpoint);
+	err = -pthread_create(&d->watcher, NULL, watch_signals, d);
+	if (err) {
+		say_error("cannot start a thread: %s", strerror(-err));
+		return err;
+	}
+	fs_set_prune(d->mount.fs, transport_prune, d->transport);
+	err = transport_run(d->transport);
+	if (err)
+		say_error("%s: lost the connection to the kernel: %s", d->options.mountpoint,
+			  strerror(-err));
+	atomic_store(&d->ended, true);
+	pthread_kill(d->watcher, SIGTERM);
+	pthread_join(d->watcher, NULL);
+	return err;
+}
+
+static int serve(struct daemon *d, int ready_fd)
+{
+	/* A store whose mount the kernel lists is in use for as long as that is there. */
+	char *elsewhere = mountpoint_of_store(d->options.store);
+	int err, close_err;
+
+	sigemptyset(&d->signals);
+	sigaddset(&d->signals, SIGTERM);
+	sigaddset(&d->signals, SIGINT);
+	sigaddset(&d->signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &d->signals, NULL);
+	/* Memory this process needs must not be freed by writing to its own mount. Root only. */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	if (chdir("/"))
+		say_warning("/: %s", strerror(errno));
+
+	err = store_open(d->options.store, &d->options.fs, elsewhere ? 0 : STORE_WAIT_S,
+			 &d->mount.fs);
+	free(elsewhere);
+	if (err)
+		return err;
+	d->mount.options = &d->options;
+	d->mount.control = control_new(d->mount.fs, getuid());
+	if (!d->mount.control) {
+		say_error("not enough memory to mount");
+		err = -ENOMEM;
+	}
+	if (!err)
+		err = transport_open(&d->mount, &d->transport);
+	if (!err)
+		err = run(d, ready_fd);
+	fs_set_prune(d->mount.fs, NULL, NULL);
+	transport_close(d->transport);
+	control_free(d->mount.control);
+	close_err = store_close(d->options.store, d->mount.fs);
+	say_info("%s closed", d->options.store);
+	return err ? err : close_err;
+}
+
+/* The parent's part: wait until the mount works, or for the reason it does not. */
+static int wait_for_ready(int fd, pid_t child)
+{
+	char byte;
+	ssize_t n;
+	int status;
+
+	do
+		n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	close(fd);
+	if (n == 1)
+		return EXIT_DONE;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_FAILED;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+	say_error("the daemon was killed by signal %d while it started; try again with -f",
+		  WTERMSIG(status));
+	return EXIT_FAILED;
+}
+
+static int start(struct daemon *d)
+{
+	int fds[2];
+	pid_t child;
+
+	if (d->options.foreground) {
+		message_verbose();
+		return serve(d, -1) ? EXIT_FAILED : EXIT_DONE;
+	}
+	if (pipe2(fds, O_CLOEXEC)) {
+		say_error("cannot make a pipe: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	child = fork();
+	if (child < 0) {
+		say_error("cannot start the daemon: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (child) {
+		close(fds[1]);
+		return wait_for_ready(fds[0], child);
+	}
+	/* What the caller has open is not for the daemon to keep open. */
+	if (dup2(fds[1], 3) != 3)
+		_exit(EXIT_FAILED);
+	fcntl(3, F_SETFD, FD_CLOEXEC);
+	close_range(4, ~0u, 0);
+	return serve(d, 3) ? EXIT_FAILED : EXIT_DONE;
+}
+
+int cmd_mount(int argc, char **argv)
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	int err, status = EXIT_FAILED;
+
+	if (!d) {
+		say_error("not enough memory");
+		return EXIT_FAILED;
+	}
+	err = mount_options_parse(&d->options, argc, argv);
+	if (err == 1) {
+		command_help("mount");
+		status = command_finish(EXIT_DONE);
+	} else if (err) {
+		status = err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+	} else if (!resolve(&d->options) && !transport_check(&d->options) && !raise_file_limit()) {
+		status = start(d);
+	}
+	mount_options_release(&d->options);
+	free(d);
+	return status;
+}

@@ -1,0 +1,128 @@
+/*
+ * cmd_umount.c - unmount, and wait until the daemon has put everything on disk.
+ *
+ * umount(8) returns as soon as the kernel let go, while the daemon still flushes
+ * and closes. Whether that succeeds cannot be seen from outside, so everything is
+ * synced while the daemon can still answer; then it is unmounted and waited for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mount/command.h"
+#include "mount/live.h"
+#include "mount/message.h"
+
+/* First what the kernel holds, then what the daemon does. */
+static int sync_mount(const char *path)
+{
+	struct statvfs st;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (syncfs(fd))
+		err = -errno;
+	if (!fstatvfs(fd, &st) && (st.f_flag & ST_RDONLY))
+		err = 0;
+	else if (!err && fsync(fd))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int wait_for_exit(int pidfd, const char *path)
+{
+	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+	bool told = false;
+	int n;
+
+	for (;;) {
+		n = poll(&poll_fd, 1, told ? -1 : 5000);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (!n)
+			say_warning("%s: waiting for the daemon to write everything", path);
+		told = told || !n;
+	}
+}
+
+static int unmount_dead(const struct mount_info *info)
+{
+	int err = mountpoint_unmount(info->path, true);
+
+	if (err) {
+		say_error("%s: its daemon was killed, and it cannot be unmounted: %s; run "
+			  "`umount -l %s` as root", info->path, strerror(-err), info->path);
+		return EXIT_FAILED;
+	}
+	say_warning("%s: its daemon was killed; what it had answered is in %s", info->path,
+		    info->source);
+	return EXIT_DONE;
+}
+
+static int unmount_live(const struct mount_info *info, int pidfd)
+{
+	int sync_err = sync_mount(info->path), err;
+
+	err = mountpoint_unmount(info->path, false);
+	if (err == -EBUSY)
+		say_error("%s: in use by a program, or not yours to unmount; `fuser -vm %s` lists "
+			  "who uses it", info->path, info->path);
+	else if (err)
+		say_error("%s: cannot unmount: %s; its owner or root can", info->path,
+			  strerror(-err));
+	if (err)
+		return EXIT_FAILED;
+	err = wait_for_exit(pidfd, info->path);
+	if (err)
+		say_error("%s: cannot wait for the daemon: %s; it may still be writing",
+			  info->source, strerror(-err));
+	if (sync_err)
+		say_error("%s: writing everything to disk failed: %s; the last changes may be "
+			  "lost at a power cut", info->source, message_reason(sync_err));
+	return err || sync_err ? EXIT_FAILED : EXIT_DONE;
+}
+
+int cmd_umount(int argc, char **argv)
+{
+	struct mount_info info;
+	char given[8];
+	int status = command_arguments(argc, argv, "", 1, 1, given), pidfd;
+	long pid;
+
+	if (status >= 0)
+		return status;
+	if (live_find(argv[optind], &info)) {
+		say_error("%s: no Varve mount there; `findmnt -t fuse.varve` lists them",
+			  argv[optind]);
+		return EXIT_FAILED;
+	}
+	pid = live_pid(&info);
+	if (pid == -ENOTCONN) {
+		status = unmount_dead(&info);
+	} else if (pid < 0) {
+		live_say(&info, (int)pid);
+		status = EXIT_FAILED;
+	} else {
+		pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+		if (pidfd < 0) {
+			say_error("%s: its daemon (process %ld) is not seen from here: %s; "
+				  "unmount it where it was mounted", info.path, pid,
+				  strerror(errno));
+			status = EXIT_FAILED;
+		} else {
+			status = unmount_live(&info, pidfd);
+			close(pidfd);
+		}
+	}
+	mount_info_release(&info);
+	return status;
+}

@@ -1,0 +1,105 @@
+/*
+ * live.c - asking the daemon behind a mount.
+ *
+ * Not even root reaches the files of a user's private mount. So root becomes that
+ * user to ask, for good: what follows (unmounting) the user may do too.
+ */
+#include "mount/live.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "mount/control.h"
+#include "mount/message.h"
+
+int live_find(const char *path, struct mount_info *info)
+{
+	char *whole = mountpoint_resolve(path);
+	int err;
+
+	*info = (struct mount_info){0};
+	if (!whole)
+		return -ENOENT;
+	err = mount_info_find(whole, info);
+	free(whole);
+	if (!err && !info->is_varve) {
+		mount_info_release(info);
+		err = -ENOENT;
+	}
+	return err;
+}
+
+static int become_owner(const struct mount_info *info)
+{
+	if (geteuid() || !info->user_id)
+		return -EACCES;
+	if (setgroups(0, NULL) ||
+	    setresgid(info->group_id, info->group_id, info->group_id) ||
+	    setresuid(info->user_id, info->user_id, info->user_id))
+		return -errno;
+	return 0;
+}
+
+static ssize_t ask(const struct mount_info *info, const char *name, char *text, size_t size)
+{
+	ssize_t n = getxattr(info->path, name, text, size);
+
+	if (n < 0 && errno == EACCES && !become_owner(info))
+		n = getxattr(info->path, name, text, size);
+	if (n < 0 && errno == ECONNABORTED)
+		errno = ENOTCONN;
+	return n < 0 ? -errno : n;
+}
+
+long live_pid(const struct mount_info *info)
+{
+	char text[32];
+	ssize_t n = ask(info, CONTROL_PID, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return n;
+	text[n] = 0;
+	n = strtol(text, NULL, 10);
+	return n > 0 ? n : -EPROTO;
+}
+
+int live_stats(const struct mount_info *info, struct stats *stats)
+{
+	char text[STATS_BYTES_MAX + 1];
+	ssize_t n = ask(info, CONTROL_STATS, text, STATS_BYTES_MAX);
+
+	*stats = (struct stats){0};
+	if (n < 0)
+		return (int)n;
+	text[n] = 0;
+	stats_read(stats, text);
+	return 0;
+}
+
+int live_compact(const struct mount_info *info)
+{
+	if (!setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
+		return 0;
+	if (errno == EACCES && !become_owner(info) &&
+	    !setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
+		return 0;
+	return -errno;
+}
+
+void live_say(const struct mount_info *info, int err)
+{
+	if (err == -ENOTCONN)
+		say_error("%s: its daemon was killed; mount it again: varve mount %s %s",
+			  info->path, info->source, info->path);
+	else if (err == -EACCES || err == -EPERM)
+		say_error("%s: not your mount; its owner (user %lu) or root can", info->path,
+			  (unsigned long)info->user_id);
+	else if (err == -EROFS)
+		say_error("%s: mounted read-only; mount it without ro for that", info->path);
+	else
+		say_error("%s: its daemon does not answer: %s", info->path, strerror(-err));
+}

@@ -1,0 +1,25 @@
+/*
+ * live.h - asking the daemon behind a mount (control.h).
+ */
+#ifndef MOUNT_LIVE_H
+#define MOUNT_LIVE_H
+
+#include "mount/mountpoint.h"
+#include "mount/stats.h"
+
+/*
+ * Is a mount of Varve's at `path`? Then `info` tells about it: release it. Returns 0;
+ * -ENOENT if there is none.
+ */
+int live_find(const char *path, struct mount_info *info);
+
+/* The process id of the daemon; or a negative errno: -ENOTCONN when it was killed. */
+long live_pid(const struct mount_info *info);
+int live_stats(const struct mount_info *info, struct stats *stats);
+/* Have it begin a compaction. -EALREADY: one is running. */
+int live_compact(const struct mount_info *info);
+
+/* Say why one of these failed, in words. */
+void live_say(const struct mount_info *info, int err);
+
+#endif

@@ -1,0 +1,355 @@
+/*
+ * mountpoint.c - what is mounted where, checked before mounting and taken away.
+ *
+ * The kernel's list (/proc/self/mountinfo) is read rather than the mount point
+ * itself: a mount whose daemon was killed answers nothing but ENOTCONN, and a
+ * daemon that touches its own mount waits for itself.
+ */
+#include "mount/mountpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "mount/control.h"
+#include "mount/message.h"
+
+#define DEAD_MOUNTS_MAX 64 /* stacked on one mount point: a loop that cannot end is a bug */
+
+void mount_info_release(struct mount_info *info)
+{
+	free(info->path);
+	free(info->type);
+	free(info->source);
+	*info = (struct mount_info){0};
+}
+
+/* Undo the kernel's \ooo escapes of blanks and backslashes, in place. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+		    s[3] >= '0' && s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = 0;
+}
+
+static unsigned long number_option(const char *options, const char *name)
+{
+	const char *at = strstr(options, name);
+
+	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
+}
+
+/*
+ * Take one line apart:
+ *   36 35 98:0 /root /mnt/point rw,noatime master:1 - fuse.varve /store rw,user_id=0
+ * Returns false for a line of another shape. The parts point into `line`.
+ */
+static bool parse_line(char *line, struct mount_info *info)
+{
+	char *tail = strstr(line, " - "), *save = NULL, *options, *field;
+
+	if (!tail)
+		return false;
+	*tail = 0;
+	tail += 3;
+	strtok_r(line, " ", &save);
+	strtok_r(NULL, " ", &save);
+	field = strtok_r(NULL, " ", &save);
+	if (!field || sscanf(field, "%u:%u", &info->major, &info->minor) != 2)
+		return false;
+	strtok_r(NULL, " ", &save);
+	info->path = strtok_r(NULL, " ", &save);
+	info->type = strtok_r(tail, " ", &save);
+	info->source = strtok_r(NULL, " ", &save);
+	options = strtok_r(NULL, " \n", &save);
+	if (!info->path || !info->type || !info->source || !options)
+		return false;
+	unescape(info->path);
+	unescape(info->source);
+	info->user_id = (uid_t)number_option(options, "user_id=");
+	info->group_id = (gid_t)number_option(options, "group_id=");
+	info->is_varve = !strcmp(info->type, "fuse.varve");
+	return true;
+}
+
+/* Call `fn` for each mount, oldest first, until it returns non-zero. */
+static int each_mount(int (*fn)(void *ctx, const struct mount_info *info), void *ctx)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t capacity = 0;
+	int result = 0;
+
+	if (!f)
+		return -errno;
+	while (!result && getline(&line, &capacity, f) > 0) {
+		struct mount_info info = {0};
+
+		if (parse_line(line, &info))
+			result = fn(ctx, &info);
+	}
+	free(line);
+	fclose(f);
+	return result;
+}
+
+struct find {
+	const char *path;
+	struct mount_info *found;
+};
+
+static int find_one(void *ctx, const struct mount_info *info)
+{
+	struct find *find = ctx;
+	struct mount_info *copy = find->found;
+
+	if (strcmp(info->path, find->path))
+		return 0;
+	mount_info_release(copy);
+	*copy = *info;
+	copy->path = strdup(info->path);
+	copy->type = strdup(info->type);
+	copy->source = strdup(info->source);
+	return copy->path && copy->type && copy->source ? 0 : -ENOMEM;
+}
+
+int mount_info_find(const char *path, struct mount_info *info)
+{
+	struct find find = {path, info};
+	int err;
+
+	*info = (struct mount_info){0};
+	err = each_mount(find_one, &find);
+	if (!err && !info->path)
+		err = -ENOENT;
+	if (err)
+		mount_info_release(info);
+	return err;
+}
+
+static int find_store(void *ctx, const struct mount_info *info)
+{
+	struct find *find = ctx;
+
+	if (!info->is_varve || strcmp(info->source, find->path))
+		return 0;
+	find->found->path = strdup(info->path);
+	return 1;
+}
+
+char *mountpoint_of_store(const char *path)
+{
+	struct mount_info info = {0};
+	struct find find = {path, &info};
+
+	each_mount(find_store, &find);
+	return info.path;
+}
+
+char *mountpoint_resolve(const char *path)
+{
+	char *whole = realpath(path, NULL), *copy = NULL, *copy2 = NULL, *parent = NULL;
+
+	if (whole || (errno != ENOTCONN && errno != EACCES && errno != EIO))
+		return whole;
+	/* A dead mount, or another user's: its parent can still be asked. */
+	copy = strdup(path);
+	copy2 = strdup(path);
+	if (copy && copy2)
+		parent = realpath(dirname(copy), NULL);
+	if (parent && asprintf(&whole, "%s/%s", strcmp(parent, "/") ? parent : "",
+			       basename(copy2)) < 0)
+		whole = NULL;
+	free(copy);
+	free(copy2);
+	free(parent);
+	return whole;
+}
+
+bool path_is_within(const char *inner, const char *outer)
+{
+	size_t n = strlen(outer);
+
+	if (n == 1 && *outer == '/')
+		return true;
+	return !strncmp(inner, outer, n) && (inner[n] == '/' || !inner[n]);
+}
+
+/* fusermount3, quietly: its words are for somebody who called it. */
+static int run_fusermount(const char *path, bool lazy)
+{
+	char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "--", lazy ? "--" : (char *)path,
+			lazy ? (char *)path : NULL, NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	pid_t pid;
+	int err, status;
+
+	err = posix_spawn_file_actions_init(&actions);
+	if (err)
+		return -err;
+	err = posix_spawnattr_init(&attributes);
+	if (err)
+		goto out_actions;
+	/* The daemon's threads block the signals that end it; a program it starts must not. */
+	sigemptyset(&none);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	err = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (!err)
+		err = posix_spawnp(&pid, argv[0], &actions, &attributes, argv, environ);
+	posix_spawnattr_destroy(&attributes);
+out_actions:
+	posix_spawn_file_actions_destroy(&actions);
+	if (err)
+		return -err;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EBUSY;
+}
+
+int mountpoint_unmount(const char *path, bool lazy)
+{
+	if (!umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)))
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	return run_fusermount(path, lazy);
+}
+
+void mountpoint_set_read_ahead(const char *path, unsigned kib)
+{
+	struct mount_info info;
+	char file[96];
+	FILE *f;
+
+	if (mount_info_find(path, &info))
+		return;
+	snprintf(file, sizeof(file), "/sys/class/bdi/%u:%u/read_ahead_kb", info.major, info.minor);
+	mount_info_release(&info);
+	f = fopen(file, "we");
+	if (!f)
+		return;
+	fprintf(f, "%u\n", kib);
+	fclose(f);
+}
+
+/*
+ * A killed daemon leaves its mount behind, and every call into it fails with
+ * ENOTCONN. Attributes may still be answered from the kernel's cache while the
+ * daemon is dying; an extended attribute never is.
+ */
+static bool is_dead(const char *path)
+{
+	char pid[32];
+
+	return getxattr(path, CONTROL_PID, pid, sizeof(pid)) < 0 &&
+	       (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+static int detach_dead(const char *path)
+{
+	struct mount_info info;
+	int err, left = DEAD_MOUNTS_MAX;
+
+	while (is_dead(path)) {
+		err = mount_info_find(path, &info);
+		if (err) {
+			say_error("%s: a dead mount is there that the kernel does not list: %s; "
+				  "unmount it first", path, strerror(-err));
+			return err;
+		}
+		if (!info.is_varve) {
+			say_error("%s: a dead mount of %s (%s) is there; unmount it first "
+				  "(`fusermount3 -u %s`)", path, info.source, info.type, path);
+			mount_info_release(&info);
+			return -ENOTCONN;
+		}
+		mount_info_release(&info);
+		err = left-- ? mountpoint_unmount(path, true) : -ELOOP;
+		if (err) {
+			say_error("%s: a killed daemon's mount is there and cannot be taken away: "
+				  "%s; run `umount -l %s` as root", path, strerror(-err), path);
+			return err;
+		}
+		say_info("%s: took away the mount a killed daemon left there", path);
+	}
+	return 0;
+}
+
+static int check_empty(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int found = 0;
+
+	if (!dir) {
+		int err = -errno;
+
+		say_error("%s: cannot read the mount point: %s; see its permissions", path,
+			  strerror(-err));
+		return err;
+	}
+	while (!found && (entry = readdir(dir)))
+		found = strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
+	closedir(dir);
+	if (!found)
+		return 0;
+	say_error("%s: the mount point is not empty; use an empty directory, or hide what is in it "
+		  "with -o nonempty", path);
+	return -ENOTEMPTY;
+}
+
+int mountpoint_check(const char *path, bool any)
+{
+	struct mount_info info;
+	struct stat st;
+	int err = detach_dead(path);
+
+	if (err)
+		return err;
+	if (stat(path, &st) < 0) {
+		err = -errno;
+		if (err == -ENOENT)
+			say_error("%s: no such mount point; make it first: mkdir %s", path, path);
+		else
+			say_error("%s: cannot use the mount point: %s; see its permissions", path,
+				  strerror(-err));
+		return err;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		say_error("%s: the mount point is not a directory; name an empty directory", path);
+		return -ENOTDIR;
+	}
+	if (!mount_info_find(path, &info)) {
+		if (info.is_varve)
+			say_error("%s: the store %s is mounted there already; `varve umount %s` "
+				  "first", path, info.source, path);
+		err = info.is_varve ? -EBUSY : 0;
+		mount_info_release(&info);
+		if (err)
+			return err;
+	}
+	return any ? 0 : check_empty(path);
+}

@@ -1,0 +1,54 @@
+/*
+ * ops.h - one handler per kind of request. Each makes one call of fs.h and replies.
+ *
+ * `r->ino` is the inode, or the directory of a name. Arguments are as in the
+ * system call of that name; strings and data are good until the reply.
+ */
+#ifndef MOUNT_OPS_H
+#define MOUNT_OPS_H
+
+#include "mount/transport.h"
+
+/* names: ops_names.c */
+void op_lookup(struct request *r, const char *name);
+void op_forget(struct request *r, uint64_t ino, uint64_t count); /* does not reply */
+void op_create(struct request *r, const char *name, mode_t mode);
+void op_mknod(struct request *r, const char *name, mode_t mode, dev_t rdev);
+void op_mkdir(struct request *r, const char *name, mode_t mode);
+void op_symlink(struct request *r, const char *name, const char *target);
+void op_tmpfile(struct request *r, mode_t mode);
+void op_link(struct request *r, uint64_t parent, const char *name);
+void op_unlink(struct request *r, const char *name);
+void op_rmdir(struct request *r, const char *name);
+void op_rename(struct request *r, const char *name, uint64_t new_parent, const char *new_name,
+	       unsigned flags);
+void op_readlink(struct request *r);
+
+/* attributes: ops_attr.c */
+void op_getattr(struct request *r);
+void op_setattr(struct request *r, const struct stat *want, unsigned mask);
+void op_statfs(struct request *r);
+
+/* extended attributes: ops_xattr.c */
+void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags);
+void op_getxattr(struct request *r, const char *name, size_t size);
+void op_listxattr(struct request *r, size_t size);
+void op_removexattr(struct request *r, const char *name);
+
+/* data: ops_data.c */
+void op_read(struct request *r, uint64_t offset, size_t size);
+/* `open_flags`: the O_ flags of the descriptor; `kill_priv`: setuid and setgid must go. */
+void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
+	      bool kill_priv);
+void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size);
+void op_lseek(struct request *r, uint64_t offset, int whence);
+void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_t to_offset,
+			size_t size);
+void op_fsync(struct request *r);
+
+/* directories: ops_dir.c */
+void op_opendir(struct request *r);
+void op_readdir(struct request *r, struct fs_dir *dir, uint64_t offset, size_t size, bool plus);
+void op_releasedir(struct request *r, struct fs_dir *dir);
+
+#endif

@@ -1,0 +1,90 @@
+/*
+ * ops_data.c - the content of files.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "mount/ops.h"
+
+/* One reply counts in 32 bits; a caller goes on behind a short copy. */
+#define COPY_BYTES_MAX (1u << 30)
+
+void op_read(struct request *r, uint64_t offset, size_t size)
+{
+	void *room = request_room(r, size);
+	size_t got;
+	int err = room ? fs_read(r->mount->fs, r->ino, offset, room, size, &got) : -ENOMEM;
+
+	if (err)
+		reply_error(r, err);
+	else
+		reply_bytes(r, room, got);
+}
+
+/*
+ * The setuid and setgid bits go with the write of anybody but root. The kernel does not
+ * look at them again after the write it has asked to do that, so it is told.
+ */
+static bool has_priv_bits(struct request *r)
+{
+	struct stat st;
+
+	return !fs_getattr(r->mount->fs, r->ino, &st) && (st.st_mode & (S_ISUID | S_ISGID));
+}
+
+/* O_APPEND needs nothing here: this mount's kernel is alone, and has set the offset. */
+void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
+	      bool kill_priv)
+{
+	unsigned flags = 0;
+	int err;
+
+	kill_priv = kill_priv && has_priv_bits(r);
+	if (open_flags & (O_SYNC | O_DSYNC))
+		flags |= FS_WRITE_SYNC;
+	if (kill_priv)
+		flags |= FS_WRITE_KILL_PRIV;
+	err = fs_write(r->mount->fs, r->ino, offset, data, size, flags, NULL);
+	if (kill_priv)
+		transport_forget_attributes(r, r->ino);
+	if (err)
+		reply_error(r, err);
+	else
+		reply_written(r, size);
+}
+
+void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size)
+{
+	reply_error(r, fs_fallocate(r->mount->fs, r->ino, mode, offset, size));
+}
+
+void op_lseek(struct request *r, uint64_t offset, int whence)
+{
+	uint64_t found;
+	int err = fs_seek(r->mount->fs, r->ino, offset, whence, &found);
+
+	if (err)
+		reply_error(r, err);
+	else
+		reply_offset(r, found);
+}
+
+void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_t to_offset,
+			size_t size)
+{
+	size_t copied;
+	int err;
+
+	if (size > COPY_BYTES_MAX)
+		size = COPY_BYTES_MAX;
+	err = fs_copy_range(r->mount->fs, r->ino, offset, to, to_offset, size, &copied);
+	if (err)
+		reply_error(r, err);
+	else
+		reply_written(r, copied);
+}
+
+void op_fsync(struct request *r)
+{
+	reply_error(r, fs_fsync(r->mount->fs, r->ino));
+}

@@ -1,0 +1,187 @@
+/*
+ * store.c - opening a store with the errors in words.
+ *
+ * The tree reports the details of a failure (which file, which offset, who
+ * holds the lock) through its callback before fs_open() returns the number.
+ * While opening, the last error reported is held back and becomes the reason
+ * within one message; earlier ones (several damaged files) are said as they come.
+ */
+#include "mount/store.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "mount/message.h"
+#include "mount/mountpoint.h"
+
+/* One process opens one store, and the callback may come as long as it is open. */
+static struct {
+	pthread_mutex_t lock;
+	bool opening;
+	char reason[MESSAGE_BYTES_MAX];
+	char path[PATH_MAX];
+} store = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+char *store_resolve(const char *path)
+{
+	char *whole = realpath(path, NULL), *copy = NULL, *copy2 = NULL, *parent = NULL;
+	const char *name;
+
+	if (whole || errno != ENOENT)
+		return whole;
+	copy = strdup(path);
+	copy2 = strdup(path);
+	if (!copy || !copy2)
+		goto out;
+	parent = realpath(dirname(copy), NULL);
+	if (!parent)
+		goto out;
+	name = basename(copy2);
+	if (!strcmp(name, ".") || !strcmp(name, "..")) {
+		errno = ENOENT;
+		goto out;
+	}
+	if (asprintf(&whole, "%s/%s", strcmp(parent, "/") ? parent : "", name) < 0) {
+		whole = NULL;
+		errno = ENOMEM;
+	}
+out:
+	free(copy);
+	free(copy2);
+	free(parent);
+	return whole;
+}
+
+static void on_report(void *ctx, enum lsm_report_level level, const char *text)
+{
+	(void)ctx;
+	pthread_mutex_lock(&store.lock);
+	if (store.opening && level == LSM_REPORT_ERROR) {
+		if (*store.reason)
+			say_error("%s: %s", store.path, store.reason);
+		snprintf(store.reason, sizeof(store.reason), "%s", text);
+	} else {
+		message_report(store.path, level, text);
+	}
+	pthread_mutex_unlock(&store.lock);
+}
+
+static void say_in_use(const char *path, const char *detail)
+{
+	char *mnt = mountpoint_of_store(path);
+
+	if (mnt)
+		say_error("%s: in use, mounted at %s%s; use the files there, or `varve umount %s` "
+			  "first", path, mnt, detail, mnt);
+	else
+		say_error("%s: in use by another process%s; wait for it to end, or stop it", path,
+			  detail);
+	free(mnt);
+}
+
+static void say_why(const char *path, int err, bool read_only)
+{
+	char detail[MESSAGE_BYTES_MAX] = "";
+
+	if (*store.reason)
+		snprintf(detail, sizeof(detail), " (%.*s)", MESSAGE_BYTES_MAX - 8, store.reason);
+	switch (-err) {
+	case ENOENT:
+		say_error("%s: no store there%s; `varve mount` makes one on first use", path,
+			  detail);
+		break;
+	case ENOTDIR:
+		say_error("%s: not a directory; a store is a directory of Varve's own", path);
+		break;
+	case EEXIST:
+		say_error("%s: not a store but a directory with other files in it%s; "
+			  "name an empty or a new directory", path, detail);
+		break;
+	case EBUSY:
+		say_in_use(path, detail);
+		break;
+	case EPROTONOSUPPORT:
+		say_error("%s: written by a newer version of Varve%s; open it with that version",
+			  path, detail);
+		break;
+	case EUCLEAN:
+		say_error("%s: damaged%s; keep a copy of it before anything else; -o discard_damage "
+			  "mounts it without what damaged records of the log held", path, detail);
+		break;
+	case ENOSPC:
+		say_error("%s: the disk is full%s; free some space and try again%s", path, detail,
+			  read_only ? "" : ", or open it with -o ro");
+		break;
+	case EROFS:
+		say_error("%s: on a read-only filesystem%s; open it with -o ro", path, detail);
+		break;
+	case EACCES:
+	case EPERM:
+		say_error("%s: no permission to open the store%s; its owner or root can", path,
+			  detail);
+		break;
+	case EMFILE:
+	case ENFILE:
+		say_error("%s: too few open files allowed%s; raise the limit (`ulimit -n`)", path,
+			  detail);
+		break;
+	case ENOMEM:
+		say_error("%s: not enough memory%s; lower it with -o memory=", path, detail);
+		break;
+	default:
+		say_error("%s: cannot open the store: %s%s; see that its disk is well", path,
+			  strerror(-err), detail);
+	}
+}
+
+int store_open(const char *path, struct fs_options *options, unsigned wait_s, struct fs **out)
+{
+	static const struct timespec pause = {.tv_nsec = 50000000};
+	unsigned tries = wait_s * 20;
+	int err;
+
+	*out = NULL;
+	snprintf(store.path, sizeof(store.path), "%s", path);
+	options->lsm.report = on_report;
+	for (;;) {
+		pthread_mutex_lock(&store.lock);
+		store.opening = true;
+		store.reason[0] = 0;
+		pthread_mutex_unlock(&store.lock);
+		err = fs_open(path, options, out);
+		pthread_mutex_lock(&store.lock);
+		store.opening = false;
+		pthread_mutex_unlock(&store.lock);
+		/* A daemon that was unmounted holds its store until all is on disk. */
+		if (err != -EBUSY || !tries)
+			break;
+		if (tries == wait_s * 20 - 20)
+			say_warning("%s: in use; waiting up to %u s for it", path, wait_s);
+		tries--;
+		nanosleep(&pause, NULL);
+	}
+	pthread_mutex_lock(&store.lock);
+	if (err)
+		say_why(path, err, options->lsm.read_only);
+	else if (*store.reason)
+		say_warning("%s: %s", path, store.reason);
+	pthread_mutex_unlock(&store.lock);
+	return err;
+}
+
+int store_close(const char *path, struct fs *fs)
+{
+	int err = fs_close(fs);
+
+	if (err)
+		say_error("%s: closing the store failed: %s; the last changes may be lost at a "
+			  "power cut", path, message_reason(err));
+	return err;
+}

@@ -1,0 +1,26 @@
+/*
+ * store.h - a store as the command line names it: its path made absolute, and
+ * opened with every failure put into words.
+ */
+#ifndef MOUNT_STORE_H
+#define MOUNT_STORE_H
+
+#include "fs/fs.h"
+
+/*
+ * The absolute path, free of symbolic links, of a store that may not exist yet
+ * (but whose parent does). NULL and errno on failure; the caller frees it.
+ */
+char *store_resolve(const char *path);
+
+/*
+ * fs_open() for `path`, after which the tree's reports go to message.h. When
+ * another process holds the store it is asked again for up to `wait_s` seconds.
+ * On failure the reason and the mend were said, once. Returns 0 or a negative errno.
+ */
+int store_open(const char *path, struct fs_options *options, unsigned wait_s, struct fs **out);
+
+/* fs_close(), saying what it returned if that is an error. */
+int store_close(const char *path, struct fs *fs);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * transport.h - one request of the kernel's, and the ways to answer it.
+ *
+ * A handler (ops.h) gets a request, makes one call of fs.h and answers by one of
+ * the reply functions, exactly once, on the thread it was called on. Handlers
+ * know nothing of how requests come and replies go: transport_fuse.c brings them
+ * through libfuse's loop and is the only file that includes libfuse. Another
+ * transport would implement this header again.
+ */
+#ifndef MOUNT_TRANSPORT_H
+#define MOUNT_TRANSPORT_H
+
+#include "fs/fs.h"
+#include "mount/options.h"
+
+struct control;
+struct transport;
+
+/* What all handlers share. Constant while requests come. */
+struct mount {
+	struct fs *fs;
+	const struct mount_options *options;
+	struct control *control;
+	struct transport *transport; /* set by transport_open() */
+};
+
+struct request {
+	struct mount *mount;
+	uint64_t ino; /* what it is about; of a name, its directory */
+	uid_t uid;    /* who caused it */
+	gid_t gid;
+	pid_t pid;
+	void *handle; /* the transport's own */
+};
+
+/* ---- replies ---- */
+
+/* `err` is 0 (done, nothing to say) or a negative errno. */
+void reply_error(struct request *r, int err);
+/* Nothing is expected: for forget. */
+void reply_none(struct request *r);
+/*
+ * A name's inode, with the reference a lookup or creation took. Returns non-zero
+ * when it did not reach the kernel: the reference is then still ours.
+ */
+int reply_entry(struct request *r, const struct stat *st);
+/* The same, of a file created and opened in one. */
+int reply_created(struct request *r, const struct stat *st);
+/* There is no such name, and the kernel may remember it. */
+void reply_absent(struct request *r);
+void reply_attributes(struct request *r, const struct stat *st);
+void reply_target(struct request *r, const char *target);
+void reply_bytes(struct request *r, const void *data, size_t size);
+/* How much was written or copied. */
+void reply_written(struct request *r, size_t size);
+/* How long an attribute or the list of them is. */
+void reply_length(struct request *r, size_t size);
+void reply_offset(struct request *r, uint64_t offset);
+void reply_statfs(struct request *r, const struct statvfs *st);
+/* A directory was opened. Non-zero as reply_entry(): `dir` is then still ours. */
+int reply_directory(struct request *r, struct fs_dir *dir);
+
+/* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
+void *request_room(struct request *r, size_t size);
+
+/* Entries of a directory, gathered for one reply. */
+struct listing {
+	struct request *request;
+	char *data;
+	size_t used, size;
+	bool plus; /* with attributes and references */
+};
+/* Add an entry as fs_dir_fn gets it. Returns false when it does not fit. */
+bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
+		 uint64_t next);
+
+/* ---- beside replies ---- */
+
+/* The kernel must not rely on the attributes it knows of `ino`. Before the reply. */
+void transport_forget_attributes(struct request *r, uint64_t ino);
+
+/* ---- the connection, for the daemon ---- */
+
+/*
+ * See whether this user can mount at all, before anything is begun: the device,
+ * the helper program, the permissions. Says what is missing. 0 or a negative errno.
+ */
+int transport_check(const struct mount_options *options);
+
+/*
+ * Mount, and answer the kernel's first request, so that the mount works for
+ * whoever calls from now on. Says what went wrong.
+ * `mount` is borrowed until transport_close(). Returns 0 or a negative errno.
+ */
+int transport_open(struct mount *mount, struct transport **out);
+
+/* Answer requests until unmounted or stopped. Returns 0 or a negative errno. */
+int transport_run(struct transport *t);
+
+/*
+ * Make transport_run() return, from another thread: requests in work are answered
+ * first, those behind them fail. Call until it did return: a call may be too early.
+ */
+void transport_stop(struct transport *t);
+
+/*
+ * Take the mount away from its directory, from another thread than those that
+ * answer requests. -EBUSY when programs use it, unless `lazy`: then they go on
+ * until transport_stop(). Returns 0 or a negative errno.
+ */
+int transport_detach(struct transport *t, bool lazy);
+
+/* An fs_prune_fn; `ctx` is the transport. Not on a thread that answers requests. */
+void transport_prune(void *ctx, uint64_t parent, const char *name);
+
+/* End the connection, taking the mount away if it is still there. Accepts NULL. */
+void transport_close(struct transport *t);
+
+#endif

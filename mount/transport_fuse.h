@@ -1,0 +1,34 @@
+/*
+ * transport_fuse.h - what the two files of the libfuse transport share; no others
+ * include it.
+ */
+#ifndef MOUNT_TRANSPORT_FUSE_H
+#define MOUNT_TRANSPORT_FUSE_H
+
+#define FUSE_USE_VERSION 314
+
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "mount/transport.h"
+
+struct transport {
+	struct fuse_session *session;
+	struct mount *mount;
+	uint64_t offered;     /* by the kernel, in FUSE_INIT */
+	uint64_t init_unique; /* of that request */
+	bool init_answered;
+	bool kill_priv_v2; /* agreed on: see transport_fuse.c */
+	atomic_bool running;
+	atomic_bool detached; /* nothing of ours is on the mount point */
+	pthread_t runner;
+};
+
+/* The write that this thread handles must clear setuid and setgid. */
+extern _Thread_local bool transport_write_kills_priv;
+
+extern const struct fuse_lowlevel_ops transport_handlers;
+
+#endif

@@ -1,0 +1,408 @@
+/*
+ * transport_fuse_requests.c - libfuse's handlers: each turns libfuse's arguments
+ * into a request of ours and calls its operation (ops.h). Nothing is decided here
+ * but what the FUSE protocol alone demands.
+ */
+#include "mount/transport_fuse.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "mount/ops.h"
+
+#define WRITE_BYTES_MAX (1u << 20)
+#define BACKGROUND_MAX 64 /* reads ahead and asynchronous ones under way at a time */
+
+static struct request request_of(fuse_req_t req, fuse_ino_t ino)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct transport *t = fuse_req_userdata(req);
+
+	return (struct request){
+		.mount = t->mount,
+		.ino = ino,
+		.uid = ctx->uid,
+		.gid = ctx->gid,
+		.pid = ctx->pid,
+		.handle = req,
+	};
+}
+
+static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct request r = request_of(req, parent);
+
+	op_lookup(&r, name);
+}
+
+static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	struct request r = request_of(req, ino);
+
+	op_forget(&r, ino, count);
+	reply_none(&r);
+}
+
+static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	struct request r = request_of(req, 0);
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		op_forget(&r, forgets[i].ino, forgets[i].nlookup);
+	reply_none(&r);
+}
+
+static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)fi;
+	op_getattr(&r);
+}
+
+static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		       struct fuse_file_info *fi)
+{
+	static const struct {
+		int theirs;
+		unsigned ours;
+	} bits[] = {
+		{FUSE_SET_ATTR_MODE, FS_SET_MODE},
+		{FUSE_SET_ATTR_UID, FS_SET_UID},
+		{FUSE_SET_ATTR_GID, FS_SET_GID},
+		{FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
+		{FUSE_SET_ATTR_ATIME, FS_SET_ATIME},
+		{FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
+		{FUSE_SET_ATTR_CTIME, FS_SET_CTIME},
+		{FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW},
+		{FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
+		{FUSE_SET_ATTR_KILL_SUID, FS_SET_KILL_PRIV},
+	};
+	struct request r = request_of(req, ino);
+	struct transport *t = fuse_req_userdata(req);
+	unsigned mask = 0;
+	size_t i;
+
+	(void)fi;
+	for (i = 0; i < sizeof(bits) / sizeof(*bits); i++)
+		if (to_set & bits[i].theirs)
+			mask |= bits[i].ours;
+	/* "Now" comes with a time beside it that is not to be taken. */
+	if (mask & FS_SET_ATIME_NOW)
+		mask &= ~(unsigned)FS_SET_ATIME;
+	if (mask & FS_SET_MTIME_NOW)
+		mask &= ~(unsigned)FS_SET_MTIME;
+	/* A new owner takes the bits away whoever gives it; a new mode beside it is the last word. */
+	if ((mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) &&
+	    t->kill_priv_v2)
+		mask |= FS_SET_KILL_PRIV;
+	op_setattr(&r, attr, mask);
+}
+
+static void on_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct request r = request_of(req, ino);
+
+	op_readlink(&r);
+}
+
+static void on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct request r = request_of(req, parent);
+
+	op_mknod(&r, name, mode, rdev);
+}
+
+static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct request r = request_of(req, parent);
+
+	op_mkdir(&r, name, mode);
+}
+
+static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct request r = request_of(req, parent);
+
+	op_unlink(&r, name);
+}
+
+static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct request r = request_of(req, parent);
+
+	op_rmdir(&r, name);
+}
+
+static void on_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct request r = request_of(req, parent);
+
+	op_symlink(&r, name, target);
+}
+
+static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+		      const char *new_name, unsigned flags)
+{
+	struct request r = request_of(req, parent);
+	unsigned ours = 0;
+
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+		reply_error(&r, -EINVAL);
+		return;
+	}
+	if (flags & RENAME_NOREPLACE)
+		ours |= FS_RENAME_NOREPLACE;
+	if (flags & RENAME_EXCHANGE)
+		ours |= FS_RENAME_EXCHANGE;
+	op_rename(&r, name, new_parent, new_name, ours);
+}
+
+static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct request r = request_of(req, ino);
+
+	op_link(&r, parent, name);
+}
+
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct transport *t = fuse_req_userdata(req);
+	struct request r = request_of(req, ino);
+
+	fi->keep_cache = 1;
+	if (t->offered & FUSE_NO_OPEN_SUPPORT)
+		reply_error(&r, -ENOSYS);
+	else
+		fuse_reply_open(req, fi);
+}
+
+static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, parent);
+
+	(void)fi;
+	op_create(&r, name, mode);
+}
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+static void on_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, parent);
+
+	(void)fi;
+	op_tmpfile(&r, mode);
+}
+#endif
+
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)fi;
+	op_read(&r, (uint64_t)offset, size);
+}
+
+static void on_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
+{
+	struct transport *t = fuse_req_userdata(req);
+	struct request r = request_of(req, ino);
+
+	op_write(&r, (uint64_t)offset, data, size, fi->flags,
+		 t->kill_priv_v2 && transport_write_kills_priv);
+}
+
+/* POSIX locks are the kernel's, and a write is with us when it returns: nothing to flush. */
+static void on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)fi;
+	reply_error(&r, -ENOSYS);
+}
+
+static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)datasync;
+	(void)fi;
+	op_fsync(&r);
+}
+
+static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)fi;
+	op_opendir(&r);
+}
+
+static struct fs_dir *dir_of(const struct fuse_file_info *fi)
+{
+	return (struct fs_dir *)(uintptr_t)fi->fh;
+}
+
+static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		       struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	op_readdir(&r, dir_of(fi), (uint64_t)offset, size, false);
+}
+
+static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			   struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	op_readdir(&r, dir_of(fi), (uint64_t)offset, size, true);
+}
+
+static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	op_releasedir(&r, dir_of(fi));
+}
+
+static void on_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct request r = request_of(req, ino);
+
+	op_statfs(&r);
+}
+
+static void on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size, int flags)
+{
+	struct request r = request_of(req, ino);
+
+	op_setxattr(&r, name, value, size, flags);
+}
+
+static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct request r = request_of(req, ino);
+
+	op_getxattr(&r, name, size);
+}
+
+static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct request r = request_of(req, ino);
+
+	op_listxattr(&r, size);
+}
+
+static void on_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct request r = request_of(req, ino);
+
+	op_removexattr(&r, name);
+}
+
+static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+		     size_t out_size)
+{
+	struct request r = request_of(req, ino);
+
+	(void)cmd, (void)arg, (void)fi, (void)flags, (void)in, (void)in_size, (void)out_size;
+	reply_error(&r, -ENOTTY);
+}
+
+static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
+			 struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)fi;
+	op_fallocate(&r, mode, (uint64_t)offset, (uint64_t)size);
+}
+
+static void on_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset,
+			       struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_offset,
+			       struct fuse_file_info *to_fi, size_t size, int flags)
+{
+	struct request r = request_of(req, from);
+
+	(void)from_fi, (void)to_fi;
+	if (flags)
+		reply_error(&r, -EINVAL);
+	else
+		op_copy_file_range(&r, (uint64_t)from_offset, to, (uint64_t)to_offset, size);
+}
+
+static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+		     struct fuse_file_info *fi)
+{
+	struct request r = request_of(req, ino);
+
+	(void)fi;
+	op_lseek(&r, (uint64_t)offset, whence);
+}
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct transport *t = userdata;
+	const struct mount_options *options = t->mount->options;
+
+	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA |
+				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV |
+				  FUSE_CAP_IOCTL_DIR | FUSE_CAP_SPLICE_READ |
+				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
+				       FUSE_CAP_READDIRPLUS | FUSE_CAP_EXPLICIT_INVAL_DATA |
+				       FUSE_CAP_CACHE_SYMLINKS);
+	if (options->writeback)
+		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+	conn->max_write = WRITE_BYTES_MAX;
+	conn->max_read = options->max_read;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+}
+
+const struct fuse_lowlevel_ops transport_handlers = {
+	.init = on_init,
+	.lookup = on_lookup,
+	.forget = on_forget,
+	.forget_multi = on_forget_multi,
+	.getattr = on_getattr,
+	.setattr = on_setattr,
+	.readlink = on_readlink,
+	.mknod = on_mknod,
+	.mkdir = on_mkdir,
+	.unlink = on_unlink,
+	.rmdir = on_rmdir,
+	.symlink = on_symlink,
+	.rename = on_rename,
+	.link = on_link,
+	.open = on_open,
+	.create = on_create,
+	.read = on_read,
+	.write = on_write,
+	.flush = on_flush,
+	.fsync = on_fsync,
+	.fsyncdir = on_fsync,
+	.opendir = on_opendir,
+	.readdir = on_readdir,
+	.readdirplus = on_readdirplus,
+	.releasedir = on_releasedir,
+	.statfs = on_statfs,
+	.setxattr = on_setxattr,
+	.getxattr = on_getxattr,
+	.listxattr = on_listxattr,
+	.removexattr = on_removexattr,
+	.ioctl = on_ioctl,
+	.fallocate = on_fallocate,
+	.copy_file_range = on_copy_file_range,
+	.lseek = on_lseek,
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	.tmpfile = on_tmpfile,
+#endif
+};
