@@ -298,6 +298,16 @@ uint64_t wal_bytes(const struct wal *w)
 	return atomic_load(&w->offset);
 }
 
+int wal_reserve(struct wal *w, uint64_t bytes)
+{
+	uint64_t size, allocated;
+	int err = w->file->st->ops->size(w->file, &size, &allocated);
+
+	if (err || size >= bytes)
+		return err;
+	return w->file->st->ops->allocate(w->file, bytes);
+}
+
 int wal_sync(struct wal *w)
 {
 	int err = atomic_load(&w->sync_error), none = 0;

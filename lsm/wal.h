@@ -32,6 +32,12 @@ int wal_create(struct storage *st, const char *name, uint32_t number, uint64_t p
  */
 int wal_append(struct wal *w, const struct lsm_slice *records, size_t count);
 
+/*
+ * Reserve disk space so that the file can grow to `bytes` without meeting a full
+ * disk. -ENOSPC: nothing changed. Not thread-safe with wal_append().
+ */
+int wal_reserve(struct wal *w, uint64_t bytes);
+
 /* How far the file is written. */
 uint64_t wal_bytes(const struct wal *w);
 
