@@ -23,6 +23,7 @@ struct segment {
 	uint64_t mark;
 	int refs;
 	bool sealed, dirty, keep_file;
+	bool opening; /* one of the references is the opening's own */
 };
 
 struct segments {
@@ -138,6 +139,9 @@ int segments_add(struct segments *s, uint64_t number)
 	g->number = number;
 	g->sealed = true;
 	g->mark = UINT64_MAX;
+	/* Until all who need it have been found, nobody's last look may delete it. */
+	g->refs = 1;
+	g->opening = true;
 	err = storage_open_file(s->st, name, STORAGE_WRITE, &g->file);
 	if (err == -EROFS)
 		err = storage_open_file(s->st, name, STORAGE_READ, &g->file);
@@ -199,13 +203,27 @@ static void discard(struct segments *s, struct segment *g)
 
 void segments_drop_unused(struct segments *s)
 {
-	for (size_t i = s->count; i-- > 0;)
-		if (!s->list[i]->refs) {
-			struct segment *g = s->list[i];
+	size_t i = 0;
 
-			detach(s, g);
-			discard(s, g);
+	pthread_mutex_lock(&s->mu);
+	while (i < s->count) {
+		struct segment *g = s->list[i];
+
+		if (!g->opening) {
+			i++;
+			continue;
 		}
+		g->opening = false;
+		if (--g->refs) {
+			i++;
+			continue;
+		}
+		detach(s, g);
+		pthread_mutex_unlock(&s->mu);
+		discard(s, g);
+		pthread_mutex_lock(&s->mu);
+	}
+	pthread_mutex_unlock(&s->mu);
 }
 
 void segments_hold_deletes(struct segments *s, bool hold)
