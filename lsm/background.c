@@ -90,6 +90,14 @@ void background_purge(struct lsm *lsm)
 
 /* ---- the manifest ---- */
 
+/* A failed sync of the directory is final, as one of the log is. */
+static int sync_directory(struct lsm *lsm)
+{
+	int err = storage_sync_dir(lsm->st);
+
+	return err ? tree_fail(lsm, err, "syncing the directory") : 0;
+}
+
 static int record_segment(struct lsm *lsm, uint64_t number)
 {
 	uint64_t *grown =
@@ -132,7 +140,7 @@ static int new_manifest(struct lsm *lsm)
 		/* CURRENT may name the new one already: neither may be deleted. */
 		lsm->manifest_broken = true;
 		segments_hold_deletes(lsm->segments, true);
-		return err;
+		return err == -EIO ? tree_fail(lsm, err, "starting a manifest") : err;
 	}
 	if (lsm->manifest) {
 		background_dead_file(lsm, FILE_MANIFEST, manifest_number(lsm->manifest));
@@ -168,6 +176,21 @@ static int log_edit(struct lsm *lsm, const struct version_edit *e)
 	return err;
 }
 
+/* The empty file of a segment that the manifest names. */
+static int make_segment_file(struct lsm *lsm, uint64_t number)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct storage_file *f;
+	int err;
+
+	segment_name(name, number);
+	err = storage_open_file(lsm->st, name, STORAGE_CREATE, &f);
+	if (err)
+		return err;
+	err = storage_close(f);
+	return err ? err : sync_directory(lsm);
+}
+
 int background_new_segment(void *ctx, uint64_t *number)
 {
 	struct version_edit e = {0};
@@ -184,6 +207,8 @@ int background_new_segment(void *ctx, uint64_t *number)
 		if (err)
 			unrecord_segment(lsm, *number);
 	}
+	if (!err)
+		err = make_segment_file(lsm, *number);
 	pthread_mutex_unlock(&lsm->manifest_mu);
 	version_edit_release(&e);
 	return err;
@@ -242,7 +267,7 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 	pthread_mutex_lock(&lsm->manifest_mu);
 	base = tree_super(lsm);
 	if (e->adds_count)
-		err = lsm->st->ops->sync_dir(lsm->st);
+		err = sync_directory(lsm);
 	if (!err)
 		err = version_apply(base->version, e, &next);
 	if (!err)
@@ -294,7 +319,7 @@ static int write_run(struct lsm *lsm, struct run *r, struct version_edit *e)
 		err = compact_write(&job);
 	/* What the table refers to must be as durable as the table. */
 	if (!err)
-		err = segments_sync(lsm->segments);
+		err = tree_sync_segments(lsm);
 	iter_free(job.input);
 	rangedel_free(job.ranges);
 	return err;

@@ -586,7 +586,7 @@ static int rewrite(struct compact_job *job, const struct pick *p)
 	if (!err)
 		err = compact_write(job);
 	if (!err && job->relocate_count)
-		err = segments_sync(lsm->segments);
+		err = tree_sync_segments(lsm);
 	iter_free(job->input);
 	rangedel_free(job->ranges);
 	return err;

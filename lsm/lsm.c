@@ -178,6 +178,13 @@ int tree_fail(struct lsm *lsm, int err, const char *what)
 	return err;
 }
 
+int tree_sync_segments(struct lsm *lsm)
+{
+	int err = segments_sync(lsm->segments);
+
+	return err ? tree_fail(lsm, err, "syncing a segment") : 0;
+}
+
 static void table_released(void *ctx, struct table_meta *t)
 {
 	struct lsm *lsm = ctx;

@@ -340,7 +340,7 @@ static int current_write(struct storage *st, uint64_t number)
 		err = closed;
 	if (!err)
 		err = st->ops->rename(st, MANIFEST_CURRENT_NEW, MANIFEST_CURRENT);
-	return err ? err : st->ops->sync_dir(st);
+	return err ? err : storage_sync_dir(st);
 }
 
 static int current_read(struct storage *st, const struct report *rep, uint64_t *number)
@@ -468,7 +468,7 @@ int manifest_create(struct storage *st, const struct manifest_state *s, uint64_t
 		err = manifest_append(m, &e, s->next_file, true);
 	version_edit_release(&e);
 	if (!err)
-		err = st->ops->sync_dir(st);
+		err = storage_sync_dir(st);
 	if (!err)
 		err = current_write(st, number);
 	if (err) {

@@ -235,7 +235,8 @@ static int scan_synced(struct replay *p, uint64_t number)
 /* Whether the values that a record brought are whole. 0; 1: no; an error. */
 static int check_values(struct lsm *lsm, struct lsm_slice record)
 {
-	struct lsm_value value = {0};
+	struct buf scratch = {0};
+	struct segment_ref ref;
 	struct batch_reader b;
 	struct batch_entry e;
 	int err = batch_read(record, &b);
@@ -243,9 +244,11 @@ static int check_values(struct lsm *lsm, struct lsm_slice record)
 	while (!err && (err = batch_next(&b, &e)) == 0) {
 		if (e.kind != BATCH_REF)
 			continue;
-		err = tree_value(lsm, IKEY_PUT_REF, e.value, &value);
+		err = segment_ref_decode(e.value, &ref);
+		if (!err)
+			err = segments_probe(lsm->segments, &ref, &scratch);
 	}
-	lsm_value_release(&value);
+	buf_release(&scratch);
 	if (err == 1)
 		return 0;
 	return err == -EUCLEAN ? 1 : err;
@@ -429,7 +432,7 @@ static int settle(struct lsm *lsm, const struct listing *l, const struct run *fr
 	int err = 0;
 
 	/* The segments' bytes may be in the page cache only, if the process was killed. */
-	err = segments_sync(lsm->segments);
+	err = tree_sync_segments(lsm);
 	while (!err && did)
 		err = background_flush_one(lsm, &did);
 	if (!err)

@@ -300,15 +300,9 @@ static int start_segment(struct segments *s)
 	if (err)
 		goto fail;
 	segment_name(name, g->number);
-	err = storage_open_file(s->st, name, STORAGE_CREATE, &g->file);
+	err = storage_open_file(s->st, name, STORAGE_WRITE, &g->file);
 	if (err)
 		goto fail;
-	/* The name must be durable before a record that refers to it can be. */
-	err = s->st->ops->sync_dir(s->st);
-	if (err) {
-		s->st->ops->unlink(s->st, name);
-		goto fail;
-	}
 	pthread_mutex_lock(&s->mu);
 	err = insert(s, g);
 	if (!err) {
@@ -448,8 +442,8 @@ int segments_sync(struct segments *s)
 
 /* ---- reading ---- */
 
-int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t offset, void *buf,
-		  uint32_t size)
+static int read_part(struct segments *s, const struct report *rep, const struct segment_ref *ref,
+		     uint32_t offset, void *buf, uint32_t size)
 {
 	struct segment *g = segments_get(s, ref->segment);
 	char name[SEGMENT_NAME_BYTES];
@@ -458,11 +452,27 @@ int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t of
 	if (!g || !g->file) {
 		segment_ref_drop(s, g);
 		segment_name(name, ref->segment);
-		return report_corrupt(s->report, name, ref->offset, "the segment is missing");
+		return report_corrupt(rep, name, ref->offset, "the segment is missing");
 	}
-	err = segment_read(g->file, s->report, ref, offset, buf, size);
+	err = segment_read(g->file, rep, ref, offset, buf, size);
 	segment_ref_drop(s, g);
 	return err;
+}
+
+int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t offset, void *buf,
+		  uint32_t size)
+{
+	return read_part(s, s->report, ref, offset, buf, size);
+}
+
+int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch)
+{
+	static const struct report silent;
+
+	scratch->size = 0;
+	return buf_reserve(scratch, ref->size)
+		       ? -ENOMEM
+		       : read_part(s, &silent, ref, 0, scratch->data, ref->size);
 }
 
 /* ---- for the garbage collector and statistics ---- */

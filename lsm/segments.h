@@ -14,7 +14,10 @@
 struct segments;
 struct segment;
 
-/* Ask for a new segment's number: it must be recorded (durably) before this returns 0. */
+/*
+ * Ask for a new segment: its number recorded, its empty file made, and both
+ * durable before this returns 0.
+ */
 typedef int segments_new_fn(void *ctx, uint64_t *number);
 
 struct segments *segments_new(struct storage *st, const struct report *report,
@@ -48,6 +51,9 @@ int segments_sync(struct segments *s);
 /* Read part of a value that `ref` refers to; -EUCLEAN if its segment is not there. */
 int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t offset, void *buf,
 		  uint32_t size);
+
+/* Whether the value is whole: as segments_read() of all of it, but -EUCLEAN is not reported. */
+int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch);
 
 /* What is there. `live` is left 0: only the version knows. */
 struct segment_info {

@@ -14,3 +14,8 @@ int storage_pread_full(struct storage_file *f, void *buf, size_t size, uint64_t 
 		return err;
 	return got == size ? 0 : -EUCLEAN;
 }
+
+int storage_sync_dir(struct storage *st)
+{
+	return st->ops->sync_dir(st) ? -EIO : 0;
+}

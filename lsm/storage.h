@@ -117,6 +117,12 @@ static inline int storage_close(struct storage_file *f)
 	return f ? f->st->ops->close(f) : 0;
 }
 
+/*
+ * Sync the directory. -EIO whatever the storage's error was: like any failed
+ * sync it is final, and no shortage that going on could mend.
+ */
+int storage_sync_dir(struct storage *st);
+
 /* Reads exactly `size` bytes: -EUCLEAN when the file ends before. */
 int storage_pread_full(struct storage_file *f, void *buf, size_t size, uint64_t offset);
 

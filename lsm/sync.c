@@ -29,9 +29,9 @@ static int sync_all(struct lsm *lsm, uint64_t *reached)
 	last = atomic_load(&s->runs[0]->sequence_last);
 	if (last && *reached > last)
 		*reached = last;
-	err = segments_sync(lsm->segments);
+	err = tree_sync_segments(lsm);
 	if (!err && atomic_exchange(&lsm->dir_dirty, false)) {
-		err = lsm->st->ops->sync_dir(lsm->st);
+		err = storage_sync_dir(lsm->st);
 		if (err)
 			atomic_store(&lsm->dir_dirty, true);
 	}

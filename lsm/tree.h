@@ -151,6 +151,8 @@ int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
 	       struct lsm_value *value);
 /* Remember that a log or table write failed for good: the tree is read-only from now. Returns err. */
 int tree_fail(struct lsm *lsm, int err, const char *what);
+/* Make all values in segments durable. A failure is final: the tree is read-only then. */
+int tree_sync_segments(struct lsm *lsm);
 
 /* ---- write.c ---- */
 int write_rotate(struct lsm *lsm, struct run **fresh); /* a new run with its log */
