@@ -34,7 +34,7 @@ struct table_builder {
 
 	struct block_builder data, index;
 	struct buf last_key;         /* of all entries; size 0: none */
-	struct table_handle pending; /* the last stored data block, not in the index; size 0: none */
+	struct table_handle pending; /* the last data block, if not in the index; size 0: none */
 
 	struct buf hashes; /* uint64_t for each distinct user key */
 	struct buf ranges;

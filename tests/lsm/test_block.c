@@ -280,10 +280,12 @@ static void test_damage(void)
 			bail("malloc");
 		memcpy(bytes, block.data, block.size);
 		block.data = bytes;
-		for (unsigned n = (unsigned)(rng() % 4); n && block.size; n--)
-			bytes[rng() % 3 ? rng() % block.size :
-					  block.size - 1 - rng() % (block.size < 30 ? block.size : 30)] =
-				(uint8_t)(rng() % 3 ? rng() : rng() % 4);
+		for (unsigned n = (unsigned)(rng() % 4); n && block.size; n--) {
+			size_t tail = block.size < 30 ? block.size : 30; /* mostly restarts */
+			size_t at = rng() % 3 ? rng() % block.size : block.size - 1 - rng() % tail;
+
+			bytes[at] = (uint8_t)(rng() % 3 ? rng() : rng() % 4);
+		}
 		if (block_check(block)) {
 			refused++;
 			free(bytes);
