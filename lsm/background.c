@@ -200,13 +200,11 @@ int background_new_segment(void *ctx, uint64_t *number)
 	pthread_mutex_lock(&lsm->manifest_mu);
 	*number = tree_new_file(lsm);
 	err = version_edit_segment(&e, *number, false);
+	/* Not listed before it is logged, or a new manifest would name it twice. */
+	if (!err)
+		err = log_edit(lsm, &e);
 	if (!err)
 		err = record_segment(lsm, *number);
-	if (!err) {
-		err = log_edit(lsm, &e);
-		if (err)
-			unrecord_segment(lsm, *number);
-	}
 	if (!err)
 		err = make_segment_file(lsm, *number);
 	pthread_mutex_unlock(&lsm->manifest_mu);

@@ -172,6 +172,9 @@ static int adopt(struct lsm *lsm, struct manifest_state *s)
 		err = segments_add(lsm->segments, s->segments[i]);
 		if (err > 0)
 			err = 0; /* missing: whoever refers to it will say so */
+		if (err == -EUCLEAN)
+			err = report_corrupt(&lsm->report, "the manifest", 0,
+					     "segment %" PRIu64 " named twice", s->segments[i]);
 	}
 	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)
 		for (size_t i = 0; !err && i < s->version->level[n].count; i++)

@@ -127,12 +127,16 @@ static int insert(struct segments *s, struct segment *g)
 
 int segments_add(struct segments *s, uint64_t number)
 {
-	struct segment *g = calloc(1, sizeof(*g));
+	size_t at = find(s, number);
+	struct segment *g;
 	char name[SEGMENT_NAME_BYTES];
 	uint64_t allocated;
 	bool missing;
 	int err;
 
+	if (at < s->count && s->list[at]->number == number)
+		return -EUCLEAN;
+	g = calloc(1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
 	segment_name(name, number);

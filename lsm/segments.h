@@ -24,7 +24,7 @@ struct segments *segments_new(struct storage *st, const struct report *report,
 			      uint64_t segment_bytes, segments_new_fn *fn, void *ctx);
 void segments_free(struct segments *s);
 
-/* At open: a segment that the manifest names. 1: its file is missing. */
+/* At open: a segment that the manifest names. 1: its file is missing; -EUCLEAN: it is there already. */
 int segments_add(struct segments *s, uint64_t number);
 /* At open, when every table and log record has been counted: delete those nobody needs. */
 void segments_drop_unused(struct segments *s);
