@@ -267,7 +267,8 @@ int mem_node_write(struct mem_disk *d, struct mem_node *n, const void *data, siz
 		return -EFBIG;
 	err = node_reserve(n, offset + size);
 	while (!err && size) {
-		size_t i = (size_t)(offset / MEM_PAGE_BYTES), at = (size_t)(offset % MEM_PAGE_BYTES);
+		size_t i = (size_t)(offset / MEM_PAGE_BYTES);
+		size_t at = (size_t)(offset % MEM_PAGE_BYTES);
 		size_t part = MEM_PAGE_BYTES - at < size ? MEM_PAGE_BYTES - at : size;
 
 		err = slot_own(d, n, i);
@@ -345,7 +346,8 @@ int mem_node_punch(struct mem_disk *d, struct mem_node *n, uint64_t offset, uint
 	if (size < end - offset)
 		end = offset + size;
 	while (!err && offset < end) {
-		size_t i = (size_t)(offset / MEM_PAGE_BYTES), at = (size_t)(offset % MEM_PAGE_BYTES);
+		size_t i = (size_t)(offset / MEM_PAGE_BYTES);
+		size_t at = (size_t)(offset % MEM_PAGE_BYTES);
 		uint64_t part = MEM_PAGE_BYTES - at < end - offset ? MEM_PAGE_BYTES - at
 								    : end - offset;
 
