@@ -3,8 +3,8 @@
  * changes it, fails calls when told to, has a size, and can be cut off from
  * power at any recorded call.
  *
- * What files and names are, and what a cut leaves of them, is mem_disk.c. Here
- * every changing call becomes a `struct call`, which is done to the disk and, if
+ * What files and names are, and what a cut leaves of them, is mem_disk.c and
+ * mem_node.c. Here every changing call becomes a `struct call`, which is done to the disk and, if
  * the record is on, kept with its data. To cut in the past, a second disk (the
  * replay) is brought from where recording began to the wanted call by
  * doing the same calls to it. It is kept: cuts at rising points, or many at one,
