@@ -352,6 +352,8 @@ int lsm_open(const char *path, const struct lsm_options *options, struct lsm **o
 				       lsm->opt.read_only, &lsm->st);
 	}
 	if (!err)
+		err = recover_probe(lsm);
+	if (!err)
 		err = take_lock(lsm);
 	if (!err) {
 		lsm->env.st = lsm->st;

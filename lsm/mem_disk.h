@@ -1,5 +1,5 @@
 /*
- * mem_disk.h - the disk inside storage_mem.c: files, names, and for each what
+ * mem_disk.h - the disk in the memory storage: names, files, and for each what
  * is surely there and what is not yet. Not thread-safe; internal to the memory storage.
  */
 #ifndef LSM_MEM_DISK_H
@@ -13,6 +13,10 @@
 #define MEM_FILE_BYTES_MAX (UINT64_C(16) << 30)
 
 struct mem_page;
+
+struct mem_rng {
+	uint64_t state;
+};
 
 struct mem_slot {
 	struct mem_page *now;  /* as programs see it; NULL: a hole */
@@ -102,9 +106,20 @@ void mem_node_lose(struct mem_node *n);
 /* How many bytes of a write fit when it may take no more than `pages_max` new pages. */
 size_t mem_node_fits(const struct mem_node *n, size_t size, uint64_t offset, uint64_t pages_max);
 
-struct mem_rng {
-	uint64_t state;
-};
+/* For mem_disk.c: `copy` is a new node, and whatever it got is freed with it. */
+void mem_node_free(struct mem_node *n);
+int mem_node_clone(const struct mem_node *n, struct mem_node *copy);
+int mem_node_settle(const struct mem_node *n, enum storage_mem_keep keep, struct mem_rng *rng,
+		    struct mem_node *copy);
+
+static inline bool mem_node_is_live(const struct mem_node *n)
+{
+	return n->linked || n->handles;
+}
+
+/* Make room in the array `*v` for `want` elements of `size` bytes. 0; -ENOMEM. */
+int mem_grow(void *v, size_t *capacity, size_t want, size_t size);
+
 uint64_t mem_rng_next(struct mem_rng *rng);
 uint64_t mem_rng_below(struct mem_rng *rng, uint64_t below); /* > 0 */
 

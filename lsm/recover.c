@@ -149,6 +149,17 @@ static int check_new(struct lsm *lsm, const struct listing *l)
 	return lsm->opt.create && !lsm->opt.read_only ? 0 : -ENOENT;
 }
 
+int recover_probe(struct lsm *lsm)
+{
+	struct listing l = {0};
+	int err = lsm->st->ops->list(lsm->st, list_file, &l);
+
+	if (!err && !l.current)
+		err = check_new(lsm, &l);
+	listing_release(&l);
+	return err;
+}
+
 static int read_manifest(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
 {
 	int err;

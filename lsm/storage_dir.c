@@ -18,7 +18,6 @@
  */
 #include "storage.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -257,6 +256,7 @@ static int lock_take(int fd, bool exclusive, long *holder)
 {
 	struct flock want = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
 	char text[24];
+	bool written;
 	int n;
 
 	if (fcntl(fd, F_OFD_SETLK, &want)) {
@@ -270,8 +270,8 @@ static int lock_take(int fd, bool exclusive, long *holder)
 		return 0;
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	/* Only for messages: on a full disk the lock is as good without. */
-	if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n)
-		return 0;
+	written = !ftruncate(fd, 0) && pwrite(fd, text, (size_t)n, 0) == n;
+	(void)written;
 	return 0;
 }
 
@@ -317,8 +317,9 @@ static void dir_unlock(struct storage *st)
 	pthread_mutex_lock(&d->mutex);
 	if (d->lock_fd >= 0) {
 		/* So that nobody is named when a later reader holds the lock. */
-		if (d->exclusive && ftruncate(d->lock_fd, 0))
-			errno = 0;
+		bool cleared = d->exclusive && !ftruncate(d->lock_fd, 0);
+
+		(void)cleared; /* only for messages */
 		close(d->lock_fd);
 	}
 	d->lock_fd = -1;

@@ -3,8 +3,8 @@
  * changes it, fails calls when told to, has a size, and can be cut off from
  * power at any recorded call.
  *
- * What files and names are, and what a cut leaves of them, is mem_disk.c. Here
- * every changing call becomes a `struct call`, which is done to the disk and, if
+ * What files and names are, and what a cut leaves of them, is mem_disk.c and
+ * mem_node.c. Here every changing call becomes a `struct call`, which is done to the disk and, if
  * the record is on, kept with its data. To cut in the past, a second disk (the
  * replay) is brought from where recording began to the wanted call by
  * doing the same calls to it. It is kept: cuts at rising points, or many at one,
@@ -560,7 +560,7 @@ static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_
 	struct mem_node *n = to_file(f)->node;
 	struct call c = {.kind = CALL_WRITE, .node = n->id, .offset = offset};
 	size_t size, part;
-	int err, failure;
+	int err = 0, failure, fault;
 
 	if (!to_file(f)->writable)
 		return -EBADF;
@@ -570,17 +570,16 @@ static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_
 	pthread_mutex_lock(&m->mutex);
 	part = mem_node_fits(n, size, offset, pages_left(m));
 	failure = part < size ? -ENOSPC : 0;
-	err = injected(m, STORAGE_MEM_WRITE);
-	if (err) {
-		failure = err;
+	fault = injected(m, STORAGE_MEM_WRITE);
+	if (fault) {
+		failure = fault;
 		part = (size_t)mem_rng_below(&m->rng, part + 1);
 	}
 	c.size = part;
-	err = part ? call_now(m, &c) : -EAGAIN;
-	if (err)
+	if (part)
+		err = call_now(m, &c);
+	if (!part || err)
 		free(c.data);
-	if (!part)
-		err = 0;
 	pthread_mutex_unlock(&m->mutex);
 	return failure ? failure : err;
 }

@@ -25,12 +25,13 @@ enum storage_mem_keep {
 /*
  * A new storage holding what a disk could hold if the power went after the
  * first `calls` recorded calls. `st` is unchanged. NULL: no memory.
- * Recording must have been on since `st` was made (storage_mem_record).
+ * Recording must be on, and `calls` not before it was turned on (storage_mem_record).
+ * The copy has no locks, no limit, no failures, no record, and counts from 0.
  */
 struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage_mem_keep keep,
 				uint64_t seed);
 
-/* Keep the record from now on (needed by storage_mem_cut of earlier points). Off at first. */
+/* Keep the record from now on (storage_mem_cut reaches back to here), or drop it. Off at first. */
 void storage_mem_record(struct storage *st, bool on);
 
 /* A cut at this moment; needs no record. */
@@ -56,7 +57,9 @@ enum storage_mem_op {
  * Make the `nth` call of kind `op` from now (1: the next) fail with `error`
  * (positive errno); `times` calls in a row fail, 0: every one from then on.
  * A failing write writes a random part first; a failing sync drops the dirty
- * bytes as Linux does: they read back but never become durable.
+ * bytes as Linux does: they read back but never become durable. A failing
+ * sync_dir leaves the changes of names pending. Any other call that fails did nothing.
+ * There is one rule for each kind; setting it again replaces it, `nth` 0 removes it.
  * Calls storage_mem_fail(st, STORAGE_MEM_ANY, 0, 0, 0) to stop failing.
  */
 void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, unsigned times,

@@ -60,8 +60,9 @@ int sync_up_to(struct lsm *lsm, uint64_t sequence)
 			pthread_cond_wait(&lsm->sync_done, &lsm->sync_mu);
 			continue;
 		}
+		/* Not -EROFS: what is to be synced was written, and may be lost. */
 		if (atomic_load(&lsm->failed)) {
-			err = -EROFS;
+			err = -EIO;
 			break;
 		}
 		lsm->syncing = true;

@@ -190,6 +190,8 @@ void background_reserve(struct lsm *lsm);
 bool background_reserve_drop(struct lsm *lsm);
 
 /* ---- recover.c ---- */
+/* Before anything is touched, the lock file included: is this a store, or may it become one? */
+int recover_probe(struct lsm *lsm);
 int recover(struct lsm *lsm);
 
 /* ---- compact.c ---- */

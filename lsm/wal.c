@@ -34,8 +34,9 @@
  * READING stops before the first record that is not whole. It is a clean end
  * when, between two records, there is: the end of the file; less than a header,
  * all zeros; a header of zeros; or an intact fragment of another log. (Padding
- * is not looked at: nothing is lost with it.) Anything else is torn: a wrong checksum, an unknown type, a length beyond the block or
- * the file, MIDDLE or LAST without FIRST, or any end while a record is open.
+ * is not looked at: nothing is lost with it.) Anything else is torn: a wrong
+ * checksum, an unknown type, a length beyond the block or the file, MIDDLE or LAST
+ * without FIRST, FULL or FIRST or any end while a record is open.
  *
  * CRASH. A record is one or more fragments of one write. After the process died
  * a prefix of the file is there; after a power cut any sectors written since
@@ -609,8 +610,9 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 	}
 	r->ended = true;
 	r->torn = found == FOUND_BROKEN;
-	r->offset = at;
-	*offset = at;
+	if (r->torn)
+		r->offset = at;
+	*offset = r->offset;
 	if (r->torn)
 		report(r->report, LSM_REPORT_INFO,
 		       "%s: no whole record at offset %" PRIu64 ": at %" PRIu64 ", %s", r->name, at,

@@ -38,10 +38,13 @@ int wal_append(struct wal *w, const struct lsm_slice *records, size_t count);
  */
 int wal_reserve(struct wal *w, uint64_t bytes);
 
-/* How far the file is written. */
+/* Where the last record ends. The file goes on with zeros, and with what it was before. */
 uint64_t wal_bytes(const struct wal *w);
 
-/* Make everything appended before the call durable. May run beside wal_append(). */
+/*
+ * Make everything appended before the call durable. May run beside wal_append().
+ * After a failure every later sync and append returns that error without trying.
+ */
 int wal_sync(struct wal *w);
 
 int wal_close(struct wal *w); /* does not sync; NULL is fine */
@@ -57,15 +60,19 @@ int wal_reader_open(struct storage *st, const char *name, uint32_t number,
  * The next whole record, in `*record` (valid until the next call) and where it
  * starts in `*offset`. Returns 0; 1 at the end of what is valid: after it
  * wal_reader_torn() tells whether bytes of a broken record follow (false:
- * zeros, a recycled file's old bytes or the end of the file). -ENOMEM, -EIO.
+ * zeros, a recycled file's old bytes or the end of the file). Why it is torn goes
+ * to `report` as information: whether that is damage is the caller's to say.
+ * -ENOMEM or the storage's error: nothing was skipped, call again or give up.
  */
 int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *offset);
 bool wal_reader_torn(const struct wal_reader *r);
-uint64_t wal_reader_offset(const struct wal_reader *r); /* where it stopped */
+/* Where the records returned so far end, or where the torn one starts. */
+uint64_t wal_reader_offset(const struct wal_reader *r);
 
 /*
  * After an end: go on at the first whole record that starts in a later block,
- * to see whether there is one. Then next() returns it, or 1 when there is none.
+ * to see whether there is one. Then next() returns it, or 1 when there is none
+ * (and offset and torn stay those of the end before).
  */
 void wal_reader_resync(struct wal_reader *r);
 
