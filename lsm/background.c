@@ -264,7 +264,10 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 
 	pthread_mutex_lock(&lsm->manifest_mu);
 	base = tree_super(lsm);
-	if (e->adds_count)
+	/* After a failed sync nothing is made of what may not be on disk. */
+	if (atomic_load(&lsm->failed))
+		err = -EROFS;
+	if (!err && e->adds_count)
 		err = sync_directory(lsm);
 	if (!err)
 		err = version_apply(base->version, e, &next);
@@ -469,7 +472,7 @@ static bool note_result(struct lsm *lsm, int err, int *slot, const char *what)
 	pthread_mutex_lock(&lsm->mu);
 	if (err == -ECANCELED || again)
 		err = 0;
-	if (err && *slot != err)
+	if (err && err != -EROFS && *slot != err) /* what made it read-only has been told */
 		report(&lsm->report, LSM_REPORT_ERROR, "%s failed: %s", what, strerror(-err));
 	*slot = err;
 	pthread_cond_broadcast(&lsm->changed);

@@ -212,7 +212,8 @@ static int output_meta(struct writing *w, uint64_t bytes)
 	struct table_meta *t;
 	int err;
 
-	qsort(o->uses, o->uses_count, sizeof(*o->uses), compare_uses);
+	if (o->uses_count)
+		qsort(o->uses, o->uses_count, sizeof(*o->uses), compare_uses);
 	t = table_meta_new(buf_slice(&o->smallest), buf_slice(&o->largest), o->uses,
 			   o->uses_count);
 	if (!t)

@@ -16,7 +16,8 @@
  *
  * A record beyond what was surely synced may be on disk while the segment it refers
  * to is not: the values it brought are read and verified, and a wrong one ends the
- * replay like a torn record. Below that mark they are not read: if one is damaged,
+ * replay like a torn record. They are also written again, in place: after a failed
+ * sync the kernel may hold bytes that it believes to be on disk. Below that mark they are not read: if one is damaged,
  * reading it later says so, and everything else stays.
  */
 #include <inttypes.h>
@@ -260,7 +261,8 @@ static int check_values(struct lsm *lsm, struct lsm_slice record)
 			continue;
 		err = segment_ref_decode(e.value, &ref);
 		if (!err)
-			err = segments_probe(lsm->segments, &ref, &scratch);
+			err = segments_probe(lsm->segments, &ref, &scratch,
+					     !lsm->opt.read_only);
 	}
 	buf_release(&scratch);
 	if (err == 1)
@@ -398,6 +400,7 @@ static int install_runs(struct lsm *lsm, struct replay *p, struct run *fresh,
 	for (size_t i = 0; i < p->runs_count; i++)
 		runs[p->runs_count - i] = p->runs[i];
 	err = tree_install(lsm, runs, p->runs_count + 1, version, &old);
+	lsm->newest = fresh;
 	super_unref(old);
 	free(runs);
 	return err;

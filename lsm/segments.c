@@ -34,6 +34,7 @@ struct segments {
 	void *fresh_ctx;
 
 	pthread_mutex_t create_mu; /* one new segment at a time; before mu */
+	pthread_mutex_t sync_mu;   /* one sync at a time; before mu */
 	pthread_mutex_t mu;
 	struct segment **list; /* ascending by number */
 	size_t count, room;
@@ -43,6 +44,7 @@ struct segments {
 	uint64_t *kept; /* dead, but their files must stay for now */
 	size_t kept_count;
 	bool hold;
+	int sync_error; /* of the first sync that failed: none is tried again */
 	uint64_t bytes_written;
 };
 
@@ -59,6 +61,7 @@ struct segments *segments_new(struct storage *st, const struct report *rep,
 	s->fresh = fn;
 	s->fresh_ctx = ctx;
 	pthread_mutex_init(&s->create_mu, NULL);
+	pthread_mutex_init(&s->sync_mu, NULL);
 	pthread_mutex_init(&s->mu, NULL);
 	return s;
 }
@@ -75,6 +78,7 @@ void segments_free(struct segments *s)
 	free(s->deleted);
 	free(s->kept);
 	pthread_mutex_destroy(&s->create_mu);
+	pthread_mutex_destroy(&s->sync_mu);
 	pthread_mutex_destroy(&s->mu);
 	free(s);
 }
@@ -417,12 +421,15 @@ int segments_sync(struct segments *s)
 {
 	int err = 0;
 
-	for (;;) {
+	/* What another thread is syncing right now counts only when it has succeeded. */
+	pthread_mutex_lock(&s->sync_mu);
+	while (!err) {
 		struct segment *g = NULL;
 
 		pthread_mutex_lock(&s->mu);
+		err = s->sync_error;
 		/* Dirty ones are near the end; older ones were synced and are never written again. */
-		for (size_t i = s->count; !g && i-- > 0;)
+		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];
 		if (g) {
@@ -431,17 +438,17 @@ int segments_sync(struct segments *s)
 		}
 		pthread_mutex_unlock(&s->mu);
 		if (!g)
-			return 0;
+			break;
 		err = storage_sync(g->file);
 		if (err) {
 			pthread_mutex_lock(&s->mu);
-			g->dirty = true;
+			s->sync_error = err;
 			pthread_mutex_unlock(&s->mu);
 		}
 		segment_ref_drop(s, g);
-		if (err)
-			return err;
 	}
+	pthread_mutex_unlock(&s->sync_mu);
+	return err;
 }
 
 /* ---- reading ---- */
@@ -469,14 +476,23 @@ int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t of
 	return read_part(s, s->report, ref, offset, buf, size);
 }
 
-int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch)
+int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch,
+		   bool rewrite)
 {
 	static const struct report silent;
+	struct segment *g;
+	int err;
 
 	scratch->size = 0;
-	return buf_reserve(scratch, ref->size)
-		       ? -ENOMEM
-		       : read_part(s, &silent, ref, 0, scratch->data, ref->size);
+	if (buf_reserve(scratch, ref->size))
+		return -ENOMEM;
+	err = read_part(s, &silent, ref, 0, scratch->data, ref->size);
+	if (err || !rewrite)
+		return err;
+	g = segments_get(s, ref->segment);
+	err = storage_pwrite(g->file, scratch->data, ref->size, ref->offset + ref->skip);
+	segment_ref_drop(s, g);
+	return err;
 }
 
 /* ---- for the garbage collector and statistics ---- */

@@ -52,8 +52,14 @@ int segments_sync(struct segments *s);
 int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t offset, void *buf,
 		  uint32_t size);
 
-/* Whether the value is whole: as segments_read() of all of it, but -EUCLEAN is not reported. */
-int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch);
+/*
+ * At open: whether the value is whole, as segments_read() of all of it, but
+ * -EUCLEAN is not reported. With `rewrite` it is then written again where it is: if
+ * a sync failed before, the bytes may read back and yet never reach the disk, unless
+ * they are made dirty anew.
+ */
+int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch,
+		   bool rewrite);
 
 /* What is there. `live` is left 0: only the version knows. */
 struct segment_info {

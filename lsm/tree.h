@@ -102,6 +102,7 @@ struct lsm {
 	/* write_mu: the queue of writers; its head leads */
 	pthread_mutex_t write_mu;
 	struct writer *writers, **writers_tail;
+	struct run *newest; /* the current super's first; the leading writer's alone */
 
 	/* sync_mu: one sync at a time; waiters share it */
 	pthread_mutex_t sync_mu;

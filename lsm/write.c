@@ -136,6 +136,8 @@ static int rotate(struct lsm *lsm)
 		runs[0] = fresh;
 		memcpy(runs + 1, s->runs, s->runs_count * sizeof(*runs));
 		err = tree_install(lsm, runs, s->runs_count + 1, s->version, &old);
+		if (!err)
+			lsm->newest = fresh;
 	}
 	lsm->range_pending = false;
 	pthread_cond_broadcast(&lsm->work);
@@ -169,7 +171,7 @@ static int reserve_log(struct lsm *lsm, struct run *r, uint64_t bytes)
 /* Make the newest run fit for a group that starts with `w`. Leader only. */
 static int make_room(struct lsm *lsm, const struct writer *w)
 {
-	struct run *r = lsm->super->runs[0];
+	struct run *r = lsm->newest;
 	bool slow;
 	int err;
 
@@ -283,7 +285,7 @@ static int commit_group(struct lsm *lsm, struct writer *head, const struct write
 			size_t count, uint64_t bytes)
 {
 	uint64_t next = tree_sequence(lsm) + 1, synced = atomic_load(&lsm->sequence_synced);
-	struct run *run = lsm->super->runs[0];
+	struct run *run = lsm->newest;
 	struct lsm_slice few[16], *records = few;
 	size_t n = 0;
 	int err = reserve_log(lsm, run, bytes);
