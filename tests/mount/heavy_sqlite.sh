@@ -63,7 +63,8 @@ try() { # JOURNAL MODE
 	} >"$T/deadly.sql"
 	(sql "$db" <"$T/deadly.sql") >/dev/null 2>&1
 	[ "$mode" = wal ] || ok "$mode: its journal is there" test -s "$db-journal"
-	is "$mode: a killed transaction is rolled back" "$(sql "$db" 'SELECT count(*) FROM t')" $rows
+	got=$(sql "$db" 'SELECT count(*) FROM t')
+	is "$mode: a killed transaction is rolled back" "$got" $rows
 	ok "$mode: integrity_check after it" integrity "$db"
 	ok "$mode: vacuum" sql "$db" VACUUM
 	ok "$mode: integrity_check after vacuum" integrity "$db"
