@@ -1,0 +1,700 @@
+/*
+ * inode.c - the table of inodes in memory.
+ *
+ * An inode is in memory while a caller of this layer holds a reference to it
+ * (`lookups`: with FUSE, while the kernel caches it), while a call works on it,
+ * or while a child of it is in memory (`refs`). At the last reference it goes at
+ * once: whoever calls us caches already, and a second cache would only hold the
+ * same thing twice. So an inode in memory has its attributes at hand, and what
+ * changes them needs no read; content stays in the tree, whose caches are
+ * larger than ours may be.
+ *
+ * What was read from the tree may be out of date by the time it is to enter
+ * the table: somebody may have loaded the inode, changed it and dropped it in
+ * between. So each directory counts the writes to records in its range
+ * (`changes`), and the filesystem those to 'I' records. The reader notes the
+ * count before it reads and compares it under the shard's lock when it finds
+ * the inode is not there. A writer bumps it after its write and before it drops
+ * its reference, so an unchanged count proves that what was read still holds.
+ *
+ * An orphan (a file unlinked while in use, or not named yet) has no record:
+ * a crash frees it anyway. Only when it has data or attributes in the tree is
+ * there a key 'O', by which the next open finds what to free.
+ */
+#include "fs/inode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "fs/data.h"
+
+#define SHARD_BUCKETS_MIN 64u
+
+/* What one costs, roughly: with malloc()'s overhead and its place in the table. */
+static size_t inode_bytes(const char *name)
+{
+	return sizeof(struct inode) + (name ? strlen(name) + 1 : 0) + 48;
+}
+
+static uint64_t ino_hash(uint64_t ino)
+{
+	return ino * 0x9e3779b97f4a7c15u;
+}
+
+static struct shard *ino_shard(struct fs *fs, uint64_t ino)
+{
+	return &fs->shards[ino_hash(ino) >> 58];
+}
+_Static_assert(INODE_SHARDS == 64, "the top six bits choose the shard");
+
+static struct inode **shard_bucket(const struct shard *s, uint64_t ino)
+{
+	return &s->buckets[(ino_hash(ino) >> 20) & s->mask];
+}
+
+int inode_table_init(struct fs *fs)
+{
+	for (unsigned i = 0; i < INODE_SHARDS; i++) {
+		struct shard *s = &fs->shards[i];
+
+		s->buckets = calloc(SHARD_BUCKETS_MIN, sizeof(*s->buckets));
+		if (!s->buckets)
+			return -ENOMEM;
+		s->mask = SHARD_BUCKETS_MIN - 1;
+		pthread_mutex_init(&s->lock, NULL);
+	}
+	return 0;
+}
+
+static void inode_destroy(struct inode *inode)
+{
+	pthread_rwlock_destroy(&inode->lock);
+	free(inode->name);
+	free(inode->content);
+	free(inode);
+}
+
+void inode_table_release(struct fs *fs)
+{
+	for (unsigned i = 0; i < INODE_SHARDS; i++) {
+		struct shard *s = &fs->shards[i];
+
+		if (!s->buckets)
+			continue;
+		for (size_t n = 0; n <= s->mask; n++) {
+			struct inode *inode, *next;
+
+			for (inode = s->buckets[n]; inode; inode = next) {
+				struct lsm_batch *b = NULL;
+
+				next = inode->next;
+				/* If this fails, the next open frees it. */
+				if (inode->where == INODE_NAMELESS && inode->orphaned)
+					b = fs_batch_get(fs);
+				if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
+					(void)fs_commit(fs, b, LSM_FREES);
+				fs_batch_put(fs, b);
+				inode_destroy(inode);
+			}
+		}
+		free(s->buckets);
+		pthread_mutex_destroy(&s->lock);
+	}
+}
+
+/* Double the buckets when there are more inodes than those; without memory, chains just grow. */
+static void shard_grow(struct shard *s)
+{
+	size_t mask = s->mask * 2 + 1;
+	struct inode **old = s->buckets, **buckets;
+	size_t old_mask = s->mask;
+
+	if (s->count <= s->mask)
+		return;
+	buckets = calloc(mask + 1, sizeof(*buckets));
+	if (!buckets)
+		return;
+	s->buckets = buckets;
+	s->mask = mask;
+	for (size_t n = 0; n <= old_mask; n++) {
+		struct inode *inode, *next;
+
+		for (inode = old[n]; inode; inode = next) {
+			struct inode **bucket = shard_bucket(s, inode->ino);
+
+			next = inode->next;
+			inode->next = *bucket;
+			*bucket = inode;
+		}
+	}
+	free(old);
+}
+
+/* REQUIRES: s->lock. */
+static struct inode *shard_find(const struct shard *s, uint64_t ino)
+{
+	struct inode *inode = *shard_bucket(s, ino);
+
+	while (inode && inode->ino != ino)
+		inode = inode->next;
+	return inode;
+}
+
+/* REQUIRES: s->lock. */
+static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
+{
+	struct inode **bucket = shard_bucket(s, inode->ino);
+
+	inode->next = *bucket;
+	*bucket = inode;
+	s->count++;
+	shard_grow(s);
+	atomic_fetch_add_explicit(&fs->inodes, 1, memory_order_relaxed);
+}
+
+/* REQUIRES: s->lock. */
+static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
+{
+	struct inode **link = shard_bucket(s, inode->ino);
+
+	while (*link != inode)
+		link = &(*link)->next;
+	*link = inode->next;
+	s->count--;
+	atomic_fetch_sub_explicit(&fs->inodes, 1, memory_order_relaxed);
+}
+
+/* Free what left the table; its parent loses a reference. */
+static void inode_free(struct fs *fs, struct inode *inode)
+{
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
+				  memory_order_relaxed);
+	if (inode->where == INODE_NAMELESS && inode->orphaned) {
+		struct lsm_batch *b = fs_batch_get(fs);
+
+		/* If this fails, the next open frees it. */
+		if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
+			(void)fs_commit(fs, b, LSM_FREES);
+		fs_batch_put(fs, b);
+	}
+	inode_destroy(inode);
+}
+
+/* Take off `lookups` and `refs`; free it, and so on upwards, if nothing is left. */
+static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uint32_t refs)
+{
+	while (inode) {
+		struct shard *s = ino_shard(fs, inode->ino);
+		struct inode *parent;
+
+		pthread_mutex_lock(&s->lock);
+		assert(inode->refs >= refs);
+		inode->refs -= refs;
+		inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
+		if (inode->refs || inode->lookups) {
+			pthread_mutex_unlock(&s->lock);
+			return;
+		}
+		shard_remove(fs, s, inode);
+		pthread_mutex_unlock(&s->lock);
+		parent = inode->parent;
+		inode_free(fs, inode);
+		inode = parent;
+		lookups = 0;
+		refs = 1;
+	}
+}
+
+int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
+{
+	struct shard *s = ino_shard(fs, ino);
+	struct inode *inode;
+
+	pthread_mutex_lock(&s->lock);
+	inode = shard_find(s, ino);
+	if (inode) {
+		inode->refs++;
+		inode->used = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+	*out = inode;
+	return inode ? 0 : -ESTALE;
+}
+
+void inode_ref(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	inode->refs++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void inode_put(struct fs *fs, struct inode *inode)
+{
+	inode_drop(fs, inode, 0, 1);
+}
+
+void inode_keep(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	inode->lookups++;
+	inode->refs--;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void inode_hold(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	inode->lookups++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void inode_forget(struct fs *fs, uint64_t ino, uint64_t count)
+{
+	struct inode *inode;
+
+	if (!inode_get(fs, ino, &inode))
+		inode_drop(fs, inode, count, 1);
+}
+
+bool inode_is_only_mine(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+	bool mine;
+
+	pthread_mutex_lock(&s->lock);
+	mine = inode->refs == 1 && !inode->lookups;
+	pthread_mutex_unlock(&s->lock);
+	return mine;
+}
+
+struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
+			enum inode_where where, struct inode *parent, const char *name)
+{
+	struct inode *inode = calloc(1, sizeof(*inode));
+	pthread_rwlockattr_t lock_attr;
+
+	if (!inode)
+		return NULL;
+	if (name) {
+		inode->name = strdup(name);
+		if (!inode->name) {
+			free(inode);
+			return NULL;
+		}
+	}
+	inode->ino = ino;
+	inode->type = attr->mode & S_IFMT;
+	inode->attr = *attr;
+	inode->where = where;
+	inode->refs = 1;
+	inode->used = true;
+	if (S_ISDIR(inode->type))
+		inode->entries_max = attr->entries;
+	/* A stream of readers must not starve who wants to create. */
+	pthread_rwlockattr_init(&lock_attr);
+	pthread_rwlockattr_setkind_np(&lock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&inode->lock, &lock_attr);
+	pthread_rwlockattr_destroy(&lock_attr);
+	inode->parent = parent;
+	if (parent)
+		inode_ref(fs, parent);
+	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
+	return inode;
+}
+
+void inode_add(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	shard_insert(fs, s, inode);
+	pthread_mutex_unlock(&s->lock);
+	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
+		prune_wake(fs);
+}
+
+void inode_discard(struct fs *fs, struct inode *inode)
+{
+	if (!inode)
+		return;
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
+				  memory_order_relaxed);
+	inode_put(fs, inode->parent);
+	inode_destroy(inode);
+}
+
+/*
+ * Is `inode`, in memory, what a name in `dir` may stand for? It always is, but
+ * bytes on disk may say anything, and a directory inside itself would make us
+ * wait for our own lock. (A directory's parent and name only change while the
+ * parent is locked, so they may be read here.)
+ */
+static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_t type)
+{
+	if (inode->type != type)
+		return false;
+	return !S_ISDIR(type) || (inode->parent == dir && inode != dir);
+}
+
+/* As inode_enter(), for a record at hand that is good while `*counter` is `stamp`. */
+static int enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
+		 enum inode_where where, const _Atomic uint64_t *counter, uint64_t stamp,
+		 struct inode **out)
+{
+	struct shard *s = ino_shard(fs, record->ino);
+	struct inode *made, *found;
+	int rc = 0;
+
+	made = inode_new(fs, record->ino, &record->attr, where, dir, name);
+	if (!made)
+		return -ENOMEM;
+	pthread_mutex_lock(&s->lock);
+	found = shard_find(s, record->ino);
+	if (found) {
+		found->refs++;
+		found->used = true;
+	} else if (atomic_load(counter) != stamp) {
+		rc = 1;
+	} else {
+		shard_insert(fs, s, made);
+		found = made;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (found != made)
+		inode_discard(fs, made);
+	*out = found;
+	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
+		prune_wake(fs);
+	return rc;
+}
+
+/* Find the inode of a link. */
+static int enter_link(struct fs *fs, struct inode *dir, const char *name,
+		      const struct record *link, struct inode **out)
+{
+	struct lsm_value value = {0};
+	struct key k;
+	int rc;
+
+	do {
+		uint64_t stamp = atomic_load(&fs->own_changes);
+		struct lsm_slice key = key_make(&k, KEY_INODE, link->ino, NULL, 0);
+		struct record record;
+		const char *why;
+
+		rc = lsm_get(fs->lsm, NULL, key, &value);
+		if (rc == 1)
+			rc = fs_corrupt(fs, key, "it is gone, but a name of it is there");
+		if (rc)
+			break;
+		rc = record_decode((struct lsm_slice){value.data, value.size}, &record, &why);
+		if (!rc && (record.kind != RECORD_INODE || record.ino != link->ino ||
+			    record.type != link->type)) {
+			why = "it is not what its name says";
+			rc = -EUCLEAN;
+		}
+		if (rc) {
+			rc = fs_corrupt(fs, key, why);
+			break;
+		}
+		rc = enter(fs, dir, name, &record, INODE_OWN, &fs->own_changes, stamp, out);
+	} while (rc == 1);
+	lsm_value_release(&value);
+	return rc;
+}
+
+int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
+		uint64_t stamp, struct inode **out)
+{
+	struct lsm_slice key;
+	struct key k;
+	int rc = 0;
+
+	*out = NULL;
+	key = key_make(&k, KEY_NAME, dir->ino, name, strlen(name));
+	if (record->kind == RECORD_INODE && record->attr.nlink != 1)
+		return fs_corrupt(fs, key, "an inode with several names in the record of one");
+	if (inode_get(fs, record->ino, out)) {
+		if (record->kind == RECORD_LINK)
+			rc = enter_link(fs, dir, name, record, out);
+		else
+			rc = enter(fs, dir, name, record, INODE_NAMED, &dir->changes, stamp, out);
+	}
+	if (!rc && !inode_fits(*out, dir, record->type)) {
+		inode_put(fs, *out);
+		*out = NULL;
+		rc = fs_corrupt(fs, key, "its inode is already somewhere else");
+	}
+	return rc;
+}
+
+/* ---- one inode ---- */
+
+int64_t time_pack(struct timespec ts)
+{
+	if (ts.tv_sec >= INT64_MAX / 1000000000)
+		return INT64_MAX;
+	if (ts.tv_sec <= INT64_MIN / 1000000000)
+		return INT64_MIN;
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+struct timespec time_unpack(int64_t ns)
+{
+	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+
+	if (ts.tv_nsec < 0) {
+		ts.tv_sec--;
+		ts.tv_nsec += 1000000000;
+	}
+	return ts;
+}
+
+static int64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return time_pack(ts);
+}
+
+int64_t inode_now(const struct inode *inode)
+{
+	int64_t now = clock_now();
+
+	return now > inode->attr.ctime ? now : inode->attr.ctime;
+}
+
+void inode_stat(const struct inode *inode, struct stat *st)
+{
+	const struct attr *a = &inode->attr;
+	uint64_t stored = 0;
+
+	memset(st, 0, sizeof(*st));
+	st->st_ino = inode->ino;
+	st->st_mode = a->mode;
+	st->st_nlink = a->nlink;
+	st->st_uid = a->uid;
+	st->st_gid = a->gid;
+	st->st_blksize = 4096;
+	if (S_ISDIR(a->mode)) {
+		/* As on ext4: its own name, its ".", and each child's "..". */
+		st->st_nlink = a->nlink ? 2 + a->subdirs : 0;
+		st->st_size = 4096;
+	} else if (S_ISREG(a->mode)) {
+		st->st_size = (off_t)a->size;
+		stored = a->flags & ATTR_EXTENTS ? a->stored : a->content_size;
+	} else if (S_ISLNK(a->mode)) {
+		st->st_size = (off_t)a->size;
+	} else if (S_ISCHR(a->mode) || S_ISBLK(a->mode)) {
+		st->st_rdev = a->rdev;
+	}
+	st->st_blocks = (blkcnt_t)((stored + 511) / 512);
+	st->st_atim = time_unpack(a->atime);
+	st->st_mtim = time_unpack(a->mtime);
+	st->st_ctim = time_unpack(a->ctime);
+}
+
+struct lsm_slice inode_key(const struct inode *inode, struct key *k)
+{
+	assert(inode->where != INODE_NAMELESS);
+	if (inode->where == INODE_OWN)
+		return key_make(k, KEY_INODE, inode->ino, NULL, 0);
+	return key_make(k, KEY_NAME, inode->parent->ino, inode->name, strlen(inode->name));
+}
+
+int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *value,
+		  struct lsm_slice *content)
+{
+	struct record record;
+	struct lsm_slice key;
+	const char *why;
+	struct key k;
+	int rc;
+
+	*content = (struct lsm_slice){inode->content, inode->attr.content_size};
+	if (inode->where == INODE_NAMELESS || !inode->attr.content_size)
+		return 0;
+	key = inode_key(inode, &k);
+	rc = lsm_get(fs->lsm, NULL, key, value);
+	if (rc == 1)
+		return fs_corrupt(fs, key, "it is gone");
+	if (rc)
+		return rc;
+	rc = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
+	if (rc)
+		return fs_corrupt(fs, key, why);
+	if (record.kind != RECORD_INODE || record.ino != inode->ino ||
+	    record.content.size != inode->attr.content_size)
+		return fs_corrupt(fs, key, "it changed by itself");
+	*content = record.content;
+	return 0;
+}
+
+int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct attr *attr,
+		const void *content)
+{
+	unsigned char bytes[RECORD_BYTES_MAX];
+	struct key k;
+	size_t size;
+
+	if (inode->where == INODE_NAMELESS) {
+		if (!(attr->flags & ATTR_FLAGS) || inode->orphaned)
+			return 0;
+		return lsm_batch_put(b, key_make(&k, KEY_ORPHAN, inode->ino, NULL, 0),
+				     (struct lsm_slice){"", 0});
+	}
+	size = record_encode(bytes, inode->ino, attr, content);
+	return lsm_batch_put(b, inode_key(inode, &k), (struct lsm_slice){bytes, size});
+}
+
+void inode_changed(struct fs *fs, const struct inode *inode)
+{
+	if (inode->where == INODE_NAMED)
+		atomic_fetch_add(&inode->parent->changes, 1);
+	else if (inode->where == INODE_OWN && inode != fs->root)
+		atomic_fetch_add(&fs->own_changes, 1);
+}
+
+void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
+{
+	inode->attr = *attr;
+	if (inode->where == INODE_NAMELESS && attr->flags & ATTR_FLAGS)
+		inode->orphaned = true;
+	inode_changed(fs, inode);
+}
+
+int inode_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned)
+{
+	struct key k;
+	int rc = 0;
+
+	if (flags & ATTR_EXTENTS)
+		rc = data_drop(b, ino);
+	if (!rc && flags & ATTR_XATTRS)
+		rc = key_drop_range(b, KEY_XATTR, ino);
+	if (!rc && orphaned)
+		rc = lsm_batch_delete(b, key_make(&k, KEY_ORPHAN, ino, NULL, 0));
+	return rc;
+}
+
+void inode_move(struct fs *fs, struct inode *inode, enum inode_where where,
+		struct inode *parent, char *name)
+{
+	struct inode *old_parent = inode->parent;
+
+	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
+				  memory_order_relaxed);
+	free(inode->name);
+	inode->where = where;
+	inode->name = name;
+	if (parent != old_parent) {
+		inode_ref(fs, parent);
+		inode->parent = parent;
+		inode_put(fs, old_parent);
+	}
+}
+
+int change_begin(struct change *c, struct fs *fs, struct inode *inode)
+{
+	memset(c, 0, sizeof(*c));
+	c->fs = fs;
+	c->inode = inode;
+	c->attr = inode->attr;
+	c->b = fs_batch_get(fs);
+	return c->b ? 0 : -ENOMEM;
+}
+
+int change_load(struct change *c)
+{
+	int rc;
+
+	if (c->content_known)
+		return 0;
+	rc = inode_content(c->fs, c->inode, &c->value, &c->content);
+	c->content_known = !rc;
+	return rc;
+}
+
+void change_content(struct change *c, const void *data, size_t size)
+{
+	c->content = (struct lsm_slice){data, size};
+	c->attr.content_size = (uint32_t)size;
+	c->content_known = c->content_new = true;
+}
+
+int change_commit(struct change *c, unsigned flags)
+{
+	struct inode *inode = c->inode;
+	void *copy = NULL;
+	int rc = 0;
+
+	if (inode->where == INODE_NAMELESS) {
+		if (c->content_new && c->content.size) {
+			copy = malloc(c->content.size);
+			if (!copy)
+				return -ENOMEM;
+			memcpy(copy, c->content.data, c->content.size);
+		}
+	} else if (c->attr.content_size) {
+		rc = change_load(c);
+	}
+	if (!rc)
+		rc = inode_stage(c->b, inode, &c->attr, c->content.data);
+	if (!rc)
+		rc = fs_commit(c->fs, c->b, flags);
+	if (rc) {
+		free(copy);
+		return rc;
+	}
+	if (inode->where == INODE_NAMELESS && c->content_new) {
+		free(inode->content);
+		inode->content = copy;
+	}
+	inode_apply(c->fs, inode, &c->attr);
+	return 0;
+}
+
+void change_end(struct change *c)
+{
+	fs_batch_put(c->fs, c->b);
+	lsm_value_release(&c->value);
+}
+
+/* ---- atime ---- */
+
+bool inode_touch_due(const struct fs *fs, const struct inode *inode)
+{
+	const struct attr *a = &inode->attr;
+
+	if (fs->atime == FS_NOATIME || fs->read_only)
+		return false;
+	if (fs->atime == FS_STRICTATIME)
+		return true;
+	return a->atime <= a->mtime || a->atime <= a->ctime ||
+	       clock_now() - a->atime >= 86400 * INT64_C(1000000000);
+}
+
+void inode_touch(struct fs *fs, struct inode *inode)
+{
+	struct change c;
+
+	inode_lock(inode);
+	/* Reading succeeded already; that the time of it is not kept is no error. */
+	if (inode_touch_due(fs, inode) && !change_begin(&c, fs, inode)) {
+		c.attr.atime = clock_now();
+		if (c.attr.atime != inode->attr.atime)
+			(void)change_commit(&c, 0);
+		change_end(&c);
+	}
+	inode_unlock(inode);
+}
