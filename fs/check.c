@@ -278,17 +278,24 @@ static int pass_inodes(struct check *c)
 	return walk_end(&w);
 }
 
-/* One name; its directory's counts are the caller's. */
-static int check_name(struct check *c, const struct place *p, const struct record *r)
+static void check_spelling(struct check *c, const struct key *key)
 {
-	struct lsm_slice name = key_name(p->key);
-	char buf[CHECK_PATH_BYTES];
+	struct lsm_slice name = key_name(key);
 	const char *bytes = name.data;
-	struct node *node;
+	char buf[CHECK_PATH_BYTES];
 
 	if (memchr(bytes, '/', name.size) || memchr(bytes, 0, name.size) ||
 	    (bytes[0] == '.' && (name.size == 1 || (name.size == 2 && bytes[1] == '.'))))
-		check_say(c, "%s: no file can have this name", place_path(c, p, buf));
+		check_say(c, "%s: no file can have this name",
+			  check_path_name(c, key_ino(key), name, buf));
+}
+
+/* One name; its directory's counts are the caller's. */
+static int check_name(struct check *c, const struct place *p, const struct record *r)
+{
+	char buf[CHECK_PATH_BYTES];
+	struct node *node;
+
 	if (r->kind == RECORD_INODE) {
 		if (r->attr.nlink != 1)
 			check_say(c, "%s: its record says %u names, but is in its only one",
@@ -347,6 +354,7 @@ static int pass_names(struct check *c)
 			entries = subdirs = 0;
 		}
 		entries++;
+		check_spelling(c, &w.at);
 		if (!w.rc && !read_record(&w, &p, &r)) {
 			subdirs += S_ISDIR(r.type) != 0;
 			w.rc = check_name(c, &p, &r);

@@ -229,18 +229,23 @@ static void prepend(char *buf, char **p, const void *text, size_t size)
 /* The path of directory or file `ino`, before `*p`. */
 static void path_before(struct check *c, uint64_t ino, char *buf, char **p)
 {
-	for (unsigned depth = 0; ino != FS_ROOT_INO; depth++) {
+	uint64_t mark = 0;
+
+	for (unsigned depth = 1; ino != FS_ROOT_INO; depth++) {
 		const struct node *n = check_node_find(c, ino);
 		uint64_t parent = n ? n->parent : 0;
 		char number[32];
 		struct key at;
 
-		if (depth == DEPTH_MAX || (!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
+		/* Directories may contain each other: a number met again is as far as this goes. */
+		if (ino == mark || depth == DEPTH_MAX || (!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
 		    name_of(c, ino, parent, &at)) {
 			snprintf(number, sizeof(number), "inode %llu", (unsigned long long)ino);
 			prepend(buf, p, number, strlen(number));
 			return;
 		}
+		if (!(depth & (depth - 1)))
+			mark = ino;
 		prepend(buf, p, at.bytes + 9, at.size - 9);
 		prepend(buf, p, "/", 1);
 		ino = key_get_u64(at.bytes + 1);
