@@ -232,14 +232,16 @@ static int give_name(struct reading *r)
 			st.st_mode = record.type;
 		}
 	}
-	if (r->fn(r->ctx, name, &st, inode != NULL, dir->index + 3)) {
-		inode_put(dir->fs, inode);
-		return 1;
-	}
-	r->any = dir->progress = true;
+	/* The caller's reference is there when he is told of it: he may give it back at once. */
 	if (inode)
-		inode_keep(dir->fs, inode);
-	return 0;
+		inode_hold(dir->fs, inode);
+	rc = r->fn(r->ctx, name, &st, inode != NULL, dir->index + 3) ? 1 : 0;
+	if (rc && inode)
+		inode_forget(dir->fs, inode->ino, 1);
+	inode_put(dir->fs, inode);
+	if (!rc)
+		r->any = dir->progress = true;
+	return rc;
 }
 
 /* Give out "." or "..". Returns 1 if it was not taken. */
