@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "fs/file.h"
-#include "fs/inode.h"
+#include "fs/change.h"
 
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 {

@@ -121,7 +121,7 @@ int walk_begin(struct walk *w, struct check *c, enum key_kind kind)
 	return w->rc;
 }
 
-/* Reading failed somewhere behind `at`: go on behind the next damage. Returns whether that can be. */
+/* Reading failed somewhere behind `at`: go on behind the next damage. False if that cannot be. */
 static bool walk_recover(struct walk *w)
 {
 	const struct spot *next = NULL;
@@ -136,7 +136,8 @@ static bool walk_recover(struct walk *w)
 			next = s;
 	}
 	if (!next || key_compare(&next->last, &w->upper) >= 0) {
-		check_say(w->c, "records of kind '%c' cannot be read to the end", w->lower.bytes[0]);
+		check_say(w->c, "records of kind '%c' cannot be read to the end",
+			  w->lower.bytes[0]);
 		return false;
 	}
 	w->lower = next->last;
@@ -238,7 +239,8 @@ static void path_before(struct check *c, uint64_t ino, char *buf, char **p)
 		struct key at;
 
 		/* Directories may contain each other: a number met again is as far as this goes. */
-		if (ino == mark || depth == DEPTH_MAX || (!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
+		if (ino == mark || depth == DEPTH_MAX ||
+		    (!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
 		    name_of(c, ino, parent, &at)) {
 			snprintf(number, sizeof(number), "inode %llu", (unsigned long long)ino);
 			prepend(buf, p, number, strlen(number));

@@ -18,7 +18,7 @@
 /* Keys of the whole filesystem. */
 #define SUPER_FORMAT "Sformat" /* version as 4 bytes little-endian, then 16 of uuid */
 #define SUPER_NEXT "Snext"     /* 8 bytes big-endian: no inode has this number or a greater one */
-#define SUPER_COUNT "Scount"   /* 8 bytes big-endian: inodes in use; there only after a clean close */
+#define SUPER_COUNT "Scount"   /* 8 bytes big-endian: inodes in use; only after a clean close */
 
 #define INODE_SHARDS 64u
 #define BATCH_POOL 16u

@@ -36,7 +36,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "fs/inode.h"
+#include "fs/change.h"
 
 /*
  * So many numbers are set aside with one write; after a crash they are never

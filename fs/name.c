@@ -245,7 +245,10 @@ static int name_is_free(struct fs *fs, const struct inode *dir, const char *name
 	return rc == 1 ? 0 : rc ? rc : -EEXIST;
 }
 
-/* Make `name` in `dir` an inode with `attr` (and for a symbolic link `target`). REQUIRES: dir locked. */
+/*
+ * Make `name` in `dir` an inode with `attr` (and for a symbolic link `target`).
+ * REQUIRES: dir locked.
+ */
 static int name_make(struct fs *fs, struct inode *dir, const char *name, const struct attr *attr,
 		     const char *target, struct stat *st)
 {

@@ -5,9 +5,9 @@
 #ifndef FS_NAME_H
 #define FS_NAME_H
 
-#include "fs/inode.h"
+#include "fs/change.h"
 
-/* Is `name` one that a file can have? `*size` is its length. "." and ".." are; see name_is_dots(). */
+/* Is `name` one that a file can have? `*size` is its length. "." is; see name_is_dots(). */
 int name_check(const char *name, size_t *size);
 static inline bool name_is_dots(const char *name)
 {

@@ -46,7 +46,7 @@ struct record {
 #define RECORD_BYTES_MAX (RECORD_HEAD_BYTES_MAX + FS_SYMLINK_BYTES_MAX)
 #define RECORD_LINK_BYTES_MAX 24u
 
-/* Encode the inode `ino`; `content` has attr->content_size bytes. Returns the bytes used of `out`. */
+/* Encode an inode; `content` has attr->content_size bytes. Returns the bytes used of `out`. */
 size_t record_encode(unsigned char out[RECORD_BYTES_MAX], uint64_t ino, const struct attr *attr,
 		     const void *content);
 /* Encode a name of an inode that has its record elsewhere. */

@@ -90,7 +90,10 @@ static void lock_children(struct renaming *r)
 	lock_two(a, b, b_first);
 }
 
-/* Find both ends, and whether the rename is allowed. 1: nothing to do. REQUIRES: directories locked. */
+/*
+ * Find both ends, and whether the rename is allowed. 1: nothing to do.
+ * REQUIRES: directories locked.
+ */
 static int find(struct renaming *r, unsigned flags)
 {
 	struct end *from = &r->from, *to = &r->to;

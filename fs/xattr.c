@@ -9,7 +9,7 @@
 #include <linux/limits.h>
 #include <sys/xattr.h>
 
-#include "fs/inode.h"
+#include "fs/change.h"
 
 /* Also for the list of names, as Linux has it. */
 _Static_assert(FS_XATTR_BYTES_MAX == XATTR_LIST_MAX, "one limit for both");

@@ -182,7 +182,7 @@ static void test_changes(void)
 	}
 	l->held = 0;
 	read_all(dir, l, 13, true);
-	ok(l->count == NAMES + 2 && is_series(l, 2, NAMES), "the names of the moment it was opened");
+	ok(l->count == NAMES + 2 && is_series(l, 2, NAMES), "the names from when it was opened");
 	is_int(l->held, (NAMES - 98) / 2, "references for those that are still there");
 	l->count = 0;
 	l->next = 0;

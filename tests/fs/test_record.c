@@ -107,7 +107,7 @@ static void test_refusals(void)
 	ok(record_decode((struct lsm_slice){out, n + 1}, &r, &why) == -EUCLEAN,
 	   "a link with something behind it");
 	n = record_encode_link(out, 300, S_IFDIR);
-	ok(record_decode((struct lsm_slice){out, n}, &r, &why) == -EUCLEAN, "a link to a directory");
+	ok(record_decode((struct lsm_slice){out, n}, &r, &why) == -EUCLEAN, "a link to a dir");
 	out[0] = 3;
 	ok(record_decode((struct lsm_slice){out, n}, &r, &why) == -EUCLEAN, "an unknown kind");
 }
