@@ -88,6 +88,7 @@ static void test_close(void)
 {
 	make_orphans(f.fs);
 	fixture_close(&f);
+	is_int(keys_of(KEY_SUPER), 3, "format, bound and count are written down");
 	nothing_left("after a close with references");
 	fixture_open(&f);
 }

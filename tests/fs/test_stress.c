@@ -196,6 +196,53 @@ static void test_threads(void)
 	is_int(fs_lookup(f.fs, FS_ROOT_INO, "d0", &st), 0, "there is something");
 }
 
+/*
+ * One thread changes a file and lets go of it, another looks it up all the
+ * time: what it read before the change must not come back into memory after.
+ */
+static atomic_bool race_over;
+
+static void *look_up(void *arg)
+{
+	const char *const *names = arg;
+	struct stat st;
+
+	while (!atomic_load(&race_over))
+		for (unsigned i = 0; names[i]; i++)
+			if (!fs_lookup(f.fs, FS_ROOT_INO, names[i], &st))
+				fs_forget(f.fs, st.st_ino, 1);
+	return NULL;
+}
+
+static void test_stale(void)
+{
+	static const char *names[] = {"single", "linked", "linked2", NULL};
+	struct stat st, want = {0};
+	pthread_t thread;
+	bool fresh = true;
+	uint64_t ino;
+
+	fs_forget(f.fs, mk_file(f.fs, FS_ROOT_INO, "single"), 1);
+	ino = mk_file(f.fs, FS_ROOT_INO, "linked");
+	fs_link(f.fs, ino, FS_ROOT_INO, "linked2", &st);
+	fs_forget(f.fs, ino, 2);
+	if (pthread_create(&thread, NULL, look_up, names))
+		bail("pthread_create");
+	for (unsigned i = 0; i < 60000 && fresh; i++) {
+		const char *name = names[i % 2];
+
+		if (fs_lookup(f.fs, FS_ROOT_INO, name, &st))
+			bail("lookup");
+		fresh = st.st_uid == i / 2;
+		want.st_uid = i / 2 + 1;
+		fs_setattr(f.fs, &ROOT, st.st_ino, &want, FS_SET_UID, &st);
+		fs_forget(f.fs, st.st_ino, 1);
+	}
+	atomic_store(&race_over, true);
+	pthread_join(thread, NULL);
+	ok(fresh, "a lookup never finds what was before the last change");
+}
+
 /* ---- pruning ---- */
 
 #define PRUNE_FILES 40000u
@@ -270,6 +317,7 @@ int main(void)
 {
 	fixture_init(&f);
 	test_threads();
+	test_stale();
 	test_prune();
 	fixture_release(&f);
 	return done();
