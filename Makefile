@@ -60,7 +60,7 @@ $(BUILD)/varve: $(call objects,mount) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 # ---- tests: a C test is one file, tests/LAYER/test_NAME.c, linked with no layer above its own ----
 
 C_TESTS = $(wildcard $(foreach d,lsm fs crash fuzz mount,tests/$(d)/test_*.c))
-SHELL_TESTS = $(filter-out %/lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint,tests/$(d)/*.sh)))
+SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint,tests/$(d)/*.sh)))
 # Other C files of tests/mount are programs that its shell tests run on the mount.
 HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_%,$(wildcard tests/mount/*.c)))
 # What `check` runs; TESTS= takes sources, and patterns of them.
@@ -86,7 +86,7 @@ check: deps build-tests ## build and run all tests (TESTS='tests/lsm/test_wal.c 
 	$(PROVE) $(RUNNABLE)
 
 heavy: ## the tests of the mount with real programs, in full size
-	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='$(wildcard tests/mount/heavy_*.sh)'
+	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='$(filter-out %lib.sh,$(wildcard tests/mount/heavy_*.sh))'
 
 MODEL_OPS ?= 1000000
 model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, MODEL_OPS=1000000 operations

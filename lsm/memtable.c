@@ -185,6 +185,9 @@ static struct node *find_before(struct node *from, unsigned level, const struct 
 	for (;;) {
 		struct node *next = node_next(n, level);
 
+		/* Where it goes on if `next` is too far: the two cache misses overlap. */
+		if (level)
+			__builtin_prefetch(node_next(n, level - 1));
 		if (next && next != *after && compare(next, t) < (or_equal ? 1 : 0)) {
 			n = next;
 			continue;

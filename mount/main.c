@@ -112,15 +112,15 @@ int command_arguments(int argc, char **argv, const char *flags, int min, int max
 
 	memset(given, 0, 8);
 	optind = 0;
+	opterr = 0;
 	while ((c = getopt_long(argc, argv, "hr", words, NULL)) != -1) {
 		if (c == 'h') {
 			command_help(argv[0]);
 			return command_finish(EXIT_DONE);
 		}
 		if (c == '?' || !strchr(flags, c)) {
-			if (c != '?')
-				say_error("%s: no such option for this command", argv[optind - 1]);
-			say_error("see `varve %s --help`", argv[0]);
+			say_error("%s: no such option; see `varve %s --help`", argv[optind - 1],
+				  argv[0]);
 			return EXIT_USAGE;
 		}
 		if (!strchr(given, c) && n < 7)

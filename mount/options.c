@@ -312,7 +312,8 @@ static int parse_arguments(struct mount_options *o, int argc, char **argv)
 	int c, err = 0;
 
 	optind = 0;
-	while (!err && (c = getopt_long(argc, argv, "fho:rwdnsv", words, NULL)) != -1) {
+	opterr = 0;
+	while (!err && (c = getopt_long(argc, argv, ":fho:rwdnsv", words, NULL)) != -1) {
 		switch (c) {
 		case 'f':
 			o->foreground = true;
@@ -330,8 +331,11 @@ static int parse_arguments(struct mount_options *o, int argc, char **argv)
 			break;
 		case 'n': case 's': case 'v': /* mount(8) gives these to helpers */
 			break;
+		case ':':
+			say_error("%s needs a value; see `varve mount --help`", argv[optind - 1]);
+			return -EINVAL;
 		default:
-			say_error("see `varve mount --help`");
+			say_error("%s: no such option; see `varve mount --help`", argv[optind - 1]);
 			return -EINVAL;
 		}
 	}

@@ -267,7 +267,7 @@ static bool test_point(const struct kind *kind, uint64_t nth, unsigned times, in
 		bail("no memory");
 	model_init(&r.m, &r.rng, KEYS);
 	workload(&r, kind, nth, times, error);
-	/* The power goes now, while the storage fails; the process is ended later, in good order. */
+	/* The power goes now, while the storage fails; in another world it goes on. */
 	cut = storage_mem_crash(r.st, nth % 2 ? STORAGE_MEM_KEEP_NONE : STORAGE_MEM_KEEP_RANDOM,
 				seed + nth);
 	if (!cut)

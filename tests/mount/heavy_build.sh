@@ -4,11 +4,10 @@
 # mount; then make's idea of what is out of date, which hangs on times. In the long
 # form Varve's own tree is built there, too.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/heavy_lib.sh"
 
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
-[ "${HEAVY:-}" = full ] && : "${BUILD_FILES:=1000}"
-: "${BUILD_FILES:=60}"
+full BUILD_FILES 1000 60
 
 # The project: parts that each know a number, a program that adds them up.
 project() {
@@ -83,50 +82,50 @@ compiled() { # how many files the last make compiled
 
 mount_store
 mkdir "$MNT/project"
-cd "$MNT/project" || exit 1
-run 'the project is written' project
-run './configure' ./configure
-run 'its findings' grep -q 'HAVE_DLFCN_H' include/config.h
-run 'and what is not there' bash -c '! grep -q NO_SUCH include/config.h'
-run 'make -j2' make -j2
-ok $(($(compiled) != BUILD_FILES + 1)) 'each file is compiled once'
-run 'make check' make check
-run 'make again' make -j2
-ok $(($(compiled) != 0)) 'has nothing to do'
+cd "$MNT/project" || bail 'no project'
+ok 'the project is written' project
+ok './configure' ./configure
+ok 'its findings' grep -q 'HAVE_DLFCN_H' include/config.h
+ok 'and what is not there' bash -c '! grep -q NO_SUCH include/config.h'
+ok 'make -j2' make -j2
+is 'each file is compiled once' "$(compiled)" $((BUILD_FILES + 1))
+ok 'make check' make check
+ok 'make again' make -j2
+is 'has nothing to do' "$(compiled)" 0
 touch src/part7.c
-run 'make after a touch' make -j2
-ok $(($(compiled) != 1)) 'compiles that file alone'
-run 'configure again' ./configure
-run 'make after it' make -j2
-ok $(($(compiled) != 0)) 'has nothing to do, as the header is the same'
+ok 'make after a touch' make -j2
+is 'compiles that file alone' "$(compiled)" 1
+ok 'configure again' ./configure
+ok 'make after it' make -j2
+is 'has nothing to do, as the header is the same' "$(compiled)" 0
 echo '/* more */' >>include/parts.h
-run 'make after a change of the header' make -j2
-ok $(($(compiled) != BUILD_FILES + 1)) 'compiles all'
-run 'install with modes' install -D -m 755 sum out/bin/sum
-run 'an archive of all' tar -cf "$DIR/project.tar" .
+ok 'make after a change of the header' make -j2
+is 'compiles all' "$(compiled)" $((BUILD_FILES + 1))
+ok 'install with modes' install -D -m 755 sum out/bin/sum
+ok 'an archive of all' tar -cf "$T/project.tar" .
 cd /
-run 'umount' unmount_store
+ok 'umount' unmount_store
 
 mount_store
-cd "$MNT/project" || exit 1
-run 'make after a remount' make -j2
-ok $(($(compiled) != 0)) 'has nothing to do'
-run 'make check after a remount' make check
-run 'the archive has what is there' tar -df "$DIR/project.tar"
-run 'make clean' make clean
-run 'objects are gone' test ! -e obj
+cd "$MNT/project" || bail 'no project'
+ok 'make after a remount' make -j2
+is 'has nothing to do' "$(compiled)" 0
+ok 'make check after a remount' make check
+ok 'the archive has what is there' tar -df "$T/project.tar"
+ok 'make clean' make clean
+ok 'objects are gone' test ! -e obj
 
 if [ "${HEAVY:-}" = full ]; then
 	mkdir "$MNT/varve"
-	run 'Varve is copied' cp -a "$ROOT/Makefile" "$ROOT/lsm" "$ROOT/fs" "$ROOT/mount" \
+	ok 'Varve is copied' cp -a "$ROOT/Makefile" "$ROOT/lsm" "$ROOT/fs" "$ROOT/mount" \
 		"$ROOT/tests" "$MNT/varve/"
-	cd "$MNT/varve" || exit 1
+	cd "$MNT/varve" || bail 'no copy'
 	# Not the flags this run was made with, so that a sanitized run stays short.
-	unset MAKEFLAGS MAKEOVERRIDES CFLAGS WERROR
-	run 'Varve is built' make -j2 BUILD=build all
-	run 'and tests of the tree pass' make -j2 BUILD=build check TESTS='tests/lsm/test_[a-l]*.c'
+	unset CFLAGS WERROR
+	ok 'Varve is built' make -j2 BUILD=build all
+	ok 'and tests of the tree pass' make -j2 BUILD=build check TESTS='tests/lsm/test_[a-l]*.c'
 fi
 cd /
-run 'umount again' unmount_store
-run 'check' "$VARVE" check "$STORE"
-finish
+ok 'umount again' unmount_store
+ok 'check' "$VARVE" check "$STORE"
+done_testing

@@ -2,10 +2,9 @@
 # One big file of DD_MIB: written, read back, removed, and its space given back
 # within 10 s; the daemon writes at most 1.15 bytes to disk for each byte of it.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/heavy_lib.sh"
 
-[ "${HEAVY:-}" = full ] && : "${DD_MIB:=2048}"
-: "${DD_MIB:=256}"
+full DD_MIB 2048 256
 size=$((DD_MIB << 20))
 
 disk_use() { du -s --block-size=1 "$STORE" | cut -f 1; }
@@ -14,12 +13,12 @@ disk_use() { du -s --block-size=1 "$STORE" | cut -f 1; }
 # passed to write(2) then stands for it.
 written() {
 	local field=write_bytes
-	[ "$(stat -f -c %T "$DIR")" = tmpfs ] && field=wchar
+	[ "$(stat -f -c %T "$T")" = tmpfs ] && field=wchar
 	awk -v field=$field: '$1 == field { print $2 }' "/proc/$PID/io"
 }
 
-dd if=/dev/urandom of="$DIR/source" bs=1M count="$DD_MIB" status=none ||
-	{ echo 'Bail out! no room for the source'; exit 1; }
+dd if=/dev/urandom of="$T/source" bs=1M count="$DD_MIB" status=none ||
+	bail 'no room for the source'
 
 mount_store
 echo small >"$MNT/small" && rm "$MNT/small"
@@ -27,23 +26,24 @@ sync -f "$MNT"
 use_before=$(disk_use)
 written_before=$(written)
 
-run "dd of $DD_MIB MiB" dd if="$DIR/source" of="$MNT/big" bs=1M conv=fsync status=none
-run 'reads back equal' cmp "$DIR/source" "$MNT/big"
+ok "dd of $DD_MIB MiB" dd if="$T/source" of="$MNT/big" bs=1M conv=fsync status=none
+ok 'reads back equal' cmp "$T/source" "$MNT/big"
 sleep 6 # beyond the commit interval: what is written later on its account counts too
 bytes=$(($(written) - written_before))
 percent=$((bytes * 100 / size))
-ok $((percent > 115)) "bytes written to disk are at most 115 % of the file, got $percent %"
-ok $((percent < 100)) 'and no fewer than the file has'
+diag "written to disk: $percent % of the file"
+holds 'bytes written to disk are at most 115 % of the file' "$percent <= 115"
+holds 'and no fewer than the file has' "$percent >= 100"
 use=$(($(disk_use) - use_before))
-ok $((use < size)) 'the store has grown by at least the file'
-ok $((use > size + size / 8 + (64 << 20))) "and by little more, got $((use >> 20)) MiB"
+holds 'the store has grown by at least the file' "$use >= size"
+holds 'and by little more' "$use <= size + size / 8 + (64 << 20)"
 
-run 'umount' unmount_store
+ok 'umount' unmount_store
 mount_store
-run 'reads back equal after a remount' cmp "$DIR/source" "$MNT/big"
-run 'a part of it, read alone' cmp -n 1000000 -i $((size / 2 + 12345)) "$DIR/source" "$MNT/big"
+ok 'reads back equal after a remount' cmp "$T/source" "$MNT/big"
+ok 'a part of it, read alone' cmp -n 1000000 -i $((size / 2 + 12345)) "$T/source" "$MNT/big"
 
-run 'rm' rm "$MNT/big"
+ok 'rm' rm "$MNT/big"
 allowed=$((use_before + (size / 10) + (16 << 20)))
 for _ in {1..100}; do
 	[ "$(disk_use)" -le $allowed ] && break
@@ -51,7 +51,7 @@ for _ in {1..100}; do
 done
 use=$(disk_use)
 diag "disk use: $((use_before >> 20)) MiB before, $((use >> 20)) MiB now"
-ok $((use > allowed)) 'disk use is back within 10 s'
-run 'umount again' unmount_store
-run 'check' "$VARVE" check "$STORE"
-finish
+holds 'disk use is back within 10 s' "$use <= allowed"
+ok 'umount again' unmount_store
+ok 'check' "$VARVE" check "$STORE"
+done_testing

@@ -1,11 +1,10 @@
 #!/bin/bash
 # git on the mount: clone of GIT_COMMITS commits, fsck, gc, status, old commits.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/heavy_lib.sh"
 
-[ "${HEAVY:-}" = full ] && : "${GIT_COMMITS:=5000}"
-: "${GIT_COMMITS:=1000}"
-export HOME=$DIR GIT_CONFIG_NOSYSTEM=1
+full GIT_COMMITS 5000 1000
+export HOME=$T GIT_CONFIG_NOSYSTEM=1
 git config --global user.name Tester
 git config --global user.email tester@example.org
 git config --global init.defaultBranch main
@@ -40,45 +39,48 @@ history() {
 		}' "$GIT_COMMITS"
 }
 
-git init -q --bare "$DIR/source.git"
-history | git -C "$DIR/source.git" fast-import --quiet || { echo 'Bail out! no history'; exit 1; }
+git init -q --bare "$T/source.git"
+history | git -C "$T/source.git" fast-import --quiet || bail 'no history'
 
 mount_store
-run "clone of $GIT_COMMITS commits" git clone -q "file://$DIR/source.git" "$MNT/clone"
-cd "$MNT/clone" || { echo 'Bail out! no clone'; exit 1; }
-commits=$(git rev-list --count HEAD)
-ok $((commits != GIT_COMMITS)) "all $GIT_COMMITS commits are there, got $commits"
-run 'fsck' git fsck --full --strict
-run 'nothing changed' test -z "$(git status --porcelain)"
-run 'work tree as on another filesystem' bash -c '
-	git clone -q "$1/source.git" "$1/plain" && diff -r -x .git "$1/plain" .' - "$DIR"
+ok "clone of $GIT_COMMITS commits" git clone -q "file://$T/source.git" "$MNT/clone"
+cd "$MNT/clone" || bail 'no clone'
+is 'all commits are there' "$(git rev-list --count HEAD)" "$GIT_COMMITS"
+ok 'fsck' git fsck --full --strict
+is 'nothing changed' "$(git status --porcelain 2>&1)" ""
+ok 'work tree as on another filesystem' bash -c '
+	git clone -q "$1/source.git" "$1/plain" && diff -r -x .git "$1/plain" .' - "$T"
 
-run 'checkout of an old commit' git checkout -q "HEAD~$((GIT_COMMITS / 2))"
-run 'clean there' test -z "$(git status --porcelain)"
-run 'and back' git checkout -q main
-run 'a branch of changes' bash -c '
+ok 'checkout of an old commit' git checkout -q "HEAD~$((GIT_COMMITS / 2))"
+is 'clean there' "$(git status --porcelain 2>&1)" ""
+ok 'and back' git checkout -q main
+ok 'a branch of changes' bash -c '
 	git checkout -qb work &&
 	for i in 1 2 3 4 5; do
 		echo "change $i" >>folder$i/new.txt &&
 		git add . && git commit -qm "Change $i" || exit 1
 	done &&
 	git mv folder6 moved && git commit -qm Move && git rebase -q --force-rebase HEAD~3'
-run 'a stash and its return' bash -c '
+ok 'a stash and its return' bash -c '
 	echo dirty >>folder1/new.txt && git stash -q && test -z "$(git status --porcelain)" &&
 	git stash pop -q && git diff --stat | grep -q new.txt && git checkout -q .'
-run 'loose objects' git unpack-objects -q <"$(echo .git/objects/pack/*.pack)"
-run 'gc' git gc -q --aggressive --prune=now
-run 'fsck after gc' git fsck --full --strict
-run 'status after gc' test -z "$(git status --porcelain)"
+ok 'every object loose' bash -c '
+	mv .git/objects/pack/*.pack "$1/all.pack" && rm -f .git/objects/pack/* &&
+	git unpack-objects -q <"$1/all.pack"' - "$T"
+diag "$(git count-objects)"
+ok 'fsck of them' git fsck --full --strict
+ok 'gc' git gc -q --aggressive --prune=now
+ok 'fsck after gc' git fsck --full --strict
+is 'status after gc' "$(git status --porcelain 2>&1)" ""
 
 head=$(git rev-parse HEAD)
 cd /
-run 'umount' unmount_store
-run 'check' "$VARVE" check "$STORE"
+ok 'umount' unmount_store
+ok 'check' "$VARVE" check "$STORE"
 mount_store
-run 'the same head after a remount' test "$(git -C "$MNT/clone" rev-parse HEAD)" = "$head"
-run 'fsck after a remount' git -C "$MNT/clone" fsck --full --strict
-run 'status after a remount' test -z "$(git -C "$MNT/clone" status --porcelain)"
-run 'removal' rm -rf "$MNT/clone"
-run 'umount again' unmount_store
-finish
+is 'the same head after a remount' "$(git -C "$MNT/clone" rev-parse HEAD)" "$head"
+ok 'fsck after a remount' git -C "$MNT/clone" fsck --full --strict
+is 'status after a remount' "$(git -C "$MNT/clone" status --porcelain 2>&1)" ""
+ok 'removal' rm -rf "$MNT/clone"
+ok 'umount again' unmount_store
+done_testing

@@ -8,13 +8,14 @@
 # success; the others are removed and copied anew. KILL_SEED repeats a run's
 # choice of moments (though not the machine's timing).
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/heavy_lib.sh"
 
-[ "${HEAVY:-}" = full ] && : "${KILL_FILES:=20000}" "${KILL_ROUNDS:=20}"
-: "${KILL_FILES:=2000}" "${KILL_ROUNDS:=4}" "${KILL_SEED:=$((RANDOM * 32768 + RANDOM))}"
+full KILL_FILES 20000 2000
+full KILL_ROUNDS 20 4
+: "${KILL_SEED:=$((RANDOM * 32768 + RANDOM))}"
 RANDOM=$((KILL_SEED % 32768))
-SOURCE=$DIR/source
-LOG=$DIR/returned
+SOURCE=$T/source
+LOG=$T/returned
 diag "KILL_SEED=$KILL_SEED"
 
 # Sizes from empty to some hundred KiB, most of them small; modes, times,
@@ -47,7 +48,7 @@ perl -e '
 		symlink("f01", "$unit/symlink");
 		link("$unit/f02", "$unit/hardlink");
 		$i += 20;
-	}' "$SOURCE" "$KILL_FILES" "$KILL_SEED" || { echo 'Bail out! no source'; exit 1; }
+	}' "$SOURCE" "$KILL_FILES" "$KILL_SEED" || bail 'no source'
 mapfile -t units < <(ls "$SOURCE")
 diag "$(find "$SOURCE" -type f | wc -l) files in ${#units[@]} units," \
 	"$(du -sm "$SOURCE" | cut -f 1) MiB"
@@ -91,27 +92,26 @@ mapfile -t moments < <(
 mount_store
 for moment in "${moments[@]}"; do
 	done_before=$(wc -l <"$LOG")
-	copy 2>"$DIR/copy.err" &
+	copy 2>"$T/copy.err" &
 	copier=$!
 	while [ "$(wc -l <"$LOG")" -lt "$moment" ] && kill -0 $copier 2>/dev/null; do
 		sleep 0.002
 	done
 	sleep "0.0$((RANDOM % 30 + 10))"
 	kill -9 "$PID"
-	wait "$PID" 2>/dev/null
-	PID=
+	wait_gone "$PID" || bail 'the daemon outlives kill -9'
 	wait $copier
 	returned=$(wc -l <"$LOG")
-	run "killed after $returned units: check" "$VARVE" check "$STORE"
+	ok "killed after $returned units: check" "$VARVE" check "$STORE"
 	mount_store
-	run "killed after $returned units: those of this round are whole" whole $((done_before + 1))
+	ok "killed after $returned units: those of this round are whole" whole $((done_before + 1))
 done
-run 'the rest is copied' copy
-run 'all that was ever copied is whole' whole 1
-run 'the trees are the same' diff -r --no-dereference "$SOURCE" "$MNT"
-run 'umount' unmount_store
-run 'check' "$VARVE" check "$STORE"
+ok 'the rest is copied' copy
+ok 'all that was ever copied is whole' whole 1
+ok 'the trees are the same' diff -r --no-dereference "$SOURCE" "$MNT"
+ok 'umount' unmount_store
+ok 'check' "$VARVE" check "$STORE"
 mount_store
-run 'the same after a remount' diff -r --no-dereference "$SOURCE" "$MNT"
-run 'umount again' unmount_store
-finish
+ok 'the same after a remount' diff -r --no-dereference "$SOURCE" "$MNT"
+ok 'umount again' unmount_store
+done_testing

@@ -1,0 +1,156 @@
+/*
+ * attr.c - attributes: reading them, setting them, the target of a symbolic
+ * link. What setting the size does to the content is in file.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/file.h"
+#include "fs/change.h"
+
+int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
+{
+	struct inode *inode;
+	int rc = inode_get(fs, ino, &inode);
+
+	memset(st, 0, sizeof(*st));
+	if (rc)
+		return rc;
+	inode_lock_shared(inode);
+	inode_stat(inode, st);
+	inode_unlock(inode);
+	inode_put(fs, inode);
+	return 0;
+}
+
+int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
+{
+	struct lsm_value value = {0};
+	struct lsm_slice content;
+	struct inode *inode;
+	bool touch = false;
+	int rc;
+
+	buf[0] = '\0';
+	rc = inode_get(fs, ino, &inode);
+	if (rc)
+		return rc;
+	inode_lock_shared(inode);
+	rc = S_ISLNK(inode->type) ? inode_content(fs, inode, &value, &content) : -EINVAL;
+	if (!rc) {
+		memcpy(buf, content.data, content.size);
+		buf[content.size] = '\0';
+		touch = inode_touch_due(fs, inode);
+	}
+	inode_unlock(inode);
+	if (touch)
+		inode_touch(fs, inode);
+	lsm_value_release(&value);
+	inode_put(fs, inode);
+	return fs_errno(rc);
+}
+
+/* Add to the change that setuid, setgid and file capabilities go, as on a write by another. */
+int change_kill_priv(struct change *c)
+{
+	static const char name[] = "security.capability";
+	struct key k;
+
+	if (S_ISDIR(c->inode->type))
+		return 0;
+	c->attr.mode &= ~(mode_t)S_ISUID;
+	/* Without group execution the bit means mandatory locking, which stays. */
+	if (c->attr.mode & S_IXGRP)
+		c->attr.mode &= ~(mode_t)S_ISGID;
+	if (!(c->attr.flags & ATTR_XATTRS))
+		return 0;
+	return lsm_batch_delete(c->b, key_make(&k, KEY_XATTR, c->inode->ino, name,
+					       sizeof(name) - 1));
+}
+
+static int set_owner_and_mode(struct change *c, const struct fs_cred *cred,
+			      const struct stat *want, unsigned mask)
+{
+	int rc = 0;
+
+	if (mask & FS_SET_UID)
+		c->attr.uid = want->st_uid;
+	if (mask & FS_SET_GID)
+		c->attr.gid = want->st_gid;
+	/* Also for root: who gave a program away did not mean to give his rights with it. */
+	if (mask & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV))
+		rc = change_kill_priv(c);
+	if (mask & FS_SET_MODE) {
+		mode_t mode = want->st_mode & 07777;
+
+		if (mode & S_ISGID && cred && !cred->privileged && cred->gid != c->attr.gid)
+			mode &= ~(mode_t)S_ISGID;
+		c->attr.mode = c->inode->type | mode;
+	}
+	return rc;
+}
+
+static void set_times(struct change *c, const struct stat *want, unsigned mask)
+{
+	int64_t now = inode_now(c->inode);
+
+	if (mask & FS_SET_ATIME_NOW)
+		c->attr.atime = now;
+	else if (mask & FS_SET_ATIME)
+		c->attr.atime = time_pack(want->st_atim);
+	if (mask & FS_SET_MTIME_NOW)
+		c->attr.mtime = now;
+	else if (mask & FS_SET_MTIME)
+		c->attr.mtime = time_pack(want->st_mtim);
+	else if (mask & FS_SET_SIZE)
+		c->attr.mtime = now;
+	c->attr.ctime = mask & FS_SET_CTIME ? time_pack(want->st_ctim) : now;
+}
+
+static int setattr_locked(struct fs *fs, struct inode *inode, const struct fs_cred *cred,
+			  const struct stat *want, unsigned mask)
+{
+	struct change c;
+	int rc;
+
+	rc = change_begin(&c, fs, inode);
+	if (!rc)
+		rc = set_owner_and_mode(&c, cred, want, mask);
+	if (!rc && mask & FS_SET_SIZE)
+		rc = file_stage_size(&c, (uint64_t)want->st_size);
+	if (!rc) {
+		set_times(&c, want, mask);
+		rc = change_commit(&c, mask & FS_SET_SIZE &&
+				       (uint64_t)want->st_size <= inode->attr.size ? LSM_FREES : 0);
+	}
+	change_end(&c);
+	return rc;
+}
+
+int fs_setattr(struct fs *fs, const struct fs_cred *cred, uint64_t ino, const struct stat *want,
+	       unsigned mask, struct stat *st)
+{
+	struct inode *inode;
+	int rc;
+
+	memset(st, 0, sizeof(*st));
+	rc = inode_get(fs, ino, &inode);
+	if (rc)
+		return rc;
+	if (mask & FS_SET_SIZE) {
+		if (S_ISDIR(inode->type))
+			rc = -EISDIR;
+		else if (!S_ISREG(inode->type) || want->st_size < 0)
+			rc = -EINVAL;
+	}
+	if (!rc) {
+		inode_lock(inode);
+		if (mask)
+			rc = setattr_locked(fs, inode, cred, want, mask);
+		if (!rc)
+			inode_stat(inode, st);
+		inode_unlock(inode);
+	}
+	inode_put(fs, inode);
+	return fs_finish(fs, rc, false);
+}

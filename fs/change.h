@@ -1,0 +1,67 @@
+/*
+ * change.h - one inode's attributes and record. See the top of change.c.
+ */
+#ifndef FS_CHANGE_H
+#define FS_CHANGE_H
+
+#include "fs/inode.h"
+
+/* ---- the record; REQUIRES: the inode's lock, shared for reading ---- */
+
+void inode_stat(const struct inode *inode, struct stat *st);
+
+/* The key of its record; not when NAMELESS. */
+struct lsm_slice inode_key(const struct inode *inode, struct key *k);
+
+/* Its content in the record (or in memory), within `*value` or the inode. */
+int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *value,
+		  struct lsm_slice *content);
+
+/*
+ * Add to `b` its record as it will be: with `attr`, and `content` of
+ * attr->content_size bytes. For a nameless inode that gets data in the store,
+ * its entry in the list of orphans.
+ */
+int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct attr *attr,
+		const void *content);
+/* After the batch was written: this is how it is now. */
+void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr);
+/* Note that a record of it was written where it is now; inode_apply() does. */
+void inode_changed(struct fs *fs, const struct inode *inode);
+/* Add to `b` what frees its data and attributes in the store. */
+int inode_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned);
+
+/* ---- a change to one inode ---- */
+
+/*
+ * A change to one inode: change_begin(), then edit `attr` and the batch, call
+ * change_content() if the content changes, change_commit(), change_end().
+ */
+struct change {
+	struct fs *fs;
+	struct inode *inode;
+	struct lsm_batch *b;
+	struct attr attr;
+	struct lsm_slice content; /* valid if content_known */
+	bool content_known, content_new;
+	struct lsm_value value;
+};
+/* REQUIRES: inode locked until change_end(). */
+int change_begin(struct change *c, struct fs *fs, struct inode *inode);
+int change_load(struct change *c); /* make c->content what it is in the store */
+/* `data` stays the caller's, until change_end(). */
+void change_content(struct change *c, const void *data, size_t size);
+int change_commit(struct change *c, unsigned flags);
+void change_end(struct change *c);
+
+/* Now, but not before the inode's last change: mtime and ctime never go back by themselves. */
+int64_t inode_now(const struct inode *inode);
+int64_t time_pack(struct timespec ts);
+struct timespec time_unpack(int64_t ns);
+
+/* Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. */
+void inode_touch(struct fs *fs, struct inode *inode);
+/* Do they? REQUIRES: lock, shared. */
+bool inode_touch_due(const struct fs *fs, const struct inode *inode);
+
+#endif

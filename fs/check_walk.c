@@ -1,0 +1,278 @@
+/*
+ * check_walk.c - reading for fs_check(): keys in order past damage, the table
+ * of directories, and the paths of what was found.
+ *
+ * Paths are worked out only for findings, by reading: a directory knows its
+ * parent's number (from the table), and its name is found by going over the
+ * parent. For an inode whose parent is not known all names are gone over; that
+ * is done for the first SLOW_PATHS_MAX findings, later ones give the number.
+ */
+#include "fs/check.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SLOW_PATHS_MAX 64u
+#define DEPTH_MAX 2048u
+
+void check_say(struct check *c, const char *format, ...)
+{
+	char text[CHECK_PATH_BYTES + 1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	c->counts->findings++;
+	if (c->finding)
+		c->finding(c->ctx, text);
+}
+
+/* ---- the table ---- */
+
+static struct node *node_slot(struct node *nodes, size_t mask, uint64_t ino)
+{
+	size_t i = (size_t)(ino * 0x9e3779b97f4a7c15u >> 20) & mask;
+
+	while (nodes[i].ino && nodes[i].ino != ino)
+		i = (i + 1) & mask;
+	return &nodes[i];
+}
+
+struct node *check_node_find(struct check *c, uint64_t ino)
+{
+	struct node *n = c->nodes ? node_slot(c->nodes, c->node_mask, ino) : NULL;
+
+	return n && n->ino ? n : NULL;
+}
+
+static int nodes_grow(struct check *c)
+{
+	size_t mask = c->nodes ? c->node_mask * 2 + 1 : 255;
+	struct node *nodes = calloc(mask + 1, sizeof(*nodes));
+
+	if (!nodes)
+		return -ENOMEM;
+	for (size_t i = 0; c->nodes && i <= c->node_mask; i++)
+		if (c->nodes[i].ino)
+			*node_slot(nodes, mask, c->nodes[i].ino) = c->nodes[i];
+	free(c->nodes);
+	c->nodes = nodes;
+	c->node_mask = mask;
+	return 0;
+}
+
+struct node *check_node_get(struct check *c, uint64_t ino)
+{
+	struct node *n = check_node_find(c, ino);
+
+	if (n)
+		return n;
+	if ((!c->nodes || c->node_count * 4 >= c->node_mask * 3) && nodes_grow(c))
+		return NULL;
+	n = node_slot(c->nodes, c->node_mask, ino);
+	n->ino = ino;
+	c->node_count++;
+	return n;
+}
+
+/* ---- going over keys ---- */
+
+static int key_compare(const struct key *a, const struct key *b)
+{
+	size_t n = a->size < b->size ? a->size : b->size;
+	int d = memcmp(a->bytes, b->bytes, n);
+
+	return d ? d : (a->size > b->size) - (a->size < b->size);
+}
+
+/* `size` may be more than a key of ours has. */
+static void key_copy(struct key *k, struct lsm_slice s)
+{
+	k->size = s.size < KEY_BYTES_MAX ? s.size : KEY_BYTES_MAX;
+	if (k->size)
+		memcpy(k->bytes, s.data, k->size);
+}
+
+static int walk_open(struct walk *w)
+{
+	struct lsm_iter_options o = {.snapshot = w->c->snapshot, .lower = key_slice(&w->lower),
+				     .upper = key_slice(&w->upper), .no_cache = true};
+
+	lsm_iter_free(w->it);
+	w->it = lsm_iter_new(w->c->fs->lsm, &o);
+	if (!w->it)
+		return -ENOMEM;
+	lsm_iter_first(w->it);
+	return 0;
+}
+
+int walk_begin(struct walk *w, struct check *c, enum key_kind kind)
+{
+	memset(w, 0, sizeof(*w));
+	w->c = c;
+	w->lower.bytes[0] = (unsigned char)kind;
+	w->upper.bytes[0] = (unsigned char)(kind + 1);
+	w->lower.size = w->upper.size = 1;
+	w->at = w->lower;
+	w->rc = walk_open(w);
+	return w->rc;
+}
+
+/* Reading failed somewhere behind `at`: go on behind the next damage. False if that cannot be. */
+static bool walk_recover(struct walk *w)
+{
+	const struct spot *next = NULL;
+
+	w->c->incomplete = true;
+	for (size_t i = 0; i < w->c->spot_count; i++) {
+		const struct spot *s = &w->c->spots[i];
+
+		if (s->last.size && s->last.size < KEY_BYTES_MAX &&
+		    key_compare(&s->last, &w->at) >= 0 &&
+		    (!next || key_compare(&s->last, &next->last) < 0))
+			next = s;
+	}
+	if (!next || key_compare(&next->last, &w->upper) >= 0) {
+		check_say(w->c, "records of kind '%c' cannot be read to the end",
+			  w->lower.bytes[0]);
+		return false;
+	}
+	w->lower = next->last;
+	w->lower.bytes[w->lower.size++] = 0;
+	w->at = w->lower;
+	w->rc = walk_open(w);
+	return !w->rc;
+}
+
+bool walk_valid(struct walk *w)
+{
+	int rc;
+
+	while (!w->rc && !lsm_iter_valid(w->it)) {
+		rc = lsm_iter_status(w->it);
+		if (!rc)
+			return false;
+		if (rc != -EUCLEAN)
+			w->rc = rc;
+		else if (!walk_recover(w))
+			return false;
+	}
+	if (w->rc)
+		return false;
+	key_copy(&w->at, lsm_iter_key(w->it));
+	return true;
+}
+
+void walk_next(struct walk *w)
+{
+	lsm_iter_next(w->it);
+}
+
+void walk_skip_inode(struct walk *w)
+{
+	struct key first, next;
+
+	key_range(w->at.bytes[0], key_get_u64(w->at.bytes + 1), &first, &next);
+	lsm_iter_seek(w->it, key_slice(&next));
+}
+
+int walk_end(struct walk *w)
+{
+	lsm_iter_free(w->it);
+	w->it = NULL;
+	return w->rc;
+}
+
+/* ---- paths ---- */
+
+/* The name of `ino` in `parent` (0: anywhere). Returns 0 and `*at` its key, or 1. */
+static int name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at)
+{
+	struct key lower = {{KEY_NAME}, 1}, upper = {{KEY_NAME + 1}, 1};
+	struct lsm_iter_options o = {.snapshot = c->snapshot, .no_cache = true};
+	struct lsm_iter *it;
+	int rc = 1;
+
+	if (parent)
+		key_range(KEY_NAME, parent, &lower, &upper);
+	o.lower = key_slice(&lower);
+	o.upper = key_slice(&upper);
+	it = lsm_iter_new(c->fs->lsm, &o);
+	if (!it)
+		return 1;
+	for (lsm_iter_first(it); rc && lsm_iter_valid(it); lsm_iter_next(it)) {
+		struct record record;
+		struct lsm_slice value;
+		const char *why;
+
+		if (lsm_iter_value(it, &value) || record_decode(value, &record, &why) ||
+		    record.ino != ino || lsm_iter_key(it).size < 9)
+			continue;
+		key_copy(at, lsm_iter_key(it));
+		rc = 0;
+	}
+	lsm_iter_free(it);
+	return rc;
+}
+
+/* Put `size` bytes of `text` before `*p`, which does not go below `buf`. */
+static void prepend(char *buf, char **p, const void *text, size_t size)
+{
+	if ((size_t)(*p - buf) < size)
+		return;
+	*p -= size;
+	memcpy(*p, text, size);
+}
+
+/* The path of directory or file `ino`, before `*p`. */
+static void path_before(struct check *c, uint64_t ino, char *buf, char **p)
+{
+	uint64_t mark = 0;
+
+	for (unsigned depth = 1; ino != FS_ROOT_INO; depth++) {
+		const struct node *n = check_node_find(c, ino);
+		uint64_t parent = n ? n->parent : 0;
+		char number[32];
+		struct key at;
+
+		/* Directories may contain each other: a number met again is as far as this goes. */
+		if (ino == mark || depth == DEPTH_MAX ||
+		    (!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
+		    name_of(c, ino, parent, &at)) {
+			snprintf(number, sizeof(number), "inode %llu", (unsigned long long)ino);
+			prepend(buf, p, number, strlen(number));
+			return;
+		}
+		if (!(depth & (depth - 1)))
+			mark = ino;
+		prepend(buf, p, at.bytes + 9, at.size - 9);
+		prepend(buf, p, "/", 1);
+		ino = key_get_u64(at.bytes + 1);
+	}
+}
+
+const char *check_path_name(struct check *c, uint64_t parent, struct lsm_slice name,
+			    char buf[CHECK_PATH_BYTES])
+{
+	char *p = buf + CHECK_PATH_BYTES - 1;
+
+	*p = '\0';
+	prepend(buf, &p, name.data, name.size);
+	prepend(buf, &p, "/", 1);
+	path_before(c, parent, buf, &p);
+	return p;
+}
+
+const char *check_path_inode(struct check *c, uint64_t ino, char buf[CHECK_PATH_BYTES])
+{
+	char *p = buf + CHECK_PATH_BYTES - 1;
+
+	*p = '\0';
+	if (ino == FS_ROOT_INO)
+		prepend(buf, &p, "/", 1);
+	path_before(c, ino, buf, &p);
+	return p;
+}

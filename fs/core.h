@@ -1,0 +1,154 @@
+/*
+ * core.h - `struct fs` and what all parts of fs/ share: writing a batch, the
+ * clock, inode numbers, telling of damage. The order of locks is in fs.c.
+ */
+#ifndef FS_CORE_H
+#define FS_CORE_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/fs.h"
+#include "fs/key.h"
+#include "fs/record.h"
+
+#define FS_FORMAT_VERSION 1u
+
+/* Keys of the whole filesystem. */
+#define SUPER_FORMAT "Sformat" /* version as 4 bytes little-endian, then 16 of uuid */
+#define SUPER_NEXT "Snext"     /* 8 bytes big-endian: no inode has this number or a greater one */
+#define SUPER_COUNT "Scount"   /* 8 bytes big-endian: inodes in use; only after a clean close */
+
+#define INODE_SHARDS 64u
+#define BATCH_POOL 16u
+
+struct inode;
+
+/* A part of the table of inodes in memory. */
+struct shard {
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct inode **buckets;
+	size_t mask, count;
+};
+
+/* Counting the inodes after a crash; see count.c. */
+struct count {
+	/* guarded by join_lock */
+	pthread_mutex_t join_lock;
+	pthread_t thread;
+	bool running;
+	/* atomic */
+	_Atomic int64_t files; /* what is known so far */
+	atomic_bool exact, stop;
+	/* owned by the thread */
+	struct lsm_snapshot *snapshot;
+};
+
+/* Asking the kernel to drop names; see prune.c. */
+struct prune {
+	pthread_mutex_t lock;
+	pthread_cond_t wake, idle;
+	/* guarded by lock */
+	fs_prune_fn *fn;
+	void *ctx;
+	bool calling, stop;
+	pthread_t thread;
+	bool running;
+	/* atomic */
+	atomic_bool wanted;
+	/* owned by the thread */
+	unsigned shard;
+	size_t bucket;
+};
+
+struct fs {
+	/* constant after open */
+	struct lsm *lsm;
+	enum fs_atime atime;
+	bool sync, read_only;
+	lsm_report_fn *report;
+	void *report_ctx;
+	unsigned char uuid[16];
+	struct inode *root;
+	size_t inode_bytes_max;
+
+	struct shard shards[INODE_SHARDS];
+	/* atomic */
+	_Atomic uint64_t inodes, inode_bytes;
+	_Atomic uint64_t own_changes; /* written 'I' records; see inode_enter() */
+
+	pthread_mutex_t rename_lock; /* see the lock order in fs.c */
+	pthread_mutex_t ino_lock;
+	/* guarded by ino_lock */
+	uint64_t ino_next, ino_bound;
+
+	pthread_mutex_t pool_lock;
+	/* guarded by pool_lock */
+	struct lsm_batch *pool[BATCH_POOL];
+	unsigned pool_count;
+
+	struct count count;
+	struct prune prune;
+};
+
+#define SLICE(string) ((struct lsm_slice){string, sizeof(string) - 1})
+
+/* An empty batch; NULL: no memory. Give it back with fs_batch_put(), NULL too. */
+struct lsm_batch *fs_batch_get(struct fs *fs);
+void fs_batch_put(struct fs *fs, struct lsm_batch *b);
+
+/* Write `b`, if there is anything in it. Durable as LSM says; with the locks held. */
+int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags);
+
+/*
+ * The last step of every changing call, with no locks held: make it durable if
+ * the mount or `sync` asks for it, and translate `rc` to what callers know.
+ */
+int fs_finish(struct fs *fs, int rc, bool sync);
+
+/* -EUCLEAN is our word; callers know EIO. */
+static inline int fs_errno(int rc)
+{
+	return rc == -EUCLEAN ? -EIO : rc;
+}
+
+void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Every -EUCLEAN of this layer comes from here: `key` holds wrong bytes. Returns it. */
+int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why);
+
+/* A number no inode ever had. May write to the store. */
+int fs_ino_new(struct fs *fs, uint64_t *ino);
+
+/* [start, end) of all keys of `kind` and `ino`; start.size is 9. */
+void key_range(enum key_kind kind, uint64_t ino, struct key *start, struct key *end);
+static inline struct lsm_slice key_slice(const struct key *k)
+{
+	return (struct lsm_slice){k->bytes, k->size};
+}
+/* Drop every key of `kind` and `ino`. */
+int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino);
+
+/* count.c */
+int count_open(struct fs *fs);         /* take the count, or start counting */
+int count_wait(struct fs *fs);         /* until it is exact; an error if it never will be */
+void count_close(struct fs *fs);       /* stop counting; write it down if it is exact */
+static inline void count_add(struct fs *fs, int n)
+{
+	atomic_fetch_add_explicit(&fs->count.files, n, memory_order_relaxed);
+}
+static inline uint64_t count_files(struct fs *fs)
+{
+	int64_t n = atomic_load_explicit(&fs->count.files, memory_order_relaxed);
+
+	return n < 0 ? 0 : (uint64_t)n;
+}
+
+/* prune.c */
+int prune_open(struct fs *fs);
+void prune_close(struct fs *fs);
+void prune_wake(struct fs *fs); /* the table has outgrown its share */
+
+#endif

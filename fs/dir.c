@@ -1,0 +1,312 @@
+/*
+ * dir.c - reading directories.
+ *
+ * A directory is read under a snapshot of the tree, so the names are those of
+ * one moment, each once. Offsets count them: 1 is behind ".", 2 behind "..",
+ * n + 2 behind the nth name. The usual reader goes straight on with the
+ * iterator; who seeks (or is told to come back for an entry that had no room)
+ * is brought there from the nearest remembered name, of which there is one in
+ * every MARK_EVERY.
+ *
+ * The snapshot says which names; what is said *about* them must be as of now,
+ * for the kernel keeps it for ever. If nothing was written in the directory's
+ * range since the snapshot (its `changes` tell), the record in hand still
+ * holds and `ls -l` is one scan; otherwise the name is looked up again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/name.h"
+
+/* A remembered name costs about 50 bytes; a seek steps over at most so many entries. */
+#define MARK_EVERY 256u
+
+struct fs_dir {
+	struct fs *fs;
+	struct inode *inode; /* with a reference */
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct lsm_snapshot *snapshot;
+	uint64_t stamp; /* inode->changes, from before the snapshot */
+	bool empty;     /* nothing to iterate over */
+	bool progress;  /* something was read since the snapshot */
+	struct lsm_iter *it; /* NULL: not needed yet, or no longer */
+	struct key start, end;
+	uint64_t index; /* of the name the iterator is at, from 0 */
+	char **marks;   /* the names at index 0, MARK_EVERY, ... */
+	size_t mark_count, mark_room;
+};
+
+static void dir_reset(struct fs_dir *dir)
+{
+	lsm_iter_free(dir->it);
+	dir->it = NULL;
+	if (dir->snapshot)
+		lsm_snapshot_drop(dir->fs->lsm, dir->snapshot);
+	dir->snapshot = NULL;
+	while (dir->mark_count)
+		free(dir->marks[--dir->mark_count]);
+	dir->progress = false;
+	dir->index = 0;
+}
+
+/* Take the names of this moment. */
+static int dir_snapshot(struct fs_dir *dir)
+{
+	dir_reset(dir);
+	inode_lock_shared(dir->inode);
+	/* No name comes or goes now; records may change, and then `changes` does too. */
+	dir->stamp = atomic_load(&dir->inode->changes);
+	dir->empty = !dir->inode->attr.entries;
+	if (!dir->empty)
+		dir->snapshot = lsm_snapshot_take(dir->fs->lsm);
+	inode_unlock(dir->inode);
+	return dir->empty || dir->snapshot ? 0 : -ENOMEM;
+}
+
+int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
+{
+	struct fs_dir *dir;
+	int rc;
+
+	*out = NULL;
+	dir = calloc(1, sizeof(*dir));
+	if (!dir)
+		return -ENOMEM;
+	dir->fs = fs;
+	pthread_mutex_init(&dir->lock, NULL);
+	key_range(KEY_NAME, ino, &dir->start, &dir->end);
+	rc = inode_get(fs, ino, &dir->inode);
+	if (!rc)
+		rc = S_ISDIR(dir->inode->type) ? dir_snapshot(dir) : -ENOTDIR;
+	if (rc) {
+		fs_dir_close(dir);
+		return fs_errno(rc);
+	}
+	*out = dir;
+	return 0;
+}
+
+void fs_dir_close(struct fs_dir *dir)
+{
+	if (!dir)
+		return;
+	dir_reset(dir);
+	free(dir->marks);
+	inode_put(dir->fs, dir->inode);
+	pthread_mutex_destroy(&dir->lock);
+	free(dir);
+}
+
+/* Remember where we are, if it is a place to. Without memory the next seek takes longer. */
+static void dir_mark(struct fs_dir *dir)
+{
+	struct lsm_slice key;
+	char *name;
+
+	if (dir->index % MARK_EVERY || dir->index / MARK_EVERY != dir->mark_count ||
+	    !lsm_iter_valid(dir->it))
+		return;
+	if (dir->mark_count == dir->mark_room) {
+		size_t room = dir->mark_room ? dir->mark_room * 2 : 16;
+		char **marks = realloc(dir->marks, room * sizeof(*marks));
+
+		if (!marks)
+			return;
+		dir->marks = marks;
+		dir->mark_room = room;
+	}
+	key = lsm_iter_key(dir->it);
+	name = strndup((const char *)key.data + 9, key.size - 9);
+	if (name)
+		dir->marks[dir->mark_count++] = name;
+}
+
+static void dir_step(struct fs_dir *dir)
+{
+	lsm_iter_next(dir->it);
+	dir->index++;
+	dir_mark(dir);
+}
+
+/* Bring the iterator to the name at `index`, or to the end. */
+static int dir_seek(struct fs_dir *dir, uint64_t index)
+{
+	size_t mark = 0;
+
+	if (dir->mark_count)
+		mark = index / MARK_EVERY < dir->mark_count ? (size_t)(index / MARK_EVERY)
+							    : dir->mark_count - 1;
+	if (!dir->it || index < dir->index || mark * MARK_EVERY > dir->index) {
+		struct lsm_iter_options o = {.snapshot = dir->snapshot,
+					     .lower = key_slice(&dir->start),
+					     .upper = key_slice(&dir->end)};
+		struct key k;
+
+		if (!dir->it)
+			dir->it = lsm_iter_new(dir->fs->lsm, &o);
+		if (!dir->it)
+			return -ENOMEM;
+		if (dir->mark_count)
+			lsm_iter_seek(dir->it, key_make(&k, KEY_NAME, dir->inode->ino,
+							dir->marks[mark],
+							strlen(dir->marks[mark])));
+		else
+			lsm_iter_first(dir->it);
+		dir->index = mark * MARK_EVERY;
+		dir_mark(dir);
+	}
+	while (dir->index < index && lsm_iter_valid(dir->it))
+		dir_step(dir);
+	return lsm_iter_status(dir->it);
+}
+
+/*
+ * What `name` is now: the inode with a reference and its attributes, or NULL
+ * if it went. `record` is what the snapshot has.
+ */
+static int resolve(struct fs_dir *dir, const char *name, const struct record *record,
+		   struct inode **out, struct stat *st)
+{
+	struct name n = {0};
+	int rc = 1;
+
+	*out = NULL;
+	inode_lock_shared(dir->inode);
+	if (atomic_load(&dir->inode->changes) == dir->stamp)
+		rc = inode_enter(dir->fs, dir->inode, name, record, dir->stamp, out);
+	if (rc == 1) {
+		rc = name_find(dir->fs, dir->inode, name, &n);
+		*out = n.inode;
+		n.inode = NULL;
+		name_release(dir->fs, &n);
+	}
+	if (*out) {
+		inode_lock_shared(*out);
+		inode_stat(*out, st);
+		inode_unlock(*out);
+	}
+	inode_unlock(dir->inode);
+	/* Damage was reported; the name is listed, and looking it up will say EIO. */
+	return rc == -ENOENT || rc == -EUCLEAN ? 0 : rc;
+}
+
+/* The call of fs_dir_read() at work. */
+struct reading {
+	struct fs_dir *dir;
+	bool with_attributes;
+	fs_dir_fn *fn;
+	void *ctx;
+	bool any; /* given out */
+};
+
+/* Give out the name the iterator is at. Returns 1 if it was not taken. */
+static int give_name(struct reading *r)
+{
+	struct fs_dir *dir = r->dir;
+	struct inode *inode = NULL;
+	struct lsm_slice key = lsm_iter_key(dir->it), value;
+	char name[FS_NAME_BYTES_MAX + 1];
+	struct stat st = {0};
+	struct record record;
+	const char *why;
+	int rc;
+
+	if (key.size - 9 > FS_NAME_BYTES_MAX)
+		return fs_corrupt(dir->fs, key, "it is too long");
+	memcpy(name, (const char *)key.data + 9, key.size - 9);
+	name[key.size - 9] = '\0';
+	rc = lsm_iter_value(dir->it, &value);
+	if (rc)
+		return rc;
+	if (record_decode(value, &record, &why)) {
+		fs_corrupt(dir->fs, key, why);
+		st.st_ino = UINT64_MAX; /* nobody's: the name is there, and what it is is lost */
+	} else {
+		if (r->with_attributes)
+			rc = resolve(dir, name, &record, &inode, &st);
+		if (rc)
+			return rc;
+		if (!inode) {
+			st.st_ino = record.ino;
+			st.st_mode = record.type;
+		}
+	}
+	/* The caller's reference is there when he is told of it: he may give it back at once. */
+	if (inode)
+		inode_hold(dir->fs, inode);
+	rc = r->fn(r->ctx, name, &st, inode != NULL, dir->index + 3) ? 1 : 0;
+	if (rc && inode)
+		inode_forget(dir->fs, inode->ino, 1);
+	inode_put(dir->fs, inode);
+	if (!rc)
+		r->any = dir->progress = true;
+	return rc;
+}
+
+/* Give out "." or "..". Returns 1 if it was not taken. */
+static int give_dots(struct reading *r, bool parent)
+{
+	struct inode *inode = r->dir->inode;
+	struct stat st = {.st_mode = S_IFDIR};
+
+	inode_lock_shared(inode);
+	st.st_ino = parent && inode->parent ? inode->parent->ino : inode->ino;
+	inode_unlock(inode);
+	if (r->fn(r->ctx, parent ? ".." : ".", &st, false, parent ? 2 : 1))
+		return 1;
+	r->any = r->dir->progress = true;
+	return 0;
+}
+
+static int read_locked(struct reading *r, uint64_t offset)
+{
+	struct fs_dir *dir = r->dir;
+	int rc = 0;
+
+	if (!offset && dir->progress)
+		rc = dir_snapshot(dir);
+	if (!rc && offset < 1)
+		rc = give_dots(r, false);
+	if (!rc && offset < 2)
+		rc = give_dots(r, true);
+	if (rc || dir->empty)
+		return rc;
+	rc = dir_seek(dir, offset < 2 ? 0 : offset - 2);
+	while (!rc && lsm_iter_valid(dir->it)) {
+		rc = give_name(r);
+		if (!rc)
+			dir_step(dir);
+	}
+	if (!rc)
+		rc = lsm_iter_status(dir->it);
+	if (!rc) {
+		/* At the end. Do not pin files for as long as it stays open. */
+		lsm_iter_free(dir->it);
+		dir->it = NULL;
+	}
+	return rc;
+}
+
+int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_dir_fn *fn,
+		void *ctx)
+{
+	struct reading r = {.dir = dir, .with_attributes = with_attributes, .fn = fn, .ctx = ctx};
+	bool touch;
+	int rc;
+
+	pthread_mutex_lock(&dir->lock);
+	rc = read_locked(&r, offset);
+	pthread_mutex_unlock(&dir->lock);
+	if (rc < 0)
+		/* What was given out holds references, so it counts; the error comes next time. */
+		return r.any ? 0 : fs_errno(rc);
+	if (!offset) {
+		inode_lock_shared(dir->inode);
+		touch = inode_touch_due(dir->fs, dir->inode);
+		inode_unlock(dir->inode);
+		if (touch)
+			inode_touch(dir->fs, dir->inode);
+	}
+	return 0;
+}

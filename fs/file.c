@@ -1,0 +1,503 @@
+/*
+ * file.c - the content of regular files.
+ *
+ * A file is in one of two forms. Up to FS_INLINE_BYTES_MAX bytes its content is
+ * in its record: one read gets attributes and content, and a write replaces
+ * both. What the record lacks of the size is zeros. When a write or a new size
+ * goes beyond, the content moves to extents (data.h) in the same batch, and
+ * stays there until the file is cut to nothing: a file around the limit does
+ * not go back and forth.
+ *
+ * Nothing is ever stored at or beyond the size, so a file that grows reads as
+ * zeros there without anything being written.
+ */
+#include "fs/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fs/data.h"
+
+/* One call clones at most so much: a batch of a thousand extents. */
+#define CLONE_BYTES_MAX (UINT64_C(128) << 20)
+/* ... and copies at most so much through memory. */
+#define COPY_BYTES_MAX (1u << 20)
+
+/* The errno for content of what is no regular file. */
+static int file_check(const struct inode *inode, int other)
+{
+	if (S_ISREG(inode->type))
+		return 0;
+	return S_ISDIR(inode->type) ? -EISDIR : other;
+}
+
+/* The inode of a regular file, with a reference. */
+static int file_get(struct fs *fs, uint64_t ino, int other, struct inode **inode)
+{
+	int rc = inode_get(fs, ino, inode);
+
+	if (rc)
+		return rc;
+	rc = file_check(*inode, other);
+	if (rc) {
+		inode_put(fs, *inode);
+		*inode = NULL;
+	}
+	return rc;
+}
+
+static void stored_add(struct change *c, int64_t delta)
+{
+	if (delta < 0 && c->attr.stored < (uint64_t)-delta)
+		c->attr.stored = 0; /* it was wrong on disk */
+	else
+		c->attr.stored += (uint64_t)delta;
+}
+
+/* ---- reading ---- */
+
+/* REQUIRES: inode locked, shared. */
+static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset, void *buf,
+		       size_t size, size_t *got)
+{
+	const struct attr *a = &inode->attr;
+	struct lsm_value value = {0};
+	struct lsm_slice content;
+	size_t n;
+	int rc;
+
+	*got = 0;
+	if (offset >= a->size)
+		return 0;
+	if (size > a->size - offset)
+		size = (size_t)(a->size - offset);
+	if (a->flags & ATTR_EXTENTS) {
+		rc = data_read(fs->lsm, inode->ino, offset, buf, size);
+	} else {
+		rc = inode_content(fs, inode, &value, &content);
+		if (!rc) {
+			n = offset < content.size ? content.size - (size_t)offset : 0;
+			if (n > size)
+				n = size;
+			if (n)
+				memcpy(buf, (const char *)content.data + offset, n);
+			memset((char *)buf + n, 0, size - n);
+		}
+		lsm_value_release(&value);
+	}
+	if (!rc)
+		*got = size;
+	return rc;
+}
+
+int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size, size_t *got)
+{
+	struct inode *inode;
+	bool touch = false;
+	int rc = file_get(fs, ino, -EINVAL, &inode);
+
+	*got = 0;
+	if (rc)
+		return rc;
+	inode_lock_shared(inode);
+	rc = read_locked(fs, inode, offset, buf, size, got);
+	if (!rc && size)
+		touch = inode_touch_due(fs, inode);
+	inode_unlock(inode);
+	if (touch)
+		inode_touch(fs, inode);
+	inode_put(fs, inode);
+	return fs_errno(rc);
+}
+
+int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out)
+{
+	struct inode *inode;
+	const struct attr *a;
+	int rc;
+
+	*out = 0;
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return -EINVAL;
+	rc = file_get(fs, ino, -EINVAL, &inode);
+	if (rc)
+		return rc;
+	inode_lock_shared(inode);
+	a = &inode->attr;
+	if (offset >= a->size) {
+		rc = 1;
+	} else if (a->flags & ATTR_EXTENTS) {
+		rc = data_seek(fs->lsm, ino, offset, whence == SEEK_HOLE, out);
+	} else {
+		*out = offset;
+		if (whence == SEEK_DATA)
+			rc = offset >= a->content_size;
+		else if (offset < a->content_size)
+			*out = a->content_size;
+	}
+	/* There is a hole at the end of every file. */
+	if (!rc && *out >= a->size) {
+		*out = a->size;
+		rc = whence == SEEK_DATA;
+	}
+	inode_unlock(inode);
+	inode_put(fs, inode);
+	return rc == 1 ? -ENXIO : fs_errno(rc);
+}
+
+/* ---- changing ---- */
+
+/* Add to the change that the content moves from the record to extents. */
+static int stage_extents(struct change *c)
+{
+	int64_t delta = 0;
+	int rc;
+
+	rc = change_load(c);
+	if (!rc && c->content.size)
+		rc = data_write(c->fs->lsm, c->b, c->inode->ino, 0, c->content.data,
+				c->content.size, 0, &delta);
+	if (rc)
+		return rc;
+	c->attr.flags |= ATTR_EXTENTS;
+	c->attr.stored = (uint64_t)delta;
+	change_content(c, NULL, 0);
+	return 0;
+}
+
+int file_stage_size(struct change *c, uint64_t size)
+{
+	int64_t delta = 0;
+	int rc = 0;
+
+	if (c->attr.flags & ATTR_EXTENTS) {
+		if (!size) {
+			rc = data_drop(c->b, c->inode->ino);
+			c->attr.flags &= ~ATTR_EXTENTS;
+			c->attr.stored = 0;
+		} else if (size < c->attr.size) {
+			rc = data_truncate(c->fs->lsm, c->b, c->inode->ino, size, &delta);
+			stored_add(c, delta);
+		}
+	} else if (size > FS_INLINE_BYTES_MAX) {
+		rc = stage_extents(c);
+	} else if (size < c->attr.content_size) {
+		rc = size ? change_load(c) : 0;
+		if (!rc)
+			change_content(c, size ? c->content.data : NULL, (size_t)size);
+	}
+	c->attr.size = size;
+	return rc;
+}
+
+/* Add a write that leaves the file in its record; `buf` is room for that. */
+static int stage_inline(struct change *c, uint64_t offset, const void *data, size_t size,
+			unsigned char buf[FS_INLINE_BYTES_MAX])
+{
+	size_t old = c->attr.content_size, at = (size_t)offset;
+	int rc;
+
+	if (!at && size >= old) {
+		change_content(c, data, size);
+		return 0;
+	}
+	rc = change_load(c);
+	if (rc)
+		return rc;
+	if (old)
+		memcpy(buf, c->content.data, old);
+	if (at > old)
+		memset(buf + old, 0, at - old);
+	memcpy(buf + at, data, size);
+	change_content(c, buf, at + size > old ? at + size : old);
+	return 0;
+}
+
+/* Add a write that makes the file too large for its record. `*copy` is to be freed in the end. */
+static int stage_outgrow(struct change *c, uint64_t offset, const void *data, size_t size,
+			 void **copy)
+{
+	struct lsm *lsm = c->fs->lsm;
+	uint64_t ino = c->inode->ino;
+	int64_t delta = 0, more = 0;
+	size_t keep;
+	int rc;
+
+	*copy = NULL;
+	rc = change_load(c);
+	if (rc)
+		return rc;
+	keep = offset < c->content.size ? (size_t)offset : c->content.size;
+	if (keep && keep == offset && size <= DATA_EXTENT_BYTES_MAX) {
+		/* Together they make one extent instead of two. */
+		*copy = malloc(keep + size);
+		if (!*copy)
+			return -ENOMEM;
+		memcpy(*copy, c->content.data, keep);
+		memcpy((char *)*copy + keep, data, size);
+		rc = data_write(lsm, c->b, ino, 0, *copy, keep + size, 0, &delta);
+	} else {
+		if (keep)
+			rc = data_write(lsm, c->b, ino, 0, c->content.data, keep, 0, &delta);
+		if (!rc)
+			rc = data_write(lsm, c->b, ino, offset, data, size, 0, &more);
+	}
+	c->attr.flags |= ATTR_EXTENTS;
+	c->attr.stored = 0;
+	stored_add(c, delta + more);
+	change_content(c, NULL, 0);
+	return rc;
+}
+
+/* REQUIRES: inode locked. */
+static int write_locked(struct fs *fs, struct inode *inode, uint64_t offset, const void *data,
+			size_t size, unsigned flags)
+{
+	unsigned char buf[FS_INLINE_BYTES_MAX];
+	uint64_t end = offset + size, new_size;
+	void *copy = NULL;
+	int64_t delta = 0;
+	struct change c;
+	int rc;
+
+	rc = change_begin(&c, fs, inode);
+	if (!rc && flags & FS_WRITE_KILL_PRIV)
+		rc = change_kill_priv(&c);
+	new_size = end > c.attr.size ? end : c.attr.size;
+	if (rc) {
+		/* nothing was added */
+	} else if (c.attr.flags & ATTR_EXTENTS) {
+		rc = data_write(fs->lsm, c.b, inode->ino, offset, data, size, c.attr.size, &delta);
+		stored_add(&c, delta);
+	} else if (new_size <= FS_INLINE_BYTES_MAX) {
+		rc = stage_inline(&c, offset, data, size, buf);
+	} else {
+		rc = stage_outgrow(&c, offset, data, size, &copy);
+	}
+	c.attr.size = new_size;
+	c.attr.mtime = c.attr.ctime = inode_now(inode);
+	if (!rc)
+		rc = change_commit(&c, 0);
+	change_end(&c);
+	free(copy);
+	return rc;
+}
+
+int fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *data, size_t size,
+	     unsigned flags, struct stat *st)
+{
+	struct inode *inode;
+	int rc = file_get(fs, ino, -EINVAL, &inode);
+
+	if (rc)
+		return rc;
+	inode_lock(inode);
+	if (flags & FS_WRITE_APPEND)
+		offset = inode->attr.size;
+	if (offset > FS_FILE_BYTES_MAX || size > FS_FILE_BYTES_MAX - offset)
+		rc = -EFBIG;
+	else if (size)
+		rc = write_locked(fs, inode, offset, data, size, flags);
+	if (!rc && st)
+		inode_stat(inode, st);
+	inode_unlock(inode);
+	inode_put(fs, inode);
+	return fs_finish(fs, rc, flags & FS_WRITE_SYNC);
+}
+
+/* ---- holes ---- */
+
+/* Add to the change that [offset, end) is zeros, and a hole where it can be. */
+static int stage_punch(struct change *c, uint64_t offset, uint64_t end,
+		       unsigned char buf[FS_INLINE_BYTES_MAX])
+{
+	size_t old = c->attr.content_size;
+	int64_t delta = 0;
+	int rc;
+
+	if (end > c->attr.size)
+		end = c->attr.size;
+	if (offset >= end)
+		return 0;
+	if (c->attr.flags & ATTR_EXTENTS) {
+		rc = data_punch(c->fs->lsm, c->b, c->inode->ino, offset, end - offset, &delta);
+		stored_add(c, delta);
+		return rc;
+	}
+	if (offset >= old)
+		return 0;
+	rc = change_load(c);
+	if (rc)
+		return rc;
+	memcpy(buf, c->content.data, old);
+	if (end >= old)
+		old = (size_t)offset;
+	else
+		memset(buf + offset, 0, (size_t)(end - offset));
+	change_content(c, buf, old);
+	return 0;
+}
+
+static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64_t offset,
+			    uint64_t size)
+{
+	unsigned char buf[FS_INLINE_BYTES_MAX];
+	bool punch = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	bool grow = !(mode & FALLOC_FL_KEEP_SIZE) && offset + size > inode->attr.size;
+	struct change c;
+	int rc;
+
+	/* Space cannot be set aside where nothing is written in place. */
+	if (!punch && !grow)
+		return fs->read_only ? -EROFS : 0;
+	rc = change_begin(&c, fs, inode);
+	if (!rc && punch)
+		rc = stage_punch(&c, offset, offset + size, buf);
+	if (!rc && grow)
+		rc = file_stage_size(&c, offset + size);
+	c.attr.mtime = c.attr.ctime = inode_now(inode);
+	if (!rc)
+		rc = change_commit(&c, mode & FALLOC_FL_PUNCH_HOLE ? LSM_FREES : 0);
+	change_end(&c);
+	return rc;
+}
+
+int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t size)
+{
+	struct inode *inode;
+	int rc;
+
+	switch (mode) {
+	case 0:
+	case FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_ZERO_RANGE:
+	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (!size)
+		return -EINVAL;
+	if (offset > FS_FILE_BYTES_MAX || size > FS_FILE_BYTES_MAX - offset)
+		return -EFBIG;
+	rc = file_get(fs, ino, -ENODEV, &inode);
+	if (rc)
+		return rc;
+	inode_lock(inode);
+	rc = fallocate_locked(fs, inode, mode, offset, size);
+	inode_unlock(inode);
+	inode_put(fs, inode);
+	return fs_finish(fs, rc, false);
+}
+
+/* ---- copying ---- */
+
+struct copying {
+	struct fs *fs;
+	struct inode *from, *to;
+	uint64_t from_offset, to_offset;
+	size_t size, copied;
+};
+
+/* Share the extents. REQUIRES: both locked. */
+static int copy_clone(struct copying *p)
+{
+	uint64_t end;
+	int64_t delta = 0;
+	struct change c;
+	int rc;
+
+	if (p->size > CLONE_BYTES_MAX)
+		p->size = CLONE_BYTES_MAX;
+	end = p->to_offset + p->size;
+	rc = change_begin(&c, p->fs, p->to);
+	if (!rc)
+		rc = data_clone(p->fs->lsm, c.b, p->from->ino, p->from_offset, p->to->ino,
+				p->to_offset, p->size, &delta);
+	c.attr.flags |= ATTR_EXTENTS;
+	stored_add(&c, delta);
+	if (end > c.attr.size)
+		c.attr.size = end;
+	c.attr.mtime = c.attr.ctime = inode_now(p->to);
+	if (!rc)
+		rc = change_commit(&c, 0);
+	if (!rc)
+		p->copied = p->size;
+	change_end(&c);
+	return rc;
+}
+
+/* Read and write. REQUIRES: both locked. */
+static int copy_bytes(struct copying *p)
+{
+	size_t size = p->size < COPY_BYTES_MAX ? p->size : COPY_BYTES_MAX, got;
+	void *buf = malloc(size);
+	int rc;
+
+	if (!buf)
+		return -ENOMEM;
+	rc = read_locked(p->fs, p->from, p->from_offset, buf, size, &got);
+	if (!rc && got)
+		rc = write_locked(p->fs, p->to, p->to_offset, buf, got, 0);
+	if (!rc)
+		p->copied = got;
+	free(buf);
+	return rc;
+}
+
+static int copy_locked(struct copying *p)
+{
+	const struct attr *from = &p->from->attr, *to = &p->to->attr;
+	uint64_t end;
+
+	if (p->from_offset >= from->size)
+		return 0;
+	if (p->size > from->size - p->from_offset)
+		p->size = (size_t)(from->size - p->from_offset);
+	if (p->to_offset > FS_FILE_BYTES_MAX || p->size > FS_FILE_BYTES_MAX - p->to_offset)
+		return -EFBIG;
+	end = p->to_offset + p->size;
+	if (p->from == p->to && p->from_offset < end && p->to_offset < p->from_offset + p->size)
+		return -EINVAL;
+	if (from->flags & ATTR_EXTENTS &&
+	    (to->flags & ATTR_EXTENTS || (!to->content_size && end > FS_INLINE_BYTES_MAX)))
+		return copy_clone(p);
+	return copy_bytes(p);
+}
+
+int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
+		  uint64_t to_offset, size_t size, size_t *copied)
+{
+	struct copying p = {.fs = fs, .from_offset = from_offset, .to_offset = to_offset,
+			    .size = size};
+	struct inode *first, *second;
+	int rc;
+
+	*copied = 0;
+	rc = file_get(fs, from, -EINVAL, &p.from);
+	if (rc)
+		return rc;
+	rc = file_get(fs, to, -EINVAL, &p.to);
+	if (rc) {
+		inode_put(fs, p.from);
+		return rc;
+	}
+	first = from < to ? p.from : p.to;
+	second = from < to ? p.to : p.from;
+	inode_lock(first);
+	if (second != first)
+		inode_lock(second);
+	if (size)
+		rc = copy_locked(&p);
+	if (second != first)
+		inode_unlock(second);
+	inode_unlock(first);
+	inode_put(fs, p.from);
+	inode_put(fs, p.to);
+	*copied = p.copied;
+	return fs_finish(fs, rc, false);
+}

@@ -1,0 +1,451 @@
+/*
+ * inode.c - the table of inodes in memory.
+ *
+ * An inode is in memory while a caller of this layer holds a reference to it
+ * (`lookups`: with FUSE, while the kernel caches it), while a call works on it,
+ * or while a child of it is in memory (`refs`). At the last reference it goes at
+ * once: whoever calls us caches already, and a second cache would only hold the
+ * same thing twice. So an inode in memory has its attributes at hand, and what
+ * changes them needs no read; content stays in the tree, whose caches are
+ * larger than ours may be.
+ *
+ * What was read from the tree may be out of date by the time it is to enter
+ * the table: somebody may have loaded the inode, changed it and dropped it in
+ * between. So each directory counts the writes to records in its range
+ * (`changes`), and the filesystem those to 'I' records. The reader notes the
+ * count before it reads and compares it under the shard's lock when it finds
+ * the inode is not there. A writer bumps it after its write and before it drops
+ * its reference, so an unchanged count proves that what was read still holds.
+ *
+ * An orphan (a file unlinked while in use, or not named yet) has no record:
+ * a crash frees it anyway. Only when it has data or attributes in the tree is
+ * there a key 'O', by which the next open finds what to free.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "fs/change.h" /* freeing orphans */
+
+#define SHARD_BUCKETS_MIN 64u
+
+/* What one costs, roughly: with malloc()'s overhead and its place in the table. */
+static size_t inode_bytes(const char *name)
+{
+	return sizeof(struct inode) + (name ? strlen(name) + 1 : 0) + 48;
+}
+
+static uint64_t ino_hash(uint64_t ino)
+{
+	return ino * 0x9e3779b97f4a7c15u;
+}
+
+static struct shard *ino_shard(struct fs *fs, uint64_t ino)
+{
+	return &fs->shards[ino_hash(ino) >> 58];
+}
+_Static_assert(INODE_SHARDS == 64, "the top six bits choose the shard");
+
+static struct inode **shard_bucket(const struct shard *s, uint64_t ino)
+{
+	return &s->buckets[(ino_hash(ino) >> 20) & s->mask];
+}
+
+int inode_table_init(struct fs *fs)
+{
+	for (unsigned i = 0; i < INODE_SHARDS; i++) {
+		struct shard *s = &fs->shards[i];
+
+		s->buckets = calloc(SHARD_BUCKETS_MIN, sizeof(*s->buckets));
+		if (!s->buckets)
+			return -ENOMEM;
+		s->mask = SHARD_BUCKETS_MIN - 1;
+		pthread_mutex_init(&s->lock, NULL);
+	}
+	return 0;
+}
+
+static void inode_destroy(struct inode *inode)
+{
+	pthread_rwlock_destroy(&inode->lock);
+	free(inode->name);
+	free(inode->content);
+	free(inode);
+}
+
+void inode_table_release(struct fs *fs)
+{
+	for (unsigned i = 0; i < INODE_SHARDS; i++) {
+		struct shard *s = &fs->shards[i];
+
+		if (!s->buckets)
+			continue;
+		for (size_t n = 0; n <= s->mask; n++) {
+			struct inode *inode, *next;
+
+			for (inode = s->buckets[n]; inode; inode = next) {
+				struct lsm_batch *b = NULL;
+
+				next = inode->next;
+				/* If this fails, the next open frees it. */
+				if (inode->where == INODE_NAMELESS && inode->orphaned)
+					b = fs_batch_get(fs);
+				if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
+					(void)fs_commit(fs, b, LSM_FREES);
+				fs_batch_put(fs, b);
+				inode_destroy(inode);
+			}
+		}
+		free(s->buckets);
+		pthread_mutex_destroy(&s->lock);
+	}
+}
+
+/* Double the buckets when there are more inodes than those; without memory, chains just grow. */
+static void shard_grow(struct shard *s)
+{
+	size_t mask = s->mask * 2 + 1;
+	struct inode **old = s->buckets, **buckets;
+	size_t old_mask = s->mask;
+
+	if (s->count <= s->mask)
+		return;
+	buckets = calloc(mask + 1, sizeof(*buckets));
+	if (!buckets)
+		return;
+	s->buckets = buckets;
+	s->mask = mask;
+	for (size_t n = 0; n <= old_mask; n++) {
+		struct inode *inode, *next;
+
+		for (inode = old[n]; inode; inode = next) {
+			struct inode **bucket = shard_bucket(s, inode->ino);
+
+			next = inode->next;
+			inode->next = *bucket;
+			*bucket = inode;
+		}
+	}
+	free(old);
+}
+
+/* REQUIRES: s->lock. */
+static struct inode *shard_find(const struct shard *s, uint64_t ino)
+{
+	struct inode *inode = *shard_bucket(s, ino);
+
+	while (inode && inode->ino != ino)
+		inode = inode->next;
+	return inode;
+}
+
+/* REQUIRES: s->lock. */
+static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
+{
+	struct inode **bucket = shard_bucket(s, inode->ino);
+
+	inode->next = *bucket;
+	*bucket = inode;
+	s->count++;
+	shard_grow(s);
+	atomic_fetch_add_explicit(&fs->inodes, 1, memory_order_relaxed);
+}
+
+/* REQUIRES: s->lock. */
+static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
+{
+	struct inode **link = shard_bucket(s, inode->ino);
+
+	while (*link != inode)
+		link = &(*link)->next;
+	*link = inode->next;
+	s->count--;
+	atomic_fetch_sub_explicit(&fs->inodes, 1, memory_order_relaxed);
+}
+
+/* Free what left the table; its parent loses a reference. */
+static void inode_free(struct fs *fs, struct inode *inode)
+{
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
+				  memory_order_relaxed);
+	if (inode->where == INODE_NAMELESS && inode->orphaned) {
+		struct lsm_batch *b = fs_batch_get(fs);
+
+		/* If this fails, the next open frees it. */
+		if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
+			(void)fs_commit(fs, b, LSM_FREES);
+		fs_batch_put(fs, b);
+	}
+	inode_destroy(inode);
+}
+
+/* Take off `lookups` and `refs`; free it, and so on upwards, if nothing is left. */
+static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uint32_t refs)
+{
+	while (inode) {
+		struct shard *s = ino_shard(fs, inode->ino);
+		struct inode *parent;
+
+		pthread_mutex_lock(&s->lock);
+		assert(inode->refs >= refs);
+		inode->refs -= refs;
+		inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
+		if (inode->refs || inode->lookups) {
+			pthread_mutex_unlock(&s->lock);
+			return;
+		}
+		shard_remove(fs, s, inode);
+		pthread_mutex_unlock(&s->lock);
+		parent = inode->parent;
+		inode_free(fs, inode);
+		inode = parent;
+		lookups = 0;
+		refs = 1;
+	}
+}
+
+int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
+{
+	struct shard *s = ino_shard(fs, ino);
+	struct inode *inode;
+
+	pthread_mutex_lock(&s->lock);
+	inode = shard_find(s, ino);
+	if (inode) {
+		inode->refs++;
+		inode->used = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+	*out = inode;
+	return inode ? 0 : -ESTALE;
+}
+
+void inode_ref(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	inode->refs++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void inode_put(struct fs *fs, struct inode *inode)
+{
+	inode_drop(fs, inode, 0, 1);
+}
+
+void inode_keep(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	inode->lookups++;
+	inode->refs--;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void inode_hold(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	inode->lookups++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void inode_forget(struct fs *fs, uint64_t ino, uint64_t count)
+{
+	struct inode *inode;
+
+	if (!inode_get(fs, ino, &inode))
+		inode_drop(fs, inode, count, 1);
+}
+
+bool inode_is_only_mine(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+	bool mine;
+
+	pthread_mutex_lock(&s->lock);
+	mine = inode->refs == 1 && !inode->lookups;
+	pthread_mutex_unlock(&s->lock);
+	return mine;
+}
+
+struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
+			enum inode_where where, struct inode *parent, const char *name)
+{
+	struct inode *inode = calloc(1, sizeof(*inode));
+	pthread_rwlockattr_t lock_attr;
+
+	if (!inode)
+		return NULL;
+	if (name) {
+		inode->name = strdup(name);
+		if (!inode->name) {
+			free(inode);
+			return NULL;
+		}
+	}
+	inode->ino = ino;
+	inode->type = attr->mode & S_IFMT;
+	inode->attr = *attr;
+	inode->where = where;
+	inode->refs = 1;
+	inode->used = true;
+	if (S_ISDIR(inode->type))
+		inode->entries_max = attr->entries;
+	/* A stream of readers must not starve who wants to create. */
+	pthread_rwlockattr_init(&lock_attr);
+	pthread_rwlockattr_setkind_np(&lock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&inode->lock, &lock_attr);
+	pthread_rwlockattr_destroy(&lock_attr);
+	inode->parent = parent;
+	if (parent)
+		inode_ref(fs, parent);
+	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
+	return inode;
+}
+
+void inode_add(struct fs *fs, struct inode *inode)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+
+	pthread_mutex_lock(&s->lock);
+	shard_insert(fs, s, inode);
+	pthread_mutex_unlock(&s->lock);
+	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
+		prune_wake(fs);
+}
+
+void inode_discard(struct fs *fs, struct inode *inode)
+{
+	if (!inode)
+		return;
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
+				  memory_order_relaxed);
+	inode_put(fs, inode->parent);
+	inode_destroy(inode);
+}
+
+/*
+ * Is `inode`, in memory, what a name in `dir` may stand for? It always is, but
+ * bytes on disk may say anything, and a directory inside itself would make us
+ * wait for our own lock. (A directory's parent and name only change while the
+ * parent is locked, so they may be read here.)
+ */
+static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_t type)
+{
+	if (inode->type != type)
+		return false;
+	return !S_ISDIR(type) || (inode->parent == dir && inode != dir);
+}
+
+/* As inode_enter(), for a record at hand that is good while `*counter` is `stamp`. */
+static int enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
+		 enum inode_where where, const _Atomic uint64_t *counter, uint64_t stamp,
+		 struct inode **out)
+{
+	struct shard *s = ino_shard(fs, record->ino);
+	struct inode *made, *found;
+	int rc = 0;
+
+	made = inode_new(fs, record->ino, &record->attr, where, dir, name);
+	if (!made)
+		return -ENOMEM;
+	pthread_mutex_lock(&s->lock);
+	found = shard_find(s, record->ino);
+	if (found) {
+		found->refs++;
+		found->used = true;
+	} else if (atomic_load(counter) != stamp) {
+		rc = 1;
+	} else {
+		shard_insert(fs, s, made);
+		found = made;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (found != made)
+		inode_discard(fs, made);
+	*out = found;
+	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
+		prune_wake(fs);
+	return rc;
+}
+
+/* Find the inode of a link. */
+static int enter_link(struct fs *fs, struct inode *dir, const char *name,
+		      const struct record *link, struct inode **out)
+{
+	struct lsm_value value = {0};
+	struct key k;
+	int rc;
+
+	do {
+		uint64_t stamp = atomic_load(&fs->own_changes);
+		struct lsm_slice key = key_make(&k, KEY_INODE, link->ino, NULL, 0);
+		struct record record;
+		const char *why;
+
+		rc = lsm_get(fs->lsm, NULL, key, &value);
+		if (rc == 1)
+			rc = fs_corrupt(fs, key, "it is gone, but a name of it is there");
+		if (rc)
+			break;
+		rc = record_decode((struct lsm_slice){value.data, value.size}, &record, &why);
+		if (!rc && (record.kind != RECORD_INODE || record.ino != link->ino ||
+			    record.type != link->type)) {
+			why = "it is not what its name says";
+			rc = -EUCLEAN;
+		}
+		if (rc) {
+			rc = fs_corrupt(fs, key, why);
+			break;
+		}
+		rc = enter(fs, dir, name, &record, INODE_OWN, &fs->own_changes, stamp, out);
+	} while (rc == 1);
+	lsm_value_release(&value);
+	return rc;
+}
+
+int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
+		uint64_t stamp, struct inode **out)
+{
+	struct lsm_slice key;
+	struct key k;
+	int rc = 0;
+
+	*out = NULL;
+	key = key_make(&k, KEY_NAME, dir->ino, name, strlen(name));
+	if (record->kind == RECORD_INODE && record->attr.nlink != 1)
+		return fs_corrupt(fs, key, "an inode with several names in the record of one");
+	if (inode_get(fs, record->ino, out)) {
+		if (record->kind == RECORD_LINK)
+			rc = enter_link(fs, dir, name, record, out);
+		else
+			rc = enter(fs, dir, name, record, INODE_NAMED, &dir->changes, stamp, out);
+	}
+	if (!rc && !inode_fits(*out, dir, record->type)) {
+		inode_put(fs, *out);
+		*out = NULL;
+		rc = fs_corrupt(fs, key, "its inode is already somewhere else");
+	}
+	return rc;
+}
+
+void inode_move(struct fs *fs, struct inode *inode, enum inode_where where,
+		struct inode *parent, char *name)
+{
+	struct inode *old_parent = inode->parent;
+
+	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
+				  memory_order_relaxed);
+	free(inode->name);
+	inode->where = where;
+	inode->name = name;
+	if (parent != old_parent) {
+		inode_ref(fs, parent);
+		inode->parent = parent;
+		inode_put(fs, old_parent);
+	}
+}

@@ -1,0 +1,105 @@
+/*
+ * inode.h - inodes in memory: the table, references, and where each one's
+ * record is. See the top of inode.c.
+ */
+#ifndef FS_INODE_H
+#define FS_INODE_H
+
+#include "fs/core.h"
+
+enum inode_where {
+	INODE_NAMED,    /* the record is under 'N' parent name */
+	INODE_OWN,      /* ... under 'I' ino */
+	INODE_NAMELESS, /* no record: an orphan lives in memory only */
+};
+
+struct inode {
+	/* constant */
+	uint64_t ino;
+	mode_t type; /* S_IFREG, ... */
+
+	/* guarded by the shard's lock */
+	struct inode *next;
+	uint64_t lookups; /* references callers were given */
+	uint32_t refs;    /* calls at work, children in memory, open directories */
+	bool used;        /* since the prune thread last came by */
+
+	/* atomic: of a directory, how often a record in its range was written */
+	_Atomic uint64_t changes;
+
+	pthread_rwlock_t lock;
+	/* guarded by lock */
+	struct attr attr;
+	enum inode_where where;
+	bool orphaned; /* nameless, and 'O' ino is in the store */
+	bool linkable; /* nameless, but never had a name */
+	/*
+	 * Where the name is, when NAMED; when OWN a name it once had, as a hint
+	 * for pruning; when NAMELESS what it was. A reference is held on `parent`,
+	 * so that from every directory in memory a walk up to the root is possible.
+	 * NULL for the root. Of a directory, only changed under rename_lock too.
+	 */
+	struct inode *parent;
+	char *name;
+	void *content;        /* when NAMELESS: attr.content_size bytes */
+	uint64_t entries_max; /* of a directory: most entries since it was empty */
+};
+
+static inline void inode_lock(struct inode *inode)
+{
+	pthread_rwlock_wrlock(&inode->lock);
+}
+static inline void inode_lock_shared(struct inode *inode)
+{
+	pthread_rwlock_rdlock(&inode->lock);
+}
+static inline void inode_unlock(struct inode *inode)
+{
+	pthread_rwlock_unlock(&inode->lock);
+}
+
+/* ---- the table ---- */
+
+int inode_table_init(struct fs *fs);
+void inode_table_release(struct fs *fs); /* frees orphans in the store, and all inodes */
+
+/* The inode `ino` with a reference; -ESTALE if nobody holds it. */
+int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
+void inode_ref(struct fs *fs, struct inode *inode);
+/* Give a reference back; NULL is fine. Frees an orphan's data with the last one. */
+void inode_put(struct fs *fs, struct inode *inode);
+/* Turn the reference into one the caller of fs_lookup() and the like holds. */
+void inode_keep(struct fs *fs, struct inode *inode);
+/* Give one more of those. */
+void inode_hold(struct fs *fs, struct inode *inode);
+/* Take back `count` of those. */
+void inode_forget(struct fs *fs, uint64_t ino, uint64_t count);
+/* Does nobody but the calling operation, with its one reference, hold it? */
+bool inode_is_only_mine(struct fs *fs, struct inode *inode);
+
+/* A new inode, in no table yet, with one reference; NULL: no memory. */
+struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
+			enum inode_where where, struct inode *parent, const char *name);
+/* Put a new one into the table. */
+void inode_add(struct fs *fs, struct inode *inode);
+/* Free one that never was in the table. */
+void inode_discard(struct fs *fs, struct inode *inode);
+
+/*
+ * The inode that `record`, of `name` in `dir`, stands for: the one in memory or
+ * else made from the record. `stamp` is dir->changes from before the record was
+ * read. Returns 0 with a reference; 1 if the record may be out of date: read it
+ * again; -EUCLEAN.
+ * REQUIRES: dir locked, at least shared.
+ */
+int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
+		uint64_t stamp, struct inode **out);
+
+/*
+ * Move it: `name` (malloc()ed) becomes its own; it takes a reference on
+ * `parent` and gives back the one on the last. REQUIRES: its lock.
+ */
+void inode_move(struct fs *fs, struct inode *inode, enum inode_where where,
+		struct inode *parent, char *name);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * name.h - names in directories: finding, adding and taking away, as pieces of
+ * a batch. What name.c and rename.c share.
+ */
+#ifndef FS_NAME_H
+#define FS_NAME_H
+
+#include "fs/change.h"
+
+/* Is `name` one that a file can have? `*size` is its length. "." is; see name_is_dots(). */
+int name_check(const char *name, size_t *size);
+static inline bool name_is_dots(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+/*
+ * The directory `ino`, locked, `exclusive`ly for a change. -ESTALE, -ENOTDIR;
+ * for a change -ENOENT if it was removed. name_dir_end() unlocks and puts; NULL is fine.
+ */
+int name_dir(struct fs *fs, uint64_t ino, bool exclusive, struct inode **dir);
+void name_dir_end(struct fs *fs, struct inode *dir);
+
+/* A name found, and what it stands for. Release with name_release(), found or not. */
+struct name {
+	struct inode *inode; /* with a reference */
+	uint64_t stamp;      /* dir->changes when it was read */
+	struct record record;
+	struct lsm_value value;
+};
+/*
+ * Find `name` in `dir`. Returns 0; -ENOENT; an error.
+ * REQUIRES: dir locked, at least shared. `n` starts as {0}.
+ */
+int name_find(struct fs *fs, struct inode *dir, const char *name, struct name *n);
+void name_release(struct fs *fs, struct name *n);
+/* The record's content of what was found; REQUIRES: both locked. Avoids a second read if it can. */
+int name_content(struct fs *fs, const struct inode *dir, struct name *n,
+		 struct lsm_slice *content);
+
+/* Add to `b` the entry `name` of `dir`: the whole record, or a link. */
+int name_stage(struct lsm_batch *b, const struct inode *dir, const char *name, uint64_t ino,
+	       const struct attr *attr, const void *content);
+int name_stage_link(struct lsm_batch *b, const struct inode *dir, const char *name, uint64_t ino,
+		    mode_t type);
+int name_stage_delete(struct lsm_batch *b, const struct inode *dir, const char *name);
+/* Add to `b` the record of `dir` with its counts changed and its times `*next` = now. */
+int name_stage_dir(struct lsm_batch *b, const struct inode *dir, int entries, int subdirs,
+		   struct attr *next);
+/* After the batch was written. */
+void name_apply_dir(struct fs *fs, struct inode *dir, const struct attr *next);
+
+/* What losing a name makes of an inode. */
+struct loss {
+	struct attr attr;
+	void *content; /* to keep in memory */
+	bool freed;    /* nobody holds it: the batch frees its data too */
+};
+/*
+ * Add to `b` what becomes of n->inode when its name in `dir` goes, but not the
+ * entry itself. REQUIRES: both locked.
+ */
+int name_stage_loss(struct fs *fs, struct lsm_batch *b, const struct inode *dir, struct name *n,
+		    struct loss *loss);
+void name_apply_loss(struct fs *fs, struct inode *inode, struct loss *loss);
+
+#endif

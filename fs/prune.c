@@ -1,0 +1,201 @@
+/*
+ * prune.c - keeping the table of inodes within its share of memory.
+ *
+ * An inode can only leave the table when the kernel gives its references back,
+ * and the kernel does so for want of *its* memory, not ours. So a thread asks
+ * it to: names that were not used since the hand of the clock last came by are
+ * handed to the callback, a few at a time and with no lock held. What is in use
+ * by a call, or has children in memory, is left alone; so are inodes without a
+ * known name.
+ *
+ * The kernel may answer late or never (a file that is open keeps its inode). So
+ * after each handful the thread gives it a moment, and after a whole round that
+ * did not help it waits, longer each time, until the table has shrunk.
+ */
+#include "fs/inode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define PRUNE_STEP 64u       /* names per handful */
+#define PRUNE_PAUSE_MS 2u    /* after one, for the kernel to answer */
+#define PRUNE_WAIT_MS_MIN 50u
+#define PRUNE_WAIT_MS_MAX 10000u
+
+struct victim {
+	uint64_t parent;
+	char name[FS_NAME_BYTES_MAX + 1];
+};
+
+static bool prune_over(struct fs *fs, size_t limit)
+{
+	return atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > limit;
+}
+
+/*
+ * Move the hand on until `max` victims are found or a shard is done.
+ * Returns how many.
+ */
+static unsigned prune_collect(struct fs *fs, struct victim *victims, unsigned max)
+{
+	struct prune *p = &fs->prune;
+	struct shard *s = &fs->shards[p->shard];
+	unsigned n = 0;
+
+	pthread_mutex_lock(&s->lock);
+	for (; p->bucket <= s->mask && n < max; p->bucket++) {
+		for (struct inode *i = s->buckets[p->bucket]; i && n < max; i = i->next) {
+			/* Nobody at work on it, so its place cannot change now. */
+			if (i->refs || !i->lookups || i->where == INODE_NAMELESS || !i->name)
+				continue;
+			if (i->used) {
+				i->used = false;
+				continue;
+			}
+			victims[n].parent = i->parent->ino;
+			strcpy(victims[n++].name, i->name);
+		}
+	}
+	if (p->bucket > s->mask) {
+		p->bucket = 0;
+		p->shard = (p->shard + 1) % INODE_SHARDS;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+/* Wait until `ms` have passed or the thread is to stop. REQUIRES: p->lock. */
+static void prune_sleep(struct prune *p, unsigned ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while (!p->stop && pthread_cond_timedwait(&p->wake, &p->lock, &until) != ETIMEDOUT)
+		;
+}
+
+/*
+ * Go around until the table is small enough. Returns whether a round helped.
+ * REQUIRES: p->lock, which is given back while the callback runs.
+ */
+static bool prune_round(struct fs *fs, struct victim *victims)
+{
+	/* A little below the limit, so as not to be back at once. */
+	size_t limit = fs->inode_bytes_max - fs->inode_bytes_max / 8;
+	uint64_t before = atomic_load(&fs->inode_bytes);
+	struct prune *p = &fs->prune;
+	unsigned turns = 0, first = p->shard;
+
+	/* Twice around: the first time may only clear `used`. */
+	while (!p->stop && p->fn && prune_over(fs, limit) && turns < 2) {
+		fs_prune_fn *fn = p->fn;
+		void *ctx = p->ctx;
+		unsigned shard = p->shard, n;
+
+		p->calling = true;
+		pthread_mutex_unlock(&p->lock);
+		n = prune_collect(fs, victims, PRUNE_STEP);
+		for (unsigned i = 0; i < n; i++)
+			fn(ctx, victims[i].parent, victims[i].name);
+		pthread_mutex_lock(&p->lock);
+		p->calling = false;
+		pthread_cond_broadcast(&p->idle);
+		if (n)
+			prune_sleep(p, PRUNE_PAUSE_MS);
+		if (p->shard != shard && p->shard == first)
+			turns++;
+	}
+	return atomic_load(&fs->inode_bytes) < before - before / 64;
+}
+
+static void *prune_main(void *arg)
+{
+	struct fs *fs = arg;
+	struct prune *p = &fs->prune;
+	struct victim *victims = malloc(PRUNE_STEP * sizeof(*victims));
+	unsigned wait_ms = PRUNE_WAIT_MS_MIN;
+
+	if (!victims) {
+		fs_report(fs, LSM_REPORT_WARNING, "no memory to keep the table of inodes small");
+		return NULL;
+	}
+	pthread_mutex_lock(&p->lock);
+	while (!p->stop) {
+		if (!p->fn || !prune_over(fs, fs->inode_bytes_max)) {
+			/* Who sets this false looks once more afterwards, so no wake is lost. */
+			atomic_store(&p->wanted, false);
+			if (!p->fn || !prune_over(fs, fs->inode_bytes_max))
+				pthread_cond_wait(&p->wake, &p->lock);
+			continue;
+		}
+		if (prune_round(fs, victims)) {
+			wait_ms = PRUNE_WAIT_MS_MIN;
+		} else {
+			prune_sleep(p, wait_ms);
+			wait_ms = wait_ms * 2 < PRUNE_WAIT_MS_MAX ? wait_ms * 2 : PRUNE_WAIT_MS_MAX;
+		}
+	}
+	pthread_mutex_unlock(&p->lock);
+	free(victims);
+	return NULL;
+}
+
+int prune_open(struct fs *fs)
+{
+	struct prune *p = &fs->prune;
+	int rc;
+
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->wake, NULL);
+	pthread_cond_init(&p->idle, NULL);
+	rc = -pthread_create(&p->thread, NULL, prune_main, fs);
+	p->running = !rc;
+	return rc;
+}
+
+void prune_close(struct fs *fs)
+{
+	struct prune *p = &fs->prune;
+
+	if (!p->running)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	pthread_cond_broadcast(&p->wake);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(p->thread, NULL);
+	p->running = false;
+	pthread_cond_destroy(&p->wake);
+	pthread_cond_destroy(&p->idle);
+	pthread_mutex_destroy(&p->lock);
+}
+
+void prune_wake(struct fs *fs)
+{
+	struct prune *p = &fs->prune;
+
+	/* Once is enough: the common case, over the limit and told already, costs a load. */
+	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) ||
+	    atomic_exchange(&p->wanted, true))
+		return;
+	pthread_mutex_lock(&p->lock);
+	pthread_cond_signal(&p->wake);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void fs_set_prune(struct fs *fs, fs_prune_fn *fn, void *ctx)
+{
+	struct prune *p = &fs->prune;
+
+	pthread_mutex_lock(&p->lock);
+	p->fn = fn;
+	p->ctx = ctx;
+	while (p->calling)
+		pthread_cond_wait(&p->idle, &p->lock);
+	pthread_cond_broadcast(&p->wake);
+	pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,288 @@
+/*
+ * rename.c - moving a name, over another or in exchange with another.
+ *
+ * A rename moves one record, whatever is below it: the children of a directory
+ * are keyed by its number, which stays. Everything is one batch: the old entry
+ * gone, the new one there, what was under the new name freed or made an orphan,
+ * both directories' counts. So at any moment, and after any crash, the new name
+ * is either the old file or the new one, and never missing.
+ */
+#include "fs/name.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* One end of a rename. */
+struct end {
+	struct inode *dir;
+	const char *name;
+	struct name n; /* what is there now */
+	bool is_dir;
+	struct attr dir_attr; /* of dir, afterwards */
+	struct attr attr;     /* of n.inode, afterwards */
+	struct lsm_slice content;
+	char *new_name; /* for n.inode to keep */
+};
+
+struct renaming {
+	struct fs *fs;
+	struct end from, to;
+	bool exchange, replaces; /* replaces: there is something at `to` that goes */
+	struct loss loss;        /* its */
+	struct lsm_batch *b;
+};
+
+/* Is `above` equal to or above `dir`? REQUIRES: fs->rename_lock. */
+static bool is_above(const struct inode *above, const struct inode *dir)
+{
+	while (dir && dir != above)
+		dir = dir->parent;
+	return dir != NULL;
+}
+
+/* Lock two in the order of fs.c; any may be NULL or the same as the other. */
+static void lock_two(struct inode *a, struct inode *b, bool b_first)
+{
+	struct inode *first = b_first ? b : a, *second = b_first ? a : b;
+
+	if (first)
+		inode_lock(first);
+	if (second && second != first)
+		inode_lock(second);
+}
+
+static void unlock_two(struct inode *a, struct inode *b)
+{
+	if (a)
+		inode_unlock(a);
+	if (b && b != a)
+		inode_unlock(b);
+}
+
+static void lock_dirs(struct renaming *r)
+{
+	struct inode *a = r->from.dir, *b = r->to.dir;
+	bool b_first = false;
+
+	if (a != b) {
+		pthread_mutex_lock(&r->fs->rename_lock);
+		b_first = is_above(b, a) || (!is_above(a, b) && b->ino < a->ino);
+	}
+	lock_two(a, b, b_first);
+}
+
+static void unlock_dirs(struct renaming *r)
+{
+	unlock_two(r->from.dir, r->to.dir);
+	if (r->from.dir != r->to.dir)
+		pthread_mutex_unlock(&r->fs->rename_lock);
+}
+
+static void lock_children(struct renaming *r)
+{
+	struct inode *a = r->from.n.inode, *b = r->to.n.inode;
+	bool b_first = false;
+
+	if (b && r->from.is_dir != r->to.is_dir)
+		b_first = r->to.is_dir;
+	else if (b)
+		b_first = b->ino < a->ino;
+	lock_two(a, b, b_first);
+}
+
+/*
+ * Find both ends, and whether the rename is allowed. 1: nothing to do.
+ * REQUIRES: directories locked.
+ */
+static int find(struct renaming *r, unsigned flags)
+{
+	struct end *from = &r->from, *to = &r->to;
+	int rc;
+
+	if (from->dir->where == INODE_NAMELESS || to->dir->where == INODE_NAMELESS)
+		return -ENOENT;
+	rc = name_find(r->fs, from->dir, from->name, &from->n);
+	if (rc)
+		return rc;
+	from->is_dir = S_ISDIR(from->n.inode->type);
+	rc = name_find(r->fs, to->dir, to->name, &to->n);
+	if (rc == -ENOENT)
+		rc = r->exchange ? -ENOENT : 0;
+	if (rc)
+		return rc;
+	if (to->n.inode) {
+		to->is_dir = S_ISDIR(to->n.inode->type);
+		r->replaces = !r->exchange;
+		if (flags & FS_RENAME_NOREPLACE)
+			return -EEXIST;
+	}
+	if (from->dir != to->dir) {
+		if (from->is_dir && is_above(from->n.inode, to->dir))
+			return -EINVAL;
+		if (to->is_dir && is_above(to->n.inode, from->dir))
+			return r->exchange ? -EINVAL : -ENOTEMPTY;
+	}
+	if (from->n.inode == to->n.inode)
+		return 1;
+	if (r->replaces && from->is_dir != to->is_dir)
+		return from->is_dir ? -ENOTDIR : -EISDIR;
+	return 0;
+}
+
+/* Add to the batch the inode at `from` as it will be under `to`'s name. */
+static int stage_move(struct renaming *r, struct end *from, const struct end *to)
+{
+	struct inode *inode = from->n.inode;
+	int rc = 0;
+
+	from->attr = inode->attr;
+	from->attr.ctime = inode_now(inode);
+	from->new_name = strdup(to->name);
+	if (!from->new_name)
+		return -ENOMEM;
+	if (inode->attr.content_size)
+		rc = name_content(r->fs, from->dir, &from->n, &from->content);
+	if (rc)
+		return rc;
+	if (inode->where == INODE_NAMED)
+		return name_stage(r->b, to->dir, to->name, inode->ino, &from->attr,
+				  from->content.data);
+	rc = name_stage_link(r->b, to->dir, to->name, inode->ino, inode->type);
+	return rc ? rc : inode_stage(r->b, inode, &from->attr, from->content.data);
+}
+
+/* Add to the batch the directories' records; the deletion that may come with it must be first. */
+static int stage_dirs(struct renaming *r)
+{
+	struct end *from = &r->from, *to = &r->to;
+	int lost = r->replaces && to->is_dir;
+	int moved = from->is_dir, back = r->exchange && to->is_dir;
+	int rc;
+
+	if (from->dir == to->dir)
+		return name_stage_dir(r->b, from->dir, -(int)r->replaces, -lost, &from->dir_attr);
+	rc = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved,
+			    &from->dir_attr);
+	return rc ? rc : name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
+					moved - back - lost, &to->dir_attr);
+}
+
+static int stage(struct renaming *r)
+{
+	struct end *from = &r->from, *to = &r->to;
+	int rc = 0;
+
+	if (r->replaces && to->is_dir && to->n.inode->attr.entries)
+		return -ENOTEMPTY;
+	if (from->n.inode->where == INODE_NAMELESS ||
+	    (to->n.inode && to->n.inode->where == INODE_NAMELESS)) {
+		struct key k;
+
+		return fs_corrupt(r->fs, key_make(&k, KEY_INODE, from->n.inode->ino, NULL, 0),
+				  "it has more names than it knows of");
+	}
+	r->b = fs_batch_get(r->fs);
+	if (!r->b)
+		return -ENOMEM;
+	if (r->replaces)
+		rc = name_stage_loss(r->fs, r->b, to->dir, &to->n, &r->loss);
+	if (!rc && !r->exchange)
+		rc = name_stage_delete(r->b, from->dir, from->name);
+	if (!rc)
+		rc = stage_dirs(r);
+	if (!rc)
+		rc = stage_move(r, from, to);
+	if (!rc && r->exchange)
+		rc = stage_move(r, to, from);
+	return rc;
+}
+
+/* The batch was written: `from`'s inode is at `to` now. */
+static void apply_move(struct fs *fs, struct end *from, const struct end *to)
+{
+	struct inode *inode = from->n.inode;
+
+	inode_changed(fs, inode);
+	inode_move(fs, inode, inode->where, to->dir, from->new_name);
+	from->new_name = NULL;
+	inode_apply(fs, inode, &from->attr);
+}
+
+static int rename_locked(struct renaming *r)
+{
+	struct end *from = &r->from, *to = &r->to;
+	int rc = stage(r);
+
+	if (!rc)
+		rc = fs_commit(r->fs, r->b, r->replaces ? LSM_FREES : 0);
+	if (!rc) {
+		if (r->replaces)
+			name_apply_loss(r->fs, to->n.inode, &r->loss);
+		apply_move(r->fs, from, to);
+		if (r->exchange)
+			apply_move(r->fs, to, from);
+		name_apply_dir(r->fs, from->dir, &from->dir_attr);
+		if (from->dir != to->dir)
+			name_apply_dir(r->fs, to->dir, &to->dir_attr);
+	}
+	free(r->loss.content);
+	free(from->new_name);
+	free(to->new_name);
+	fs_batch_put(r->fs, r->b);
+	return rc;
+}
+
+static int check(const char *name, const char *new_name, unsigned flags)
+{
+	size_t size;
+	int rc = name_check(name, &size);
+
+	if (!rc)
+		rc = name_check(new_name, &size);
+	if (rc)
+		return rc;
+	if (flags & ~(FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE) ||
+	    flags == (FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE))
+		return -EINVAL;
+	if (name_is_dots(name))
+		return -EBUSY;
+	if (name_is_dots(new_name))
+		return flags & FS_RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+	return 0;
+}
+
+static int get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
+{
+	int rc = inode_get(fs, ino, dir);
+
+	return rc ? rc : S_ISDIR((*dir)->type) ? 0 : -ENOTDIR;
+}
+
+int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
+	      const char *new_name, unsigned flags)
+{
+	struct renaming r = {.fs = fs, .exchange = flags & FS_RENAME_EXCHANGE,
+			     .from = {.name = name}, .to = {.name = new_name}};
+	int rc;
+
+	rc = check(name, new_name, flags);
+	if (!rc)
+		rc = get_dir(fs, parent, &r.from.dir);
+	if (!rc)
+		rc = get_dir(fs, new_parent, &r.to.dir);
+	if (!rc) {
+		lock_dirs(&r);
+		rc = find(&r, flags);
+		if (!rc) {
+			lock_children(&r);
+			rc = rename_locked(&r);
+			unlock_two(r.from.n.inode, r.to.n.inode);
+		}
+		unlock_dirs(&r);
+	}
+	name_release(fs, &r.from.n);
+	name_release(fs, &r.to.n);
+	inode_put(fs, r.from.dir);
+	inode_put(fs, r.to.dir);
+	return rc == 1 ? 0 : fs_finish(fs, rc, false);
+}

@@ -1,0 +1,201 @@
+/*
+ * Attributes, times and extended attributes.
+ */
+#include <sys/xattr.h>
+#include <time.h>
+
+#include "tests/fs/fixture.h"
+
+static struct fixture f;
+
+static struct timespec ts(time_t sec, long nsec)
+{
+	return (struct timespec){.tv_sec = sec, .tv_nsec = nsec};
+}
+
+static void test_setattr(void)
+{
+	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "a"), d = mk_dir(f.fs, FS_ROOT_INO, "d");
+	struct stat want = {.st_mode = 06755, .st_uid = 5, .st_gid = 6, .st_size = 10}, st;
+
+	want.st_atim = ts(-5, 999999999);
+	want.st_mtim = ts(2000000000, 123456789);
+	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MODE | FS_SET_ATIME | FS_SET_MTIME, &st), 0,
+	       "mode and times");
+	is_int(st.st_mode, S_IFREG | 06755, "the mode, of the same type");
+	ok(st.st_atim.tv_sec == -5 && st.st_atim.tv_nsec == 999999999, "atime before 1970");
+	ok(st.st_mtim.tv_sec == 2000000000 && st.st_mtim.tv_nsec == 123456789, "mtime");
+	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_UID | FS_SET_GID, &st), 0, "owner");
+	ok(st.st_uid == 5 && st.st_gid == 6, "the owner");
+	is_int(st.st_mode, S_IFREG | 0755, "setuid and setgid are gone");
+	want.st_mode = 06755;
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MODE | FS_SET_UID, &st);
+	is_int(st.st_mode, S_IFREG | 06755, "unless the mode is set with it");
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_KILL_PRIV, &st);
+	is_int(st.st_mode, S_IFREG | 0755, "KILL_PRIV");
+	want.st_mode = 02644;
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MODE, &st);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_UID, &st);
+	is_int(st.st_mode, S_IFREG | 02644, "setgid without execution stays");
+	want.st_mode = 02755;
+	fs_setattr(f.fs, &USER, a, &want, FS_SET_MODE, &st);
+	is_int(st.st_mode, S_IFREG | 0755, "nobody sets it for a group he is not in");
+	want.st_mode = 02777;
+	fs_setattr(f.fs, &ROOT, d, &want, FS_SET_MODE, &st);
+	fs_setattr(f.fs, &ROOT, d, &want, FS_SET_UID, &st);
+	is_int(st.st_mode, S_IFDIR | 02777, "directories keep theirs");
+	is_int(fs_setattr(f.fs, &ROOT, d, &want, FS_SET_SIZE, &st), -EISDIR, "size of a directory");
+	want.st_size = -1;
+	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_SIZE, &st), -EINVAL, "a negative size");
+	want.st_ctim = ts(77, 7);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_CTIME, &st);
+	is_int(st.st_ctim.tv_sec, 77, "ctime");
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME_NOW | FS_SET_MTIME_NOW, &st);
+	ok(llabs(st.st_atim.tv_sec - time(NULL)) < 60 && llabs(st.st_mtim.tv_sec - time(NULL)) < 60,
+	   "now");
+	is_int(fs_setattr(f.fs, &ROOT, 4711, &want, FS_SET_MODE, &st), -ESTALE, "of nobody");
+	want.st_mtim = ts(INT64_MAX / 2, 0);
+	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MTIME, &st), 0, "a time beyond all");
+	fixture_reopen(&f);
+	fs_lookup(f.fs, FS_ROOT_INO, "a", &want);
+	is_mem(&want, sizeof(st), &st, sizeof(st), "everything after a reopen");
+}
+
+static void test_times(void)
+{
+	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "t");
+	struct stat s0 = attr_of(f.fs, a), s1, s2, want = {0};
+	char buf[4];
+	size_t got;
+
+	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
+	ok(ns_of(s1.st_mtim) > ns_of(s0.st_mtim) && ns_of(s1.st_ctim) > ns_of(s0.st_ctim),
+	   "a write sets mtime and ctime");
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	s2 = attr_of(f.fs, a);
+	ok(ns_of(s2.st_atim) > ns_of(s1.st_mtim), "relatime: the first read after it sets atime");
+	is_int(ns_of(s2.st_ctim), ns_of(s1.st_ctim), "... not ctime");
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	s1 = attr_of(f.fs, a);
+	is_int(ns_of(s1.st_atim), ns_of(s2.st_atim), "... the second does not");
+	want.st_atim = ts(1000, 0);
+	want.st_mtim = ts(500, 0);
+	want.st_ctim = ts(500, 0);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME | FS_SET_CTIME, &s1);
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	ok(attr_of(f.fs, a).st_atim.tv_sec > 1000, "... but when it is a day old");
+	fixture_close(&f);
+	f.options.atime = FS_NOATIME;
+	fixture_open(&f);
+	fs_lookup(f.fs, FS_ROOT_INO, "t", &s0);
+	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	is_int(ns_of(attr_of(f.fs, a).st_atim), ns_of(s0.st_atim), "noatime");
+	fixture_close(&f);
+	f.options.atime = FS_STRICTATIME;
+	fixture_open(&f);
+	fs_lookup(f.fs, FS_ROOT_INO, "t", &s0);
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	s1 = attr_of(f.fs, a);
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	ok(ns_of(attr_of(f.fs, a).st_atim) > ns_of(s1.st_atim), "strictatime");
+	fixture_close(&f);
+	f.options.atime = FS_RELATIME;
+	fixture_open(&f);
+}
+
+static void test_xattrs(void)
+{
+	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "x");
+	char *big = malloc(FS_XATTR_BYTES_MAX + 1), *out = malloc(FS_XATTR_BYTES_MAX), list[64];
+	char name[FS_NAME_BYTES_MAX + 2];
+	struct stat before, st;
+	size_t got;
+
+	if (!big || !out)
+		bail("memory");
+	memset(big, 'b', FS_XATTR_BYTES_MAX + 1);
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	is_int(fs_getxattr(f.fs, a, "user.a", out, 10, &got), -ENODATA, "none yet");
+	is_int(fs_listxattr(f.fs, a, list, 64, &got), 0, "list");
+	is_int(got, 0, "... is empty");
+	is_int(fs_setxattr(f.fs, a, "user.a", "1", 1, XATTR_REPLACE), -ENODATA, "replace nothing");
+	before = attr_of(f.fs, a);
+	is_int(fs_setxattr(f.fs, a, "user.a", "1", 1, XATTR_CREATE), 0, "create");
+	ok(ns_of(attr_of(f.fs, a).st_ctim) > ns_of(before.st_ctim), "... sets ctime");
+	is_int(fs_setxattr(f.fs, a, "user.a", "1", 1, XATTR_CREATE), -EEXIST, "again");
+	is_int(fs_setxattr(f.fs, a, "user.a", "22", 2, XATTR_REPLACE), 0, "replace");
+	is_int(fs_setxattr(f.fs, a, "user.b", NULL, 0, 0), 0, "an empty one");
+	is_int(fs_setxattr(f.fs, a, "user.c", big, FS_XATTR_BYTES_MAX, 0), 0, "the largest");
+	is_int(fs_setxattr(f.fs, a, "user.d", big, FS_XATTR_BYTES_MAX + 1, 0), -E2BIG, "too large");
+	is_int(fs_setxattr(f.fs, a, name, "1", 1, 0), -ERANGE, "a name of 256");
+	is_int(fs_setxattr(f.fs, a, name + 1, "1", 1, 0), 0, "a name of 255");
+	is_int(fs_removexattr(f.fs, a, name + 1), 0, "... removed");
+	is_int(fs_setxattr(f.fs, a, "", "1", 1, 0), -ERANGE, "no name");
+	is_int(fs_getxattr(f.fs, a, "user.a", out, 1, &got), -ERANGE, "no room");
+	is_int(fs_getxattr(f.fs, a, "user.a", NULL, 0, &got), 0, "only its size");
+	is_int(got, 2, "... is two");
+	fixture_reopen(&f);
+	fs_lookup(f.fs, FS_ROOT_INO, "x", &st);
+	is_int(fs_getxattr(f.fs, a, "user.c", out, FS_XATTR_BYTES_MAX, &got), 0, "the largest");
+	is_mem(out, got, big, FS_XATTR_BYTES_MAX, "... is whole after a reopen");
+	is_int(fs_getxattr(f.fs, a, "user.b", out, 1, &got), 0, "the empty one");
+	is_int(got, 0, "... is empty");
+	is_int(fs_listxattr(f.fs, a, list, 64, &got), 0, "list");
+	is_mem(list, got, "user.a\0user.b\0user.c", 21, "... of all");
+	is_int(fs_listxattr(f.fs, a, list, 20, &got), -ERANGE, "... without room");
+	is_int(fs_listxattr(f.fs, a, NULL, 0, &got), 0, "... its size");
+	is_int(got, 21, "... is right");
+	is_int(fs_removexattr(f.fs, a, "user.z"), -ENODATA, "remove nothing");
+	is_int(fs_removexattr(f.fs, a, "user.b"), 0, "remove one");
+	fs_setxattr(f.fs, a, "security.capability", "cap", 3, 0);
+	fs_write(f.fs, a, 0, "x", 1, FS_WRITE_KILL_PRIV, NULL);
+	is_int(fs_getxattr(f.fs, a, "security.capability", NULL, 0, &got), -ENODATA,
+	       "a write kills capabilities");
+	is_int(fs_removexattr(f.fs, a, "user.a"), 0, "remove one more");
+	is_int(fs_removexattr(f.fs, a, "user.c"), 0, "... and the last");
+	is_int(fs_removexattr(f.fs, a, "user.c"), -ENODATA, "... none left");
+	fixture_clean(&f, "with attributes removed");
+	fs_setxattr(f.fs, a, "user.a", "1", 1, 0);
+	is_int(fs_unlink(f.fs, FS_ROOT_INO, "x"), 0, "unlink");
+	is_int(fs_getxattr(f.fs, a, "user.a", out, 1, &got), 0, "still there while held");
+	fs_forget(f.fs, a, 1);
+	fixture_clean(&f, "after an inode with attributes was freed");
+	free(big);
+	free(out);
+}
+
+static void test_statfs(void)
+{
+	struct fs_stats stats;
+	struct statvfs st;
+	uint64_t files;
+
+	is_int(fs_statfs(f.fs, &st), 0, "statfs");
+	ok(st.f_namemax == 255 && st.f_bsize == 4096 && st.f_blocks >= st.f_bfree &&
+		   st.f_files > st.f_ffree, "makes sense");
+	is_int(fs_stats(f.fs, &stats), 0, "stats");
+	files = stats.files;
+	mk_file(f.fs, FS_ROOT_INO, "one more");
+	fs_stats(f.fs, &stats);
+	is_int(stats.files, files + 1, "one more file");
+	fixture_reopen(&f);
+	fs_stats(f.fs, &stats);
+	is_int(stats.files, files + 1, "... and after a reopen");
+	fs_unlink(f.fs, FS_ROOT_INO, "one more");
+	fs_stats(f.fs, &stats);
+	is_int(stats.files, files, "one less");
+}
+
+int main(void)
+{
+	fixture_init(&f);
+	test_setattr();
+	test_times();
+	test_xattrs();
+	test_statfs();
+	fixture_clean(&f, "in the end");
+	fixture_release(&f);
+	return done();
+}

@@ -1,0 +1,420 @@
+/*
+ * fs_check() finds each fault planted in the store, and only that; and the
+ * other calls answer EIO to what is damaged, and go on.
+ */
+#include "fs/core.h"
+#include "tests/fs/fixture.h"
+
+static struct fixture f;
+static struct lsm *lsm; /* of the closed store */
+static uint64_t dir_ino, file_ino, big_ino, hard_ino, sub_ino;
+
+static char found[8192];
+
+static void collect(void *ctx, const char *text)
+{
+	size_t n = strlen(found);
+
+	(void)ctx;
+	snprintf(found + n, sizeof(found) - n, "%s\n", text);
+}
+
+static void put(enum key_kind kind, uint64_t ino, const char *tail, const void *data, size_t size)
+{
+	struct lsm_batch *b = lsm_batch_new();
+	struct key k;
+
+	if (!b || lsm_batch_put(b, key_make(&k, kind, ino, tail, strlen(tail)),
+				(struct lsm_slice){data, size}) || lsm_write(lsm, b, 0))
+		bail("put");
+	lsm_batch_free(b);
+}
+
+static void drop(enum key_kind kind, uint64_t ino, const char *tail)
+{
+	struct lsm_batch *b = lsm_batch_new();
+	struct key k;
+
+	if (!b || lsm_batch_delete(b, key_make(&k, kind, ino, tail, strlen(tail))) ||
+	    lsm_write(lsm, b, 0))
+		bail("drop");
+	lsm_batch_free(b);
+}
+
+/* Read a record, to be changed and put back. */
+static struct attr get(enum key_kind kind, uint64_t ino, const char *tail)
+{
+	static struct lsm_value value;
+	struct record r;
+	const char *why;
+	struct key k;
+
+	if (lsm_get(lsm, NULL, key_make(&k, kind, ino, tail, strlen(tail)), &value) ||
+	    record_decode((struct lsm_slice){value.data, value.size}, &r, &why))
+		bail("get");
+	r.attr.content_size = 0;
+	lsm_value_release(&value);
+	return r.attr;
+}
+
+static void put_attr(enum key_kind kind, uint64_t ino, const char *tail, uint64_t self,
+		     struct attr a)
+{
+	unsigned char bytes[RECORD_BYTES_MAX];
+
+	put(kind, ino, tail, bytes, record_encode(bytes, self, &a, ""));
+}
+
+static void put_link(uint64_t dir, const char *name, uint64_t to, mode_t type)
+{
+	unsigned char bytes[RECORD_LINK_BYTES_MAX];
+
+	put(KEY_NAME, dir, name, bytes, record_encode_link(bytes, to, type));
+}
+
+/* A store with one of everything, open below the filesystem. */
+static void begin(void)
+{
+	static char bytes[200000];
+	struct stat st;
+
+	fixture_init(&f);
+	f.quiet = true;
+	dir_ino = mk_dir(f.fs, FS_ROOT_INO, "dir");
+	sub_ino = mk_dir(f.fs, dir_ino, "sub");
+	file_ino = mk_file(f.fs, dir_ino, "file");
+	big_ino = mk_file(f.fs, sub_ino, "big");
+	fs_write(f.fs, big_ino, 0, bytes, sizeof(bytes), 0, NULL);
+	hard_ino = mk_file(f.fs, dir_ino, "hard");
+	fs_link(f.fs, hard_ino, sub_ino, "hard2", &st);
+	fs_setxattr(f.fs, file_ino, "user.a", "1", 1, 0);
+	fs_symlink(f.fs, &ROOT, dir_ino, "link", "target", &st);
+	fixture_close(&f);
+	if (lsm_open(f.store, &f.options.lsm, &lsm))
+		bail("lsm_open");
+}
+
+/* The check now says `want` (NULL: nothing). Leaves the filesystem open. */
+static void finds(const char *want, const char *what)
+{
+	struct fs_check_counts counts;
+	int rc;
+
+	lsm_close(lsm);
+	fixture_open(&f);
+	found[0] = '\0';
+	rc = fs_check(f.fs, collect, NULL, NULL, NULL, &counts);
+	if (!want)
+		ok(!rc && !found[0] && !counts.findings, "%s: nothing is found", what);
+	else
+		ok(rc == -EUCLEAN && counts.findings && strstr(found, want), "%s: \"%s\"", what,
+		   want);
+	if (!want ? found[0] : !strstr(found, want))
+		printf("# found: %s\n", found);
+}
+
+static void end(void)
+{
+	fixture_release(&f);
+}
+
+static void test_clean(void)
+{
+	struct fs_check_counts counts;
+
+	begin();
+	finds(NULL, "a whole store");
+	fs_check(f.fs, NULL, NULL, NULL, NULL, &counts);
+	ok(counts.files == 3 && counts.directories == 3 && counts.symlinks == 1 &&
+		   counts.others == 0 && counts.bytes == 200000, "all is counted");
+	end();
+}
+
+static void test_counts(void)
+{
+	struct attr a;
+
+	begin();
+	a = get(KEY_NAME, FS_ROOT_INO, "dir");
+	a.entries++;
+	put_attr(KEY_NAME, FS_ROOT_INO, "dir", dir_ino, a);
+	finds("/dir: has 4 entries, its record says 5", "entries");
+	end();
+	begin();
+	a = get(KEY_INODE, FS_ROOT_INO, "");
+	a.subdirs--;
+	put_attr(KEY_INODE, FS_ROOT_INO, "", FS_ROOT_INO, a);
+	finds("/: has 1 subdirectories, its record says 0", "subdirectories");
+	end();
+	begin();
+	a = get(KEY_INODE, hard_ino, "");
+	a.nlink = 3;
+	put_attr(KEY_INODE, hard_ino, "", hard_ino, a);
+	finds("has 2 names, its record says 3", "links");
+	end();
+	begin();
+	a = get(KEY_NAME, sub_ino, "big");
+	a.stored -= 7;
+	put_attr(KEY_NAME, sub_ino, "big", big_ino, a);
+	finds("/dir/sub/big: 200000 bytes are stored, its record says 199993", "stored bytes");
+	end();
+	begin();
+	a = get(KEY_NAME, sub_ino, "big");
+	a.size = 5000;
+	put_attr(KEY_NAME, sub_ino, "big", big_ino, a);
+	finds("/dir/sub/big: content at byte", "extents beyond the size");
+	end();
+}
+
+static void test_missing(void)
+{
+	struct stat st;
+
+	begin();
+	drop(KEY_INODE, hard_ino, "");
+	finds("/dir/hard: its inode", "a link to nothing");
+	is_int(fs_lookup(f.fs, FS_ROOT_INO, "dir", &st), 0, "its directory");
+	is_int(fs_lookup(f.fs, st.st_ino, "hard", &st), -EIO, "... says EIO to it");
+	is_int(fs_lookup(f.fs, dir_ino, "file", &st), 0, "... not to others");
+	end();
+	begin();
+	drop(KEY_NAME, dir_ino, "hard");
+	drop(KEY_NAME, sub_ino, "hard2");
+	finds("has no name", "an inode without a name");
+	end();
+	begin();
+	drop(KEY_NAME, FS_ROOT_INO, "dir");
+	finds("which does not exist", "names in no directory");
+	end();
+	begin();
+	drop(KEY_NAME, sub_ino, "big");
+	finds("content of inode", "extents of nobody");
+	end();
+	begin();
+	drop(KEY_NAME, dir_ino, "file");
+	finds("extended attributes of inode", "attributes of nobody");
+	end();
+	begin();
+	put(KEY_XATTR, hard_ino, "user.b", "x", 1);
+	finds("/dir/hard: has extended attributes its record does not know of", "unknown");
+	end();
+}
+
+static void test_wrong(void)
+{
+	struct attr a;
+	struct stat st;
+
+	begin();
+	put(KEY_NAME, dir_ino, "file", "\x09garbage", 8);
+	finds("/dir/file: damaged: unknown kind", "garbage");
+	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
+	is_int(fs_lookup(f.fs, dir_ino, "file", &st), -EIO, "EIO to garbage");
+	is_int(fs_unlink(f.fs, dir_ino, "file"), -EIO, "... also for unlink");
+	end();
+	begin();
+	put_attr(KEY_NAME, dir_ino, "file", file_ino + 100000, get(KEY_NAME, dir_ino, "file"));
+	finds("was never given out", "a number of the future");
+	end();
+	begin();
+	put_attr(KEY_NAME, dir_ino, "twice", file_ino, get(KEY_NAME, dir_ino, "file"));
+	finds("/dir/twice: inode", "one inode in two places");
+	end();
+	begin();
+	a = get(KEY_NAME, dir_ino, "file");
+	a.nlink = 2;
+	put_attr(KEY_NAME, dir_ino, "file", file_ino, a);
+	finds("its record says 2 names", "two names in one");
+	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
+	is_int(fs_lookup(f.fs, dir_ino, "file", &st), -EIO, "EIO to it");
+	end();
+	begin();
+	put_link(dir_ino, "hard", hard_ino, S_IFIFO);
+	finds("/dir/hard: not of the type", "a link of another type");
+	end();
+	begin();
+	put(KEY_ORPHAN, 999, "", "", 0);
+	put(KEY_NAME, dir_ino, "a/b", "\x09", 1);
+	finds("no file can have this name", "a slash in a name");
+	end();
+	begin();
+	put_attr(KEY_INODE, sub_ino, "", sub_ino, get(KEY_NAME, dir_ino, "sub"));
+	finds("a directory outside of any", "a directory with a record of its own");
+	end();
+}
+
+/* Directories that contain each other are found, and nobody waits for himself. */
+static void test_loop(void)
+{
+	struct attr a;
+	struct stat st;
+
+	begin();
+	a = get(KEY_NAME, FS_ROOT_INO, "dir");
+	drop(KEY_NAME, FS_ROOT_INO, "dir");
+	put_attr(KEY_NAME, sub_ino, "dir", dir_ino, a);
+	finds("cannot be reached from the root", "a loop");
+	end();
+	begin();
+	put_attr(KEY_NAME, dir_ino, "self", dir_ino, get(KEY_NAME, FS_ROOT_INO, "dir"));
+	finds("is also elsewhere", "a directory in itself");
+	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
+	is_int(fs_lookup(f.fs, dir_ino, "self", &st), -EIO, "EIO to that");
+	is_int(fs_rmdir(f.fs, dir_ino, "self"), -EIO, "... also for rmdir");
+	is_int(fs_rename(f.fs, dir_ino, "self", FS_ROOT_INO, "x", 0), -EIO, "... and rename");
+	end();
+}
+
+static void test_orphan_with_name(void)
+{
+	struct fs_check_counts counts;
+
+	begin();
+	put(KEY_ORPHAN, file_ino, "", "", 0);
+	lsm_close(lsm);
+	f.options.lsm.read_only = true;
+	fixture_open(&f);
+	found[0] = '\0';
+	fs_check(f.fs, collect, NULL, NULL, NULL, &counts);
+	ok(strstr(found, "/dir/file: is listed as deleted, but has a name"), "a named orphan");
+	is_int(counts.orphans, 1, "... is counted");
+	end();
+}
+
+static void test_super(void)
+{
+	struct lsm_batch *b;
+	int rc;
+
+	begin();
+	b = lsm_batch_new();
+	lsm_batch_put(b, SLICE(SUPER_FORMAT), (struct lsm_slice){"\2\0\0\0", 4});
+	lsm_write(lsm, b, 0);
+	lsm_close(lsm);
+	is_int(fs_open(f.store, &f.options, &f.fs), -EPROTONOSUPPORT, "a newer format");
+	lsm_open(f.store, &f.options.lsm, &lsm);
+	lsm_batch_clear(b);
+	lsm_batch_delete(b, SLICE(SUPER_FORMAT));
+	lsm_write(lsm, b, 0);
+	lsm_close(lsm);
+	lsm_batch_free(b);
+	rc = fs_open(f.store, &f.options, &f.fs);
+	is_int(rc, -EUCLEAN, "keys, but no filesystem");
+	end();
+}
+
+/* ---- wrong bytes below ---- */
+
+#define MANY 3000u
+static off_t largest;
+static char largest_name[PATH_MAX];
+
+static int find_largest(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	const char *dot = strrchr(path, '.');
+
+	(void)ftw;
+	/* A table; the rest of the store is ahead of its use or empty after a close. */
+	if (dot && !strcmp(dot, ".tab") && type == FTW_F && st->st_size > largest) {
+		largest = st->st_size;
+		snprintf(largest_name, sizeof(largest_name), "%s", path);
+	}
+	return 0;
+}
+
+/* Change one byte in the middle of the largest table of the closed store. */
+static bool flip(void)
+{
+	unsigned char byte;
+	int fd;
+
+	largest = 0;
+	if (nftw(f.store, find_largest, 8, FTW_PHYS))
+		bail("nftw");
+	if (!largest)
+		return false;
+	fd = open(largest_name, O_RDWR);
+	if (fd < 0 || pread(fd, &byte, 1, largest / 2) != 1)
+		bail("%s: %s", largest_name, strerror(errno));
+	byte ^= 0x40;
+	if (pwrite(fd, &byte, 1, largest / 2) != 1 || close(fd))
+		bail("%s: %s", largest_name, strerror(errno));
+	return true;
+}
+
+static void count_damaged(uint64_t d, unsigned *damaged, unsigned *other)
+{
+	char name[16], want[128], got_bytes[128];
+	struct stat st;
+	size_t got;
+
+	*damaged = *other = 0;
+	for (unsigned i = 0; i < MANY; i++) {
+		int rc;
+
+		snprintf(name, sizeof(name), "f%04u", i);
+		snprintf(want, sizeof(want), "%0100u", i * 7919);
+		rc = fs_lookup(f.fs, d, name, &st);
+		if (!rc)
+			rc = fs_read(f.fs, st.st_ino, 0, got_bytes, sizeof(got_bytes), &got);
+		if (rc == -EIO)
+			(*damaged)++;
+		else if (rc || got != 100 || memcmp(got_bytes, want, 100))
+			(*other)++;
+	}
+}
+
+static void test_damage(void)
+{
+	struct fs_check_counts counts;
+	unsigned damaged, other;
+	struct stat st;
+	char text[128];
+	uint64_t d;
+
+	fixture_init(&f);
+	f.quiet = true;
+	d = mk_dir(f.fs, FS_ROOT_INO, "many");
+	for (unsigned i = 0; i < MANY; i++) {
+		char name[16];
+		uint64_t ino;
+
+		snprintf(name, sizeof(name), "f%04u", i);
+		snprintf(text, sizeof(text), "%0100u", i * 7919);
+		ino = mk_file(f.fs, d, name);
+		fs_write(f.fs, ino, 0, text, 100, 0, NULL);
+		fs_forget(f.fs, ino, 1);
+	}
+	is_int(fs_compact(f.fs, NULL, NULL), 0, "compact");
+	fixture_close(&f);
+	if (!flip()) {
+		tap_skip("the store has no tables");
+		fixture_release(&f);
+		return;
+	}
+	fixture_open(&f);
+	found[0] = '\0';
+	is_int(fs_check(f.fs, collect, NULL, NULL, NULL, &counts), -EUCLEAN, "damage is found");
+	ok(strstr(found, "/many/f"), "... and which files it may have held");
+	ok(!strstr(found, "its record says"), "... without what only follows from it");
+	printf("# found: %s", found);
+	if (fs_lookup(f.fs, FS_ROOT_INO, "many", &st))
+		bail("lookup");
+	count_damaged(d, &damaged, &other);
+	ok(damaged > 0 && damaged < MANY / 10, "%u files say EIO", damaged);
+	is_int(other, 0, "all others are whole");
+	fixture_release(&f);
+}
+
+int main(void)
+{
+	test_clean();
+	test_counts();
+	test_missing();
+	test_wrong();
+	test_loop();
+	test_orphan_with_name();
+	test_super();
+	test_damage();
+	return done();
+}

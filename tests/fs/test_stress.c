@@ -1,0 +1,324 @@
+/*
+ * Many threads on few directories and names, doing everything at once; nothing
+ * may deadlock, no call may give an answer it cannot give, and in the end the
+ * check is clean. Also pruning: a table of inodes kept small by a "kernel" that
+ * gives back what it is asked for.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/fs.h"
+#include "tests/fs/fixture.h"
+
+#define THREADS 4u
+#define STEPS 4000u
+#define DIRS 4u
+
+static struct fixture f;
+static uint64_t dirs[DIRS];
+static atomic_uint wrong;
+
+static unsigned random_below(unsigned *rng, unsigned n)
+{
+	*rng = *rng * 1103515245u + 12345u;
+	return (*rng >> 8) % n;
+}
+
+static void expect(bool good, const char *what, int rc)
+{
+	if (good)
+		return;
+	atomic_fetch_add(&wrong, 1);
+	printf("# %s: %s\n", what, strerror(-rc));
+}
+
+static int drop_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+{
+	(void)ctx;
+	(void)name;
+	(void)next;
+	if (held)
+		fs_forget(f.fs, st->st_ino, 1);
+	return 0;
+}
+
+static void read_dir(uint64_t d, bool with_attributes)
+{
+	struct fs_dir *dir;
+	int rc = fs_dir_open(f.fs, d, &dir);
+
+	expect(!rc, "opendir", rc);
+	if (rc)
+		return;
+	rc = fs_dir_read(dir, 0, with_attributes, drop_entry, NULL);
+	expect(!rc, "readdir", rc);
+	fs_dir_close(dir);
+}
+
+/* Look a file up, use it, and give it back. */
+static void use_file(uint64_t d, const char *name, unsigned *rng)
+{
+	char buf[6000];
+	struct stat st, want = {0};
+	size_t got;
+	int rc = fs_lookup(f.fs, d, name, &st);
+
+	expect(!rc || rc == -ENOENT, "lookup", rc);
+	if (rc)
+		return;
+	if (S_ISREG(st.st_mode)) {
+		uint64_t ino = st.st_ino;
+		size_t size = 1 + random_below(rng, random_below(rng, 3) ? 200 : sizeof(buf) - 1);
+
+		memset(buf, 'a' + (int)random_below(rng, 26), size);
+		rc = fs_write(f.fs, ino, random_below(rng, 3000), buf, size,
+			      random_below(rng, 2) ? FS_WRITE_APPEND : 0, &st);
+		expect(!rc, "write", rc);
+		rc = fs_read(f.fs, ino, 0, buf, sizeof(buf), &got);
+		expect(!rc, "read", rc);
+		want.st_size = random_below(rng, 2) ? 0 : 1000;
+		if (random_below(rng, 3) == 0)
+			rc = fs_setattr(f.fs, &ROOT, ino, &want, FS_SET_SIZE, &st);
+		expect(!rc, "truncate", rc);
+		rc = fs_setxattr(f.fs, ino, "user.s", buf, 10, 0);
+		expect(!rc, "setxattr", rc);
+	}
+	rc = fs_getattr(f.fs, st.st_ino, &st);
+	expect(!rc, "getattr", rc);
+	fs_forget(f.fs, st.st_ino, 1);
+}
+
+static bool rename_may(int rc)
+{
+	return !rc || rc == -ENOENT || rc == -EEXIST || rc == -ENOTEMPTY || rc == -EINVAL ||
+	       rc == -EISDIR || rc == -ENOTDIR;
+}
+
+static void step(unsigned *rng)
+{
+	uint64_t d = dirs[random_below(rng, DIRS)], e = dirs[random_below(rng, DIRS)];
+	char a[8], b[8];
+	struct stat st, other;
+	int rc;
+
+	snprintf(a, sizeof(a), "n%u", random_below(rng, 8));
+	snprintf(b, sizeof(b), "n%u", random_below(rng, 8));
+	switch (random_below(rng, 10)) {
+	case 0:
+		rc = fs_mknod(f.fs, &ROOT, d, a, S_IFREG | 0644, 0, &st);
+		expect(!rc || rc == -EEXIST || rc == -ENOENT, "mknod", rc);
+		if (!rc)
+			fs_forget(f.fs, st.st_ino, 1);
+		break;
+	case 1:
+		rc = fs_mkdir(f.fs, &ROOT, d, a, 0755, &st);
+		expect(!rc || rc == -EEXIST || rc == -ENOENT, "mkdir", rc);
+		if (!rc)
+			fs_forget(f.fs, st.st_ino, 1);
+		break;
+	case 2:
+		rc = fs_unlink(f.fs, d, a);
+		expect(!rc || rc == -ENOENT || rc == -EISDIR, "unlink", rc);
+		break;
+	case 3:
+		rc = fs_rmdir(f.fs, d, a);
+		expect(!rc || rc == -ENOENT || rc == -ENOTDIR || rc == -ENOTEMPTY, "rmdir", rc);
+		break;
+	case 4:
+		rc = fs_rename(f.fs, d, a, e, b, random_below(rng, 3));
+		expect(rename_may(rc), "rename", rc);
+		break;
+	case 5: /* directories below directories change places */
+		rc = fs_lookup(f.fs, d, a, &st);
+		if (!rc && S_ISDIR(st.st_mode)) {
+			rc = fs_rename(f.fs, e, b, st.st_ino, a, 0);
+			expect(rename_may(rc), "rename", rc);
+			rc = fs_rename(f.fs, st.st_ino, b, e, a, 0);
+			expect(rename_may(rc), "rename", rc);
+		}
+		if (st.st_ino)
+			fs_forget(f.fs, st.st_ino, 1);
+		break;
+	case 6:
+		rc = fs_lookup(f.fs, d, a, &st);
+		if (!rc) {
+			rc = fs_link(f.fs, st.st_ino, e, b, &other);
+			expect(!rc || rc == -EEXIST || rc == -EPERM || rc == -ENOENT, "link", rc);
+			fs_forget(f.fs, st.st_ino, rc ? 1 : 2);
+		}
+		break;
+	case 7:
+		read_dir(d, random_below(rng, 2));
+		break;
+	default:
+		use_file(d, a, rng);
+	}
+}
+
+static void *work(void *arg)
+{
+	unsigned rng = *(unsigned *)arg;
+
+	for (unsigned i = 0; i < STEPS; i++)
+		step(&rng);
+	return NULL;
+}
+
+static void test_threads(void)
+{
+	pthread_t threads[THREADS];
+	unsigned seeds[THREADS];
+	struct fs_stats stats;
+	struct stat st;
+
+	for (unsigned i = 0; i < DIRS; i++) {
+		char name[8];
+
+		/* The last two are below the first two, so renames go up and down. */
+		snprintf(name, sizeof(name), "d%u", i);
+		dirs[i] = mk_dir(f.fs, i < 2 ? FS_ROOT_INO : dirs[i - 2], name);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		seeds[i] = i + 1;
+		if (pthread_create(&threads[i], NULL, work, &seeds[i]))
+			bail("pthread_create");
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	is_int(atomic_load(&wrong), 0, "no wrong answers");
+	fixture_clean(&f, "after all threads");
+	for (unsigned i = 0; i < DIRS; i++)
+		fs_forget(f.fs, dirs[i], 1);
+	fs_stats(f.fs, &stats);
+	is_int(stats.inodes_in_memory, 1, "every reference was given back");
+	fixture_reopen(&f);
+	fixture_clean(&f, "after a reopen");
+	is_int(fs_lookup(f.fs, FS_ROOT_INO, "d0", &st), 0, "there is something");
+}
+
+/*
+ * One thread changes a file and lets go of it, another looks it up all the
+ * time: what it read before the change must not come back into memory after.
+ */
+static atomic_bool race_over;
+
+static void *look_up(void *arg)
+{
+	const char *const *names = arg;
+	struct stat st;
+
+	while (!atomic_load(&race_over))
+		for (unsigned i = 0; names[i]; i++)
+			if (!fs_lookup(f.fs, FS_ROOT_INO, names[i], &st))
+				fs_forget(f.fs, st.st_ino, 1);
+	return NULL;
+}
+
+static void test_stale(void)
+{
+	static const char *names[] = {"single", "linked", "linked2", NULL};
+	struct stat st, want = {0};
+	pthread_t thread;
+	bool fresh = true;
+	uint64_t ino;
+
+	fs_forget(f.fs, mk_file(f.fs, FS_ROOT_INO, "single"), 1);
+	ino = mk_file(f.fs, FS_ROOT_INO, "linked");
+	fs_link(f.fs, ino, FS_ROOT_INO, "linked2", &st);
+	fs_forget(f.fs, ino, 2);
+	if (pthread_create(&thread, NULL, look_up, names))
+		bail("pthread_create");
+	for (unsigned i = 0; i < 60000 && fresh; i++) {
+		const char *name = names[i % 2];
+
+		if (fs_lookup(f.fs, FS_ROOT_INO, name, &st))
+			bail("lookup");
+		fresh = st.st_uid == i / 2;
+		want.st_uid = i / 2 + 1;
+		fs_setattr(f.fs, &ROOT, st.st_ino, &want, FS_SET_UID, &st);
+		fs_forget(f.fs, st.st_ino, 1);
+	}
+	atomic_store(&race_over, true);
+	pthread_join(thread, NULL);
+	ok(fresh, "a lookup never finds what was before the last change");
+}
+
+/* ---- pruning ---- */
+
+#define PRUNE_FILES 40000u
+static atomic_uint asked;
+static atomic_ullong held[PRUNE_FILES];
+static atomic_bool stubborn;
+
+static void on_prune(void *ctx, uint64_t parent, const char *name)
+{
+	unsigned n = (unsigned)atoi(name + 1);
+	uint64_t ino;
+
+	(void)ctx;
+	(void)parent;
+	atomic_fetch_add(&asked, 1);
+	if (atomic_load(&stubborn) || name[0] != 'p' || n >= PRUNE_FILES)
+		return;
+	ino = atomic_exchange(&held[n], 0);
+	if (ino)
+		fs_forget(f.fs, ino, 1);
+}
+
+static void test_prune(void)
+{
+	struct fs_stats stats;
+	size_t limit;
+	uint64_t d;
+
+	fixture_close(&f);
+	limit = 8 << 20;
+	f.options.lsm.memory_bytes = limit;
+	fixture_open(&f);
+	limit /= 8;
+	d = mk_dir(f.fs, FS_ROOT_INO, "prune");
+	fs_set_prune(f.fs, on_prune, NULL);
+	for (unsigned i = 0; i < PRUNE_FILES; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "p%u", i);
+		atomic_store(&held[i], mk_file(f.fs, d, name));
+		/* A kernel that is asked while it makes more; it must keep up in the end. */
+	}
+	for (unsigned i = 0; i < 500; i++) {
+		fs_stats(f.fs, &stats);
+		if (stats.inode_bytes <= limit)
+			break;
+		usleep(10000);
+	}
+	ok(stats.inode_bytes <= limit, "the table is within its share: %llu of %zu",
+	   (unsigned long long)stats.inode_bytes, limit);
+	ok(stats.inodes_in_memory > 100, "... and not empty");
+	ok(atomic_load(&asked) < PRUNE_FILES * 3, "without asking for ever");
+
+	/* One that keeps everything is not asked all the time. */
+	atomic_store(&stubborn, true);
+	for (unsigned i = 0; i < PRUNE_FILES; i++) {
+		char name[16];
+		struct stat st;
+
+		snprintf(name, sizeof(name), "p%u", i);
+		if (!atomic_load(&held[i]) && !fs_lookup(f.fs, d, name, &st))
+			atomic_store(&held[i], st.st_ino);
+	}
+	usleep(300000);
+	fs_set_prune(f.fs, NULL, NULL);
+	atomic_store(&asked, 0);
+	usleep(20000);
+	is_int(atomic_load(&asked), 0, "not called once that was switched off");
+}
+
+int main(void)
+{
+	fixture_init(&f);
+	test_threads();
+	test_stale();
+	test_prune();
+	fixture_release(&f);
+	return done();
+}

@@ -1,0 +1,184 @@
+# lib.sh - what the shell tests of the mount share. Source it first; call `done_testing` last.
+#
+# Every test has a scratch directory ($T), uses the program $VARVE (build/varve
+# unless set), and takes away what it mounted on exit, each by its own path.
+# Nothing is built here. With CI set, nothing is skipped: what is missing fails.
+# shellcheck shell=bash
+
+set -u
+export LC_ALL=C
+
+tests_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+VARVE=$(realpath -m "${VARVE:-$tests_dir/../../build/varve}")
+count=0
+failed=0
+
+if ! [ -x "$VARVE" ]; then
+	echo "Bail out! no program $VARVE: build it first"
+	exit 255
+fi
+
+T=$(mktemp -d "${TMPDIR:-/tmp}/varve-test.XXXXXX") || exit 255
+T=$(realpath "$T")
+chmod 755 "$T"
+
+clean_up() {
+	local status=$? mnt
+
+	cd /
+	# Newest first: one may be on another.
+	for mnt in $(awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo | tac); do
+		umount -l "$mnt" 2>/dev/null || fusermount3 -u -z "$mnt" 2>/dev/null
+	done
+	# Daemons end by themselves once unmounted; their stores must not go before.
+	local pid
+	for pid in $(daemons); do
+		wait_gone "$pid" || kill -9 "$pid"
+	done
+	rm -rf --one-file-system "$T" 2>/dev/null
+	exit $status
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# The daemons that work below the scratch directory: their process ids.
+daemons() {
+	local proc exe
+
+	for proc in /proc/[0-9]*; do
+		exe=$(readlink "$proc/exe" 2>/dev/null) || continue
+		[ "$exe" = "$VARVE" ] || [ "$exe" = "$T/bin/varve" ] || continue
+		tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | grep -qF "$T" && echo "${proc#/proc/}"
+	done
+}
+
+pass() { # WHAT
+	count=$((count + 1))
+	echo "ok $count - $1"
+}
+
+fail() { # WHAT [DETAIL...]
+	count=$((count + 1))
+	failed=$((failed + 1))
+	echo "not ok $count - $1"
+	shift
+	[ $# -gt 0 ] && printf '%s\n' "$@" | head -n 20 | sed 's/^/#   /'
+	return 0
+}
+
+ok() { # WHAT COMMAND...
+	local what=$1 out
+
+	shift
+	if out=$("$@" 2>&1); then
+		pass "$what"
+	else
+		fail "$what" "exit $? of: $*" "$out"
+	fi
+}
+
+not_ok() { # WHAT COMMAND...: the command fails
+	local what=$1 out
+
+	shift
+	if out=$("$@" 2>&1); then
+		fail "$what" "succeeded: $*" "$out"
+	else
+		pass "$what"
+	fi
+}
+
+is() { # WHAT GOT WANT
+	if [ "$2" = "$3" ]; then
+		pass "$1"
+	else
+		fail "$1" "got:  $2" "want: $3"
+	fi
+}
+
+# refuses WHAT STATUS PATTERN COMMAND...: it exits with STATUS and one message on stderr
+# that begins "varve: ", matches PATTERN and says what to do (behind a semicolon).
+refuses() {
+	local what=$1 want=$2 pattern=$3 out status
+
+	shift 3
+	out=$("$@" 2>&1 >/dev/null)
+	status=$?
+	if [ $status -ne "$want" ]; then
+		fail "$what" "exit $status, not $want: $*" "$out"
+	elif ! grep -qE "^varve: .*;" <<<"$out" || ! grep -qE -- "$pattern" <<<"$out"; then
+		fail "$what" "the message is not as it should be ($pattern):" "$out"
+	else
+		pass "$what"
+	fi
+}
+
+skip() { # WHAT WHY
+	if [ -n "${CI:-}" ]; then
+		fail "$1" "must not be skipped in CI: $2"
+	else
+		count=$((count + 1))
+		echo "ok $count # SKIP $1: $2"
+	fi
+}
+
+# Mount $1 at $2 (made if it is not there), with further arguments before them.
+mount_at() { # STORE MOUNTPOINT [ARGUMENT...]
+	local store=$1 mnt=$2
+
+	shift 2
+	[ -d "$mnt" ] || mkdir -p "$mnt" 2>/dev/null
+	"$VARVE" mount "$@" "$store" "$mnt"
+}
+
+# The process id of the daemon that mounted at $1.
+daemon_of() {
+	"$VARVE" stat --json "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'
+}
+
+# Process $1 is gone, or a zombie that nobody takes away.
+is_gone() {
+	! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+}
+wait_gone() {
+	local tries=200
+
+	while [ $tries -gt 0 ] && ! is_gone "$1"; do
+		sleep 0.05
+		tries=$((tries - 1))
+	done
+	[ $tries -gt 0 ]
+}
+
+is_mounted() {
+	grep -qF " $1 " /proc/self/mountinfo
+}
+
+# as_user COMMAND...: run it as an ordinary user; as oneself, if that is what one is.
+as_user() {
+	if [ "$(id -u)" != 0 ]; then
+		"$@"
+	else
+		setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
+	fi
+}
+
+# What an ordinary user needs: a program and a directory ($U) within reach, and the
+# device as udev makes it (a bare virtual machine leaves it to root alone).
+user_setup() {
+	U=$T/user
+	mkdir "$U" "$T/bin"
+	cp "$VARVE" "$T/bin/varve"
+	chmod 755 "$T/bin" "$T/bin/varve"
+	USER_VARVE=$T/bin/varve
+	if [ "$(id -u)" = 0 ]; then
+		chown 65534:65534 "$U"
+		[ -e /dev/fuse ] && chmod a+rw /dev/fuse
+	fi
+}
+
+done_testing() {
+	echo "1..$count"
+	[ $failed -eq 0 ]
+	exit
+}
