@@ -43,7 +43,8 @@ static int session_open(struct session *s, const char *store, const char *path, 
 	*s = (struct session){.path = path, .store = store_resolve(store)};
 	if (!s->store) {
 		err = -errno;
-		say_error("%s: no store there: %s", store, strerror(errno));
+		say_error("%s: no store there: %s; the directory it is in must exist", store,
+			  strerror(errno));
 		return err;
 	}
 	err = store_open(s->store, &options, 0, &s->fs);
@@ -52,17 +53,36 @@ static int session_open(struct session *s, const char *store, const char *path, 
 	return err;
 }
 
+static const char *mend(int err)
+{
+	switch (-err) {
+	case ENOENT:
+	case ENOTDIR:
+		return "`varve scan` lists what there is";
+	case EISDIR:
+		return "it takes a file (rm: or -r)";
+	case EINVAL:
+		return "name a file below the root, without ..";
+	case EEXIST:
+	case ENAMETOOLONG:
+		return "choose another name";
+	case ENOSPC:
+		return "free some space on the disk";
+	case EUCLEAN:
+	case EIO:
+		return "see what `varve check` finds";
+	default:
+		return "see that its disk is well";
+	}
+}
+
 /* Close the store and make an exit status of `err`, saying it. */
 static int session_end(struct session *s, int err)
 {
 	int close_err;
 
-	if (err == -EUCLEAN || err == -EIO)
-		say_error("%s: %s: damaged or unreadable; see `varve check %s`", s->store, s->path,
-			  s->store);
-	else if (err < 0 && err != -EPIPE)
-		say_error("%s: %s: %s", s->store, s->path,
-			  err == -EINVAL ? "not a path it can be done with" : message_reason(err));
+	if (err && err != -EPIPE)
+		say_error("%s: %s: %s; %s", s->store, s->path, message_reason(err), mend(err));
 	close_err = store_close(s->store, s->fs);
 	free(s->store);
 	return command_finish(err || close_err ? EXIT_FAILED : EXIT_DONE);
@@ -412,7 +432,7 @@ int cmd_put(int argc, char **argv)
 		from = argv[optind + 2];
 		fd = open(from, O_RDONLY | O_CLOEXEC);
 		if (fd < 0) {
-			say_error("%s: %s", from, strerror(errno));
+			say_error("%s: %s; name a file that can be read", from, strerror(errno));
 			return EXIT_FAILED;
 		}
 	}

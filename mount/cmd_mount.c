@@ -35,6 +35,7 @@
 #include "mount/control.h"
 #include "mount/message.h"
 #include "mount/mountpoint.h"
+#include "mount/ops.h"
 #include "mount/options.h"
 #include "mount/store.h"
 #include "mount/transport.h"
@@ -224,6 +225,7 @@ static int serve(struct daemon *d, int ready_fd)
 	if (err)
 		return err;
 	d->mount.options = &d->options;
+	pthread_mutex_init(&d->mount.dirs_lock, NULL);
 	d->mount.control = control_new(d->mount.fs, getuid());
 	if (!d->mount.control) {
 		say_error("not enough memory to mount");
@@ -235,6 +237,7 @@ static int serve(struct daemon *d, int ready_fd)
 		err = run(d, ready_fd);
 	fs_set_prune(d->mount.fs, NULL, NULL);
 	transport_close(d->transport);
+	open_dirs_close(&d->mount);
 	control_free(d->mount.control);
 	close_err = store_close(d->options.store, d->mount.fs);
 	say_info("%s closed", d->options.store);

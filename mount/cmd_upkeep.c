@@ -54,7 +54,8 @@ static int open_named(const char *name, bool read_only, char **path, struct fs *
 	*path = store_resolve(name);
 	if (!*path) {
 		err = -errno;
-		say_error("%s: no store there: %s", name, strerror(errno));
+		say_error("%s: no store there: %s; name the directory of a store, or a mount point",
+			  name, strerror(errno));
 		return err;
 	}
 	return store_open(*path, &options, 0, fs);
@@ -80,7 +81,9 @@ int cmd_check(int argc, char **argv)
 		free(path);
 		return EXIT_FAILED;
 	}
+	store_hush(true);
 	err = fs_check(fs, on_finding, &progress, on_progress, &progress, &counts);
+	store_hush(false);
 	end_progress(&progress);
 	printf("%" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " links, %" PRIu64
 	       " others, %" PRIu64 " bytes, %" PRIu64 " orphans; ",
@@ -121,7 +124,8 @@ static int get_stats(const char *name, struct stats *stats)
 	if (!err) {
 		err = fs_stats(fs, &stats->fs);
 		if (err)
-			say_error("%s: %s", path, message_reason(err));
+			say_error("%s: cannot count: %s; see what `varve check` finds", path,
+				  message_reason(err));
 		if (store_close(path, fs))
 			err = -EIO;
 	}
@@ -176,7 +180,8 @@ static int compact_live(const struct mount_info *info)
 	}
 	err = -(int)stats.compact_errno;
 	if (err)
-		say_error("%s: compaction failed: %s", info->path, message_reason(err));
+		say_error("%s: compaction failed: %s; what is there is as it was", info->path,
+			  message_reason(err));
 	return err;
 }
 
@@ -191,7 +196,8 @@ static int compact_closed(const char *name)
 		err = fs_compact(fs, on_progress, &progress);
 		end_progress(&progress);
 		if (err)
-			say_error("%s: compaction failed: %s", path, message_reason(err));
+			say_error("%s: compaction failed: %s; what is there is as it was", path,
+				  message_reason(err));
 		if (store_close(path, fs))
 			err = -EIO;
 	}

@@ -48,7 +48,9 @@ void op_fsync(struct request *r);
 
 /* directories: ops_dir.c */
 void op_opendir(struct request *r);
-void op_readdir(struct request *r, struct fs_dir *dir, uint64_t offset, size_t size, bool plus);
-void op_releasedir(struct request *r, struct fs_dir *dir);
+void op_readdir(struct request *r, struct open_dir *dir, uint64_t offset, size_t size, bool plus);
+void op_releasedir(struct request *r, struct open_dir *dir);
+/* Close what the kernel has not: for the end, when no requests come. */
+void open_dirs_close(struct mount *mount);
 
 #endif

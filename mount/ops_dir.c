@@ -4,20 +4,66 @@
  * An open directory is a handle of fs.h's, because its entries are those of one
  * moment. The kernel may keep what it read: it forgets it when a name in the
  * directory changes through this mount, and nobody else changes any.
+ *
+ * The kernel does not close what is open when it is unmounted by force, while a
+ * store cannot be closed with directories open: so they are in a list.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "mount/ops.h"
 
+struct open_dir {
+	struct fs_dir *dir;
+	struct open_dir *next, **link; /* of the mount's list; guarded by its lock */
+};
+
+static int dir_open(struct mount *mount, uint64_t ino, struct open_dir **out)
+{
+	struct open_dir *open = malloc(sizeof(*open));
+	int err = open ? fs_dir_open(mount->fs, ino, &open->dir) : -ENOMEM;
+
+	*out = err ? NULL : open;
+	if (err) {
+		free(open);
+		return err;
+	}
+	pthread_mutex_lock(&mount->dirs_lock);
+	open->next = mount->dirs;
+	open->link = &mount->dirs;
+	if (open->next)
+		open->next->link = &open->next;
+	mount->dirs = open;
+	pthread_mutex_unlock(&mount->dirs_lock);
+	return 0;
+}
+
+static void dir_close(struct mount *mount, struct open_dir *open)
+{
+	pthread_mutex_lock(&mount->dirs_lock);
+	*open->link = open->next;
+	if (open->next)
+		open->next->link = open->link;
+	pthread_mutex_unlock(&mount->dirs_lock);
+	fs_dir_close(open->dir);
+	free(open);
+}
+
+void open_dirs_close(struct mount *mount)
+{
+	while (mount->dirs)
+		dir_close(mount, mount->dirs);
+}
+
 void op_opendir(struct request *r)
 {
-	struct fs_dir *dir;
-	int err = fs_dir_open(r->mount->fs, r->ino, &dir);
+	struct open_dir *open;
+	int err = dir_open(r->mount, r->ino, &open);
 
 	if (err)
 		reply_error(r, err);
-	else if (reply_directory(r, dir))
-		fs_dir_close(dir);
+	else if (reply_directory(r, open))
+		dir_close(r->mount, open);
 }
 
 static int add_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
@@ -25,7 +71,7 @@ static int add_entry(void *ctx, const char *name, const struct stat *st, bool he
 	return listing_add(ctx, name, st, held, next) ? 0 : 1;
 }
 
-void op_readdir(struct request *r, struct fs_dir *dir, uint64_t offset, size_t size, bool plus)
+void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_t size, bool plus)
 {
 	struct listing listing = {.request = r, .size = size, .plus = plus};
 	int err;
@@ -35,7 +81,7 @@ void op_readdir(struct request *r, struct fs_dir *dir, uint64_t offset, size_t s
 		reply_error(r, -ENOMEM);
 		return;
 	}
-	err = fs_dir_read(dir, offset, plus, add_entry, &listing);
+	err = fs_dir_read(open->dir, offset, plus, add_entry, &listing);
 	/* Entries before an error go out, with their references; the next read meets it again. */
 	if (err < 0 && !listing.used)
 		reply_error(r, err);
@@ -43,8 +89,8 @@ void op_readdir(struct request *r, struct fs_dir *dir, uint64_t offset, size_t s
 		reply_bytes(r, listing.data, listing.used);
 }
 
-void op_releasedir(struct request *r, struct fs_dir *dir)
+void op_releasedir(struct request *r, struct open_dir *open)
 {
-	fs_dir_close(dir);
+	dir_close(r->mount, open);
 	reply_error(r, 0);
 }

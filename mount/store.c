@@ -24,7 +24,7 @@
 /* One process opens one store, and the callback may come as long as it is open. */
 static struct {
 	pthread_mutex_t lock;
-	bool opening;
+	bool opening, hushed;
 	char reason[MESSAGE_BYTES_MAX];
 	char path[PATH_MAX];
 } store = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -67,7 +67,7 @@ static void on_report(void *ctx, enum lsm_report_level level, const char *text)
 		if (*store.reason)
 			say_error("%s: %s", store.path, store.reason);
 		snprintf(store.reason, sizeof(store.reason), "%s", text);
-	} else {
+	} else if (!store.hushed || level != LSM_REPORT_ERROR) {
 		message_report(store.path, level, text);
 	}
 	pthread_mutex_unlock(&store.lock);
@@ -174,6 +174,13 @@ int store_open(const char *path, struct fs_options *options, unsigned wait_s, st
 		say_warning("%s: %s", path, store.reason);
 	pthread_mutex_unlock(&store.lock);
 	return err;
+}
+
+void store_hush(bool hush)
+{
+	pthread_mutex_lock(&store.lock);
+	store.hushed = hush;
+	pthread_mutex_unlock(&store.lock);
 }
 
 int store_close(const char *path, struct fs *fs)

@@ -20,6 +20,9 @@ char *store_resolve(const char *path);
  */
 int store_open(const char *path, struct fs_options *options, unsigned wait_s, struct fs **out);
 
+/* Keep the tree's reports of damage back, while each is told in another way. */
+void store_hush(bool hush);
+
 /* fs_close(), saying what it returned if that is an error. */
 int store_close(const char *path, struct fs *fs);
 

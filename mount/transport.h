@@ -10,18 +10,23 @@
 #ifndef MOUNT_TRANSPORT_H
 #define MOUNT_TRANSPORT_H
 
+#include <pthread.h>
+
 #include "fs/fs.h"
 #include "mount/options.h"
 
 struct control;
+struct open_dir;
 struct transport;
 
-/* What all handlers share. Constant while requests come. */
+/* What all handlers share. Constant while requests come, but for the list. */
 struct mount {
 	struct fs *fs;
 	const struct mount_options *options;
 	struct control *control;
 	struct transport *transport; /* set by transport_open() */
+	pthread_mutex_t dirs_lock;
+	struct open_dir *dirs; /* that are open: ops_dir.c */
 };
 
 struct request {
@@ -58,7 +63,7 @@ void reply_length(struct request *r, size_t size);
 void reply_offset(struct request *r, uint64_t offset);
 void reply_statfs(struct request *r, const struct statvfs *st);
 /* A directory was opened. Non-zero as reply_entry(): `dir` is then still ours. */
-int reply_directory(struct request *r, struct fs_dir *dir);
+int reply_directory(struct request *r, struct open_dir *dir);
 
 /* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
 void *request_room(struct request *r, size_t size);

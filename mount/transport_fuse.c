@@ -180,7 +180,7 @@ void reply_statfs(struct request *r, const struct statvfs *st)
 	fuse_reply_statfs(handle(r), st);
 }
 
-int reply_directory(struct request *r, struct fs_dir *dir)
+int reply_directory(struct request *r, struct open_dir *dir)
 {
 	struct fuse_file_info fi = {
 		.fh = (uintptr_t)dir,
@@ -560,13 +560,31 @@ void transport_prune(void *ctx, uint64_t parent, const char *name)
 	fuse_lowlevel_notify_inval_entry(t->session, parent, name, strlen(name));
 }
 
+/*
+ * Have libfuse forget the mount point without unmounting what is there by now. It
+ * lets it be when its descriptor reports an error, as one of a dead connection
+ * does; so does a pipe without a reader. The device itself is closed by this.
+ */
+static void disown_mountpoint(struct transport *t)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC))
+		return;
+	close(fds[0]);
+	dup2(fds[1], fuse_session_fd(t->session));
+	close(fds[1]);
+	fuse_session_unmount(t->session);
+}
+
 void transport_close(struct transport *t)
 {
 	if (!t)
 		return;
 	if (t->session) {
-		/* By then another mount may be there, which libfuse would take away. */
-		if (!atomic_load(&t->detached))
+		if (atomic_load(&t->detached))
+			disown_mountpoint(t);
+		else
 			fuse_session_unmount(t->session);
 		fuse_session_destroy(t->session);
 	}

@@ -242,9 +242,9 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	op_opendir(&r);
 }
 
-static struct fs_dir *dir_of(const struct fuse_file_info *fi)
+static struct open_dir *dir_of(const struct fuse_file_info *fi)
 {
-	return (struct fs_dir *)(uintptr_t)fi->fh;
+	return (struct open_dir *)(uintptr_t)fi->fh;
 }
 
 static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

@@ -86,25 +86,20 @@ for i in $(seq 300); do
 		head -c $((i * 101 % 30000)) /dev/urandom
 	} >"$M/d/$i"
 done
-cp -r "$M/d" "$T/want"
+(cd "$M/d" && md5sum -- *) >"$T/sums"
 "$VARVE" umount "$M"
 "$VARVE" compact "$T/store"
 "$VARVE" check "$T/store" >/dev/null || fail "the store is clean before"
 
 # Each file of what the mount gives is what was written, or an error.
 judge() { # WHAT
-	local f wrong= lost=0 got
+	local wrong lost
 
 	if "$VARVE" mount "$T/hurt" "$M" 2>"$T/err"; then
-		for f in "$T"/want/*; do
-			got=$(cat "$M/d/${f##*/}" 2>/dev/null | md5sum; exit "${PIPESTATUS[0]}")
-			if [ $? -ne 0 ]; then
-				lost=$((lost + 1))
-			elif [ "$got" != "$(md5sum <"$f")" ]; then
-				wrong="$wrong ${f##*/}"
-			fi
-		done
+		(cd "$M/d" 2>/dev/null && md5sum -- *) >"$T/got" 2>/dev/null
 		"$VARVE" umount "$M" 2>/dev/null
+		wrong=$(grep -vxFf "$T/sums" "$T/got")
+		lost=$((300 - $(wc -l <"$T/got")))
 		is "$1: no wrong bytes (and $lost of 300 unreadable)" "$wrong" ""
 	elif grep -qE '^varve: .*;' "$T/err"; then
 		pass "$1: refused in words"

@@ -28,8 +28,7 @@ fill_up() { # NAME: the kind of disk at $T/disk
 	# Space comes back within seconds, not at once.
 	for i in $(seq 100); do
 		sleep 0.1
-		head -c 8000000 /dev/urandom >"$M/again" 2>/dev/null && break
-		rm -f "$M/again"
+		{ head -c 8000000 /dev/urandom >"$M/again"; } 2>/dev/null && break
 	done
 	ok "$kind: and there is room again" test "$(stat -c %s "$M/again" 2>/dev/null)" = 8000000
 	ok "$kind: umount" "$VARVE" umount "$M"

@@ -20,7 +20,7 @@ ok "an empty file" "$VARVE" put "$S" empty /dev/null
 is "... is empty" "$("$VARVE" get "$S" empty | wc -c)" 0
 refuses "put into no directory" 1 "No such file" "$VARVE" put "$S" none/x /dev/null
 refuses "put below a file" 1 "Not a directory|no.*directory" "$VARVE" put "$S" empty/x /dev/null
-refuses "put over the root" 1 "path" "$VARVE" put "$S" / /dev/null
+refuses "put over the root" 1 "below the root" "$VARVE" put "$S" / /dev/null
 refuses "put of no file" 1 "No such file" "$VARVE" put "$S" x "$T/none"
 not_ok "get of no file" "$VARVE" get "$S" none
 not_ok "get of the root" "$VARVE" get "$S" /
