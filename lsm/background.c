@@ -326,18 +326,21 @@ static int write_run(struct lsm *lsm, struct run *r, struct version_edit *e)
 	return err;
 }
 
-/* The run's log is not needed: keep one to be recycled. */
-static void retire_log(struct lsm *lsm, uint64_t number)
+/*
+ * The run's log is not needed: keep one to be recycled. Never one that was found at
+ * open: if a sync of it failed before, its size on disk may not be what it seems.
+ */
+static void retire_log(struct lsm *lsm, const struct run *r)
 {
 	bool kept;
 
 	pthread_mutex_lock(&lsm->mu);
-	kept = !lsm->spare_log && !lsm->opt.read_only;
+	kept = r->log && !lsm->spare_log;
 	if (kept)
-		lsm->spare_log = number;
+		lsm->spare_log = r->log_number;
 	pthread_mutex_unlock(&lsm->mu);
 	if (!kept)
-		background_dead_file(lsm, FILE_LOG, number);
+		background_dead_file(lsm, FILE_LOG, r->log_number);
 }
 
 static void note_synced(struct lsm *lsm, uint64_t sequence)
@@ -378,7 +381,7 @@ int background_flush_one(struct lsm *lsm, bool *did)
 	if (!err) {
 		atomic_fetch_add(&lsm->flushes, 1);
 		note_synced(lsm, e.sequence_flushed);
-		retire_log(lsm, r->log_number);
+		retire_log(lsm, r);
 	}
 	version_edit_release(&e);
 	run_unref(r);

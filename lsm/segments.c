@@ -23,6 +23,7 @@ struct segment {
 	uint64_t mark;
 	int refs;
 	bool sealed, dirty, keep_file;
+	bool grown;   /* by segments_probe() */
 	bool opening; /* one of the references is the opening's own */
 };
 
@@ -491,6 +492,12 @@ int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf
 		return err;
 	g = segments_get(s, ref->segment);
 	err = storage_pwrite(g->file, scratch->data, ref->size, ref->offset + ref->skip);
+	/* The same goes for the size: changing it once makes it dirty. */
+	if (!err && !g->grown) {
+		g->grown = true;
+		g->size += SEGMENT_CHUNK;
+		err = s->st->ops->truncate(g->file, g->size);
+	}
 	segment_ref_drop(s, g);
 	return err;
 }
