@@ -6,9 +6,10 @@
  * Random batches, reads, snapshots, iterators, flushes, compactions, reopens
  * and power cuts on a storage in memory, under limits so small that every rare
  * path is common. The environment gives MODEL_OPS and MODEL_SEED too; without
- * any of them the run is short. The choices follow from the seed, but the tree's
- * threads run as they like, so the same seed fails at the same operation only
- * nearly always. What one thread cannot show is in test_beside.c.
+ * any of them it is a million operations, which take some seconds. The choices
+ * follow from the seed, but the tree's threads run as they like, so the same
+ * seed fails at the same operation only nearly always. What one thread cannot
+ * show is in test_beside.c.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 #include "tests/lsm/model.h"
 
 #define VIEWS_MAX 5
+#define WATCHDOG_SECONDS 600
 
 /* ---- options ---- */
 
@@ -531,7 +533,7 @@ static void test_set(const struct set *set, uint64_t seed, uint64_t ops_max)
 int main(int argc, char **argv)
 {
 	const char *env_ops = getenv("MODEL_OPS"), *env_seed = getenv("MODEL_SEED");
-	uint64_t ops = env_ops ? strtoull(env_ops, NULL, 0) : 60000;
+	uint64_t ops = env_ops ? strtoull(env_ops, NULL, 0) : 1000000;
 	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
 	int c;
 
@@ -545,6 +547,8 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	/* A store that hangs fails the test, too. */
+	alarm(ops > 2000000 ? 0 : WATCHDOG_SECONDS);
 	printf("# seed %" PRIu64 ", %" PRIu64 " operations\n", seed, ops);
 	for (size_t i = 0; i < SETS_COUNT; i++)
 		test_set(&sets[i], seed * SETS_COUNT + i, ops / SETS_COUNT);
