@@ -99,6 +99,9 @@ static int wait_for_room(struct lsm *lsm)
 
 		if (failed)
 			return -EROFS;
+		/* Closing: nobody is left to make room, and only the queue's length matters. */
+		if (lsm->stop)
+			return s->runs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
 		if (s->runs_count <= lsm->opt.imm_max &&
 		    s->version->level[0].count < lsm->opt.l0_stop)
 			return 0;
