@@ -4,13 +4,17 @@
  * Entries are nodes of a skip list, each one allocation from the arena: its
  * pointers, then the internal key, then the value:
  *
- *   value_size key_size height | next[0] .. next[height - 1] | user key, trailer | value
+ *   value_size key_size height prev | next[0] .. next[height - 1] | user key, trailer | value
  *
  * A node is filled in whole before the first pointer to it is stored (with
  * release order), and is never changed or freed while the memtable lives, but
- * for its next pointers. So readers need no lock: what they reach with acquire
+ * for its pointers to others. So readers need no lock: what they reach with acquire
  * loads is complete. A reader may meet a node on a low level that the writer
  * has not linked on the higher ones yet; that costs it a few steps, no more.
+ *
+ * `prev` leads back on the lowest level. It is stored last, so a reader going
+ * backwards may miss a node that is being added: one of a sequence that is not
+ * published yet, which it would not look at anyway.
  *
  * Keys mostly arrive in runs of neighbours (one directory's names, one file's
  * extents), so the writer remembers where the last insertion went, the finger:
@@ -44,6 +48,7 @@ struct node {
 	uint32_t value_size;
 	uint16_t key_size; /* of the internal key */
 	uint8_t height;
+	_Atomic(struct node *) prev; /* the head before the first */
 	_Atomic(struct node *) next[];
 };
 
@@ -290,7 +295,7 @@ int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type, str
 		 struct lsm_slice value)
 {
 	struct target t = {key, ikey_trailer(sequence, type)};
-	struct node *n;
+	struct node *n, *after;
 
 	assert(key.size && key.size <= LSM_KEY_BYTES_MAX && value.size <= UINT32_MAX);
 	n = node_new(m, &t, value);
@@ -300,10 +305,14 @@ int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type, str
 	/* Above the list's height the fingers are at the head, where they belong. */
 	for (unsigned i = 0; i < n->height; i++)
 		atomic_init(&n->next[i], node_next(m->finger[i], i));
+	atomic_init(&n->prev, m->finger[0]);
+	after = node_next(n, 0);
 	for (unsigned i = 0; i < n->height; i++) {
 		atomic_store_explicit(&m->finger[i]->next[i], n, memory_order_release);
 		m->finger[i] = n;
 	}
+	if (after)
+		atomic_store_explicit(&after->prev, n, memory_order_release);
 	/* A reader that sees the old height still sees every node, on a lower level. */
 	if (n->height > list_height(m))
 		atomic_store_explicit(&m->height, n->height, memory_order_relaxed);
@@ -497,15 +506,12 @@ static void memtable_iter_next(struct iter *it)
 	iter_set(mi, node_next(mi->node, 0));
 }
 
-/* There are no pointers back; a search is the price for nodes that are small. */
 static void memtable_iter_prev(struct iter *it)
 {
 	struct memtable_iter *mi = (struct memtable_iter *)it;
-	struct target t;
 
 	assert(it->valid);
-	t = target_of(it->key);
-	iter_set(mi, seek_before(mi->m, &t, false));
+	iter_set(mi, atomic_load_explicit(&mi->node->prev, memory_order_acquire));
 }
 
 static void memtable_iter_free(struct iter *it)
