@@ -150,5 +150,6 @@ static inline uint64_t count_files(struct fs *fs)
 int prune_open(struct fs *fs);
 void prune_close(struct fs *fs);
 void prune_wake(struct fs *fs); /* the table has outgrown its share */
+bool prune_full(struct fs *fs); /* the table of inodes has outgrown its share */
 
 #endif

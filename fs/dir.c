@@ -223,7 +223,7 @@ static int give_name(struct reading *r)
 		fs_corrupt(dir->fs, key, why);
 		st.st_ino = UINT64_MAX; /* nobody's: the name is there, and what it is is lost */
 	} else {
-		if (r->with_attributes)
+		if (r->with_attributes && !prune_full(dir->fs))
 			rc = resolve(dir, name, &record, &inode, &st);
 		if (rc)
 			return rc;

@@ -151,7 +151,7 @@ void fs_dir_close(struct fs_dir *dir);
 /*
  * One entry; `next` is the offset to go on behind it, any time while the
  * directory is open. With attributes: `st` is whole and, except for "." and
- * "..", the entry holds a reference; if the name went meanwhile, or without
+ * "..", the entry holds a reference; if the name went meanwhile, the table of inodes is full, or without
  * attributes, only st_ino and the type in st_mode are set and there is none.
  * `held` tells which. Return non-zero to stop before this entry (no room): its
  * reference is then given back, and it is the next to be read.
