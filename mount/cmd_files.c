@@ -47,7 +47,7 @@ static int session_open(struct session *s, const char *store, const char *path, 
 			  strerror(errno));
 		return err;
 	}
-	err = store_open(s->store, &options, 0, &s->fs);
+	err = store_open(s->store, &options, STORE_WAIT_SHORT_S, &s->fs);
 	if (err)
 		free(s->store);
 	return err;

@@ -205,8 +205,6 @@ static int run(struct daemon *d, int ready_fd)
 
 static int serve(struct daemon *d, int ready_fd)
 {
-	/* A store whose mount the kernel lists is in use for as long as that is there. */
-	char *elsewhere = mountpoint_of_store(d->options.store);
 	int err, close_err;
 
 	sigemptyset(&d->signals);
@@ -219,9 +217,7 @@ static int serve(struct daemon *d, int ready_fd)
 	if (chdir("/"))
 		say_warning("/: %s", strerror(errno));
 
-	err = store_open(d->options.store, &d->options.fs, elsewhere ? 0 : STORE_WAIT_S,
-			 &d->mount.fs);
-	free(elsewhere);
+	err = store_open(d->options.store, &d->options.fs, STORE_WAIT_S, &d->mount.fs);
 	if (err)
 		return err;
 	d->mount.options = &d->options;

@@ -24,8 +24,9 @@ static int sync_mount(const char *path)
 	struct statvfs st;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
 
+	/* Its owner may have made the root unreadable; the daemon syncs at its end anyway. */
 	if (fd < 0)
-		return -errno;
+		return errno == EACCES ? 0 : -errno;
 	if (syncfs(fd))
 		err = -errno;
 	if (!fstatvfs(fd, &st) && (st.f_flag & ST_RDONLY))
@@ -74,8 +75,8 @@ static int unmount_live(const struct mount_info *info, int pidfd)
 
 	err = mountpoint_unmount(info->path, false);
 	if (err == -EBUSY)
-		say_error("%s: in use by a program, or not yours to unmount; `fuser -vm %s` lists "
-			  "who uses it", info->path, info->path);
+		say_error("%s: in use by a program; `fuser -vm %s` lists who uses it",
+			  info->path, info->path);
 	else if (err)
 		say_error("%s: cannot unmount: %s; its owner or root can", info->path,
 			  strerror(-err));
@@ -106,6 +107,8 @@ int cmd_umount(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	pid = live_pid(&info);
+	if (pid > 0 && geteuid() && geteuid() != info.user_id)
+		pid = -EPERM;
 	if (pid == -ENOTCONN) {
 		status = unmount_dead(&info);
 	} else if (pid < 0) {

@@ -58,7 +58,7 @@ static int open_named(const char *name, bool read_only, char **path, struct fs *
 			  name, strerror(errno));
 		return err;
 	}
-	return store_open(*path, &options, 0, fs);
+	return store_open(*path, &options, STORE_WAIT_SHORT_S, fs);
 }
 
 static void on_finding(void *ctx, const char *text)

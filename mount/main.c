@@ -35,7 +35,7 @@ static const struct command {
 	 "  -o compress=HOW    of the tables: none, lz4 (default) or zstd\n"
 	 "  -o noatime|relatime|strictatime   when reading changes a file's access time\n"
 	 "  -o writeback       the kernel collects writes: faster when they are tiny\n"
-	 "  -o threads=N       that answer requests, at most (4)\n"
+	 "  -o threads=N       that answer requests, at most (2)\n"
 	 "  -o nonempty        mount over a directory with files in it\n"
 	 "  -o discard_damage  open a damaged log, losing what its damaged records held\n"
 	 "  -o debug           print every request; implies -f\n"
@@ -43,7 +43,7 @@ static const struct command {
 	 "  -o allow_other, allow_root    let others use the mount\n"
 	 "  -o default_permissions        the kernel checks modes and owners (always on,\n"
 	 "                                but for a mount only root can reach)\n"
-	 "  -o auto_unmount, max_read=N, rw, [no]suid, [no]dev, [no]exec   as for any FUSE mount\n"},
+	 "  -o auto_unmount, max_read=N, rw, [no]suid, [no]dev, [no]exec   as for any FUSE\n"},
 	{"umount", cmd_umount, "varve umount MOUNTPOINT",
 	 "unmount; returns when everything is on disk",
 	 "Fails if a program still uses the mount.\n"},
@@ -95,8 +95,8 @@ static void help(void)
 	       "A filesystem kept in a log-structured merge tree.\n\n");
 	for (i = 0; i < COMMANDS; i++)
 		printf("  %-8s  %s\n", commands[i].name, commands[i].what);
-	printf("\n`varve COMMAND --help` tells more. Exit status: 0 done, 1 it failed or damage was\n"
-	       "found, 2 wrong usage.\n");
+	printf("\n`varve COMMAND --help` tells more. Exit status: 0 done, 1 it failed or damage\n"
+	       "was found, 2 wrong usage.\n");
 }
 
 int command_arguments(int argc, char **argv, const char *flags, int min, int max, char given[8])

@@ -73,6 +73,14 @@ static void on_report(void *ctx, enum lsm_report_level level, const char *text)
 	pthread_mutex_unlock(&store.lock);
 }
 
+static bool is_mounted(const char *path)
+{
+	char *mnt = mountpoint_of_store(path);
+
+	free(mnt);
+	return mnt != NULL;
+}
+
 static void say_in_use(const char *path, const char *detail)
 {
 	char *mnt = mountpoint_of_store(path);
@@ -112,8 +120,8 @@ static void say_why(const char *path, int err, bool read_only)
 			  path, detail);
 		break;
 	case EUCLEAN:
-		say_error("%s: damaged%s; keep a copy of it before anything else; -o discard_damage "
-			  "mounts it without what damaged records of the log held", path, detail);
+		say_error("%s: damaged%s; keep a copy of it before anything else; "
+			  "-o discard_damage mounts it without what damaged records of the log held", path, detail);
 		break;
 	case ENOSPC:
 		say_error("%s: the disk is full%s; free some space and try again%s", path, detail,
@@ -159,8 +167,7 @@ int store_open(const char *path, struct fs_options *options, unsigned wait_s, st
 		pthread_mutex_lock(&store.lock);
 		store.opening = false;
 		pthread_mutex_unlock(&store.lock);
-		/* A daemon that was unmounted holds its store until all is on disk. */
-		if (err != -EBUSY || !tries)
+		if (err != -EBUSY || !tries || is_mounted(path))
 			break;
 		if (tries == wait_s * 20 - 20)
 			say_warning("%s: in use; waiting up to %u s for it", path, wait_s);

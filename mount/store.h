@@ -7,6 +7,8 @@
 
 #include "fs/fs.h"
 
+#define STORE_WAIT_SHORT_S 5 /* for commands that somebody waits for */
+
 /*
  * The absolute path, free of symbolic links, of a store that may not exist yet
  * (but whose parent does). NULL and errno on failure; the caller frees it.
@@ -15,7 +17,8 @@ char *store_resolve(const char *path);
 
 /*
  * fs_open() for `path`, after which the tree's reports go to message.h. When
- * another process holds the store it is asked again for up to `wait_s` seconds.
+ * another process holds the store, but it is mounted nowhere, it is asked again for
+ * up to `wait_s` seconds: a daemon that was unmounted still has to close it.
  * On failure the reason and the mend were said, once. Returns 0 or a negative errno.
  */
 int store_open(const char *path, struct fs_options *options, unsigned wait_s, struct fs **out);

@@ -343,8 +343,8 @@ int transport_check(const struct mount_options *options)
 		return -ENOENT;
 	}
 	if (options->allow_others && !users_may_allow_other()) {
-		say_error("option allow_other: not permitted to users; root can permit it by a line "
-			  "user_allow_other in /etc/fuse.conf");
+		say_error("option allow_other: not permitted to users; root can permit it by a "
+			  "line user_allow_other in /etc/fuse.conf");
 		return -EPERM;
 	}
 	return 0;
@@ -479,7 +479,8 @@ int transport_open(struct mount *mount, struct transport **out)
 	err = -EINVAL;
 	t->session = fuse_session_new(&args, &transport_handlers, sizeof(transport_handlers), t);
 	if (!t->session) {
-		say_error("libfuse does not take the options %s; see `varve mount --help`", options);
+		say_error("libfuse does not take the options %s; see `varve mount --help`",
+			  options);
 		goto out;
 	}
 	if (mount_quietly(t, words, sizeof(words))) {

@@ -1,11 +1,9 @@
 #!/bin/bash
 # access.sh - who may do what: modes, owners, set-user-ID, extended attributes.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-if [ "$(id -u)" != 0 ]; then
-	skip "access for several users" "only root can be several users"
-	done_testing
-fi
+only_root "only root can be several users"
 user_setup
 ok "mounts for all" mount_at "$T/store" "$T/mnt" -o allow_other,suid
 cd "$T/mnt" || exit

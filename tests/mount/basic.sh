@@ -1,5 +1,6 @@
 #!/bin/bash
 # basic.sh - ordinary tools on a mount, and everything still there after the next.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 ok "mounts" mount_at "$T/store" "$T/mnt"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # data.sh - file data by all the ways programs write it: sparse, direct, synced, appended,
 # through mappings, copied within, unlinked while open.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 ok "mounts" mount_at "$T/store" "$T/mnt"
@@ -8,6 +9,7 @@ cd "$T/mnt" || exit
 head -c 1500000 /dev/urandom >"$T/random"
 
 # The same writes on the mount and beside it, to be compared.
+# shellcheck disable=SC2034 # F is for the command
 both() { # WHAT COMMAND (with F the file)
 	local F
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # failure.sh - every way it cannot work has a message with a mend, and loses nothing.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 M=$T/mnt
@@ -127,6 +128,7 @@ for file in $(cd "$T/store" && find . -type f -size +0 -printf '%P\n' | sort); d
 	# The middle of what is not zeros: logs are longer than what is in them.
 	used=$(tr -d '\0' <"$T/store/$file" | wc -c)
 	[ "$used" -gt 0 ] || continue
+	# shellcheck disable=SC2034 # for the commands below
 	at=$((used / 2 < size ? used / 2 : 0))
 	hurt "a bit of $file" "$file" 'b=$(od -An -tu1 -j $at -N 1 "$f"); printf "$(printf "\\\\%03o" \
 		$((b ^ 16)))" | dd of="$f" bs=1 seek=$at conv=notrunc status=none'

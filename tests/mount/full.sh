@@ -1,11 +1,9 @@
 #!/bin/bash
 # full.sh - a full disk: an ordinary error, nothing lost, and room again after deleting.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-if [ "$(id -u)" != 0 ]; then
-	skip "a full disk" "only root can make a small one"
-	done_testing
-fi
+only_root "only root can make a small disk"
 M=$T/mnt
 mkdir "$T/disk"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # kill.sh - the daemon is killed: nothing that was answered is lost, and the next mount
 # finds a dead one in its place.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 ok "mounts" mount_at "$T/store" "$T/mnt"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # options.sh - what -o takes, and what the command line as a whole does.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 M=$T/mnt

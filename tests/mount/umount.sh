@@ -1,6 +1,7 @@
 #!/bin/bash
 # umount.sh - the ways a mount ends: varve umount, umount(8), signals; each leaves
 # everything on disk, and the store free for the next.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 M=$T/mnt
@@ -67,6 +68,11 @@ ok "mount right after umount(8)" "$VARVE" mount "$T/store" "$M"
 is "... finds everything" "$(stat -c %s "$M"/zeros?)" "3000000
 3000000
 3000000"
+
+head -c 3000000 /dev/zero >"$M/zeros4"
+if [ "$(id -u)" = 0 ]; then umount "$M"; else fusermount3 -u "$M"; fi
+is "any command right after umount(8)" "$("$VARVE" get "$T/store" zeros4 | wc -c)" 3000000
+"$VARVE" mount "$T/store" "$M"
 
 # A mount nobody waits for leaves nothing open of who started it.
 "$VARVE" umount "$M"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # user.sh - an ordinary user mounts, with fusermount3.
+# shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 if ! command -v fusermount3 >/dev/null; then
