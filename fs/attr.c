@@ -64,12 +64,12 @@ int change_kill_priv(struct change *c)
 		c->attr.mode &= ~(mode_t)S_ISGID;
 	if (!(c->attr.flags & ATTR_XATTRS))
 		return 0;
-	return lsm_batch_delete(c->b, key_make(&k, KEY_XATTR, c->inode->ino, name,
-					       sizeof(name) - 1));
+	return lsm_batch_delete(c->b,
+				key_make(&k, KEY_XATTR, c->inode->ino, name, sizeof(name) - 1));
 }
 
-static int set_owner_and_mode(struct change *c, const struct fs_cred *cred,
-			      const struct stat *want, unsigned mask)
+static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, const struct stat *want,
+			      unsigned mask)
 {
 	int rc = 0;
 
@@ -121,7 +121,9 @@ static int setattr_locked(struct fs *fs, struct inode *inode, const struct fs_cr
 	if (!rc) {
 		set_times(&c, want, mask);
 		rc = change_commit(&c, mask & FS_SET_SIZE &&
-				       (uint64_t)want->st_size <= inode->attr.size ? LSM_FREES : 0);
+						       (uint64_t)want->st_size <= inode->attr.size ?
+					       LSM_FREES :
+					       0);
 	}
 	change_end(&c);
 	return rc;

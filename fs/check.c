@@ -81,8 +81,7 @@ static const char *key_words(struct check *c, const struct key *key, char buf[CH
 		return check_path_name(c, key_ino(key), key_name(key), buf);
 	else if (key->bytes[0] == KEY_EXTENT && key->size == 17)
 		snprintf(buf, CHECK_PATH_BYTES, "%s, content from byte %llu",
-			 check_path_inode(c, key_ino(key), path),
-			 (ull)key_get_u64(key->bytes + 9));
+			 check_path_inode(c, key_ino(key), path), (ull)key_get_u64(key->bytes + 9));
 	else if (key->bytes[0] == KEY_XATTR)
 		snprintf(buf, CHECK_PATH_BYTES, "%s, attribute %.*s",
 			 check_path_inode(c, key_ino(key), path), (int)(key->size - 9),
@@ -166,8 +165,8 @@ static int check_extents(struct check *c, const struct place *p, const struct re
 	if (!place_unchanged(c, p))
 		return 0;
 	if (f.count)
-		check_say(c, "%s: content at byte %llu: %s%s", place_path(c, p, buf),
-			  (ull)f.offset, f.text, f.count > 1 ? " (and more)" : "");
+		check_say(c, "%s: content at byte %llu: %s%s", place_path(c, p, buf), (ull)f.offset,
+			  f.text, f.count > 1 ? " (and more)" : "");
 	else if (rc)
 		check_say(c, "%s: its content cannot be read to the end", place_path(c, p, buf));
 	else if (!c->spot_count)
@@ -267,8 +266,8 @@ static int pass_inodes(struct check *c)
 				check_say(c, "inode %llu: its record is another's", (ull)ino);
 			else if (S_ISDIR(r.type) != (ino == FS_ROOT_INO))
 				check_say(c, "inode %llu: %s", (ull)ino,
-					  ino == FS_ROOT_INO ? "the root is no directory"
-							     : "a directory outside of any");
+					  ino == FS_ROOT_INO ? "the root is no directory" :
+							       "a directory outside of any");
 			else
 				w.rc = check_inode(c, &p, &r);
 		}
@@ -403,12 +402,10 @@ static void check_dir(struct check *c, const struct node *n)
 
 	if (n->found_entries != n->entries && !c->incomplete)
 		check_say(c, "%s: has %llu entries, its record says %llu",
-			  check_path_inode(c, n->ino, buf), (ull)n->found_entries,
-			  (ull)n->entries);
+			  check_path_inode(c, n->ino, buf), (ull)n->found_entries, (ull)n->entries);
 	if (n->found_subdirs != n->subdirs && !c->incomplete)
 		check_say(c, "%s: has %llu subdirectories, its record says %llu",
-			  check_path_inode(c, n->ino, buf), (ull)n->found_subdirs,
-			  (ull)n->subdirs);
+			  check_path_inode(c, n->ino, buf), (ull)n->found_subdirs, (ull)n->subdirs);
 	if (node_reach(c, n->ino) == REACH_NO && !c->incomplete)
 		check_say(c, "%s: cannot be reached from the root",
 			  check_path_inode(c, n->ino, buf));
@@ -529,8 +526,8 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 	     void *progress_ctx, struct fs_check_counts *counts)
 {
 	struct fs_check_counts none;
-	struct check c = {.fs = fs, .finding = finding, .ctx = ctx,
-			  .counts = counts ? counts : &none};
+	struct check c = {
+		.fs = fs, .finding = finding, .ctx = ctx, .counts = counts ? counts : &none};
 	int rc;
 
 	memset(c.counts, 0, sizeof(*c.counts));

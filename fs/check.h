@@ -9,8 +9,8 @@
 
 /* A directory, or an inode with a record of its own. */
 struct node {
-	uint64_t ino;             /* 0: a free slot */
-	uint64_t parent;          /* of a directory; 0: unknown */
+	uint64_t ino;              /* 0: a free slot */
+	uint64_t parent;           /* of a directory; 0: unknown */
 	uint64_t entries, subdirs; /* what the record of a directory says */
 	uint64_t found_entries, found_subdirs;
 	uint32_t nlink, found; /* what the record says, and names that link here */

@@ -98,8 +98,10 @@ static void key_copy(struct key *k, struct lsm_slice s)
 
 static int walk_open(struct walk *w)
 {
-	struct lsm_iter_options o = {.snapshot = w->c->snapshot, .lower = key_slice(&w->lower),
-				     .upper = key_slice(&w->upper), .no_cache = true};
+	struct lsm_iter_options o = {.snapshot = w->c->snapshot,
+				     .lower = key_slice(&w->lower),
+				     .upper = key_slice(&w->upper),
+				     .no_cache = true};
 
 	lsm_iter_free(w->it);
 	w->it = lsm_iter_new(w->c->fs->lsm, &o);

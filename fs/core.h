@@ -132,9 +132,9 @@ static inline struct lsm_slice key_slice(const struct key *k)
 int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino);
 
 /* count.c */
-int count_open(struct fs *fs);         /* take the count, or start counting */
-int count_wait(struct fs *fs);         /* until it is exact; an error if it never will be */
-void count_close(struct fs *fs);       /* stop counting; write it down if it is exact */
+int count_open(struct fs *fs);   /* take the count, or start counting */
+int count_wait(struct fs *fs);   /* until it is exact; an error if it never will be */
+void count_close(struct fs *fs); /* stop counting; write it down if it is exact */
 static inline void count_add(struct fs *fs, int n)
 {
 	atomic_fetch_add_explicit(&fs->count.files, n, memory_order_relaxed);

@@ -20,8 +20,10 @@
 static int count_kind(struct fs *fs, enum key_kind kind)
 {
 	unsigned char lower = (unsigned char)kind, upper = lower + 1;
-	struct lsm_iter_options o = {.snapshot = fs->count.snapshot, .lower = {&lower, 1},
-				     .upper = {&upper, 1}, .no_cache = true};
+	struct lsm_iter_options o = {.snapshot = fs->count.snapshot,
+				     .lower = {&lower, 1},
+				     .upper = {&upper, 1},
+				     .no_cache = true};
 	struct lsm_iter *it = lsm_iter_new(fs->lsm, &o);
 	int rc = it ? 0 : -ENOMEM;
 	int64_t n = 0;

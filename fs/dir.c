@@ -27,9 +27,9 @@ struct fs_dir {
 	pthread_mutex_t lock;
 	/* guarded by lock */
 	struct lsm_snapshot *snapshot;
-	uint64_t stamp; /* inode->changes, from before the snapshot */
-	bool empty;     /* nothing to iterate over */
-	bool progress;  /* something was read since the snapshot */
+	uint64_t stamp;      /* inode->changes, from before the snapshot */
+	bool empty;          /* nothing to iterate over */
+	bool progress;       /* something was read since the snapshot */
 	struct lsm_iter *it; /* NULL: not needed yet, or no longer */
 	struct key start, end;
 	uint64_t index; /* of the name the iterator is at, from 0 */
@@ -135,8 +135,8 @@ static int dir_seek(struct fs_dir *dir, uint64_t index)
 	size_t mark = 0;
 
 	if (dir->mark_count)
-		mark = index / MARK_EVERY < dir->mark_count ? (size_t)(index / MARK_EVERY)
-							    : dir->mark_count - 1;
+		mark = index / MARK_EVERY < dir->mark_count ? (size_t)(index / MARK_EVERY) :
+							      dir->mark_count - 1;
 	if (!dir->it || index < dir->index || mark * MARK_EVERY > dir->index) {
 		struct lsm_iter_options o = {.snapshot = dir->snapshot,
 					     .lower = key_slice(&dir->start),
@@ -148,9 +148,9 @@ static int dir_seek(struct fs_dir *dir, uint64_t index)
 		if (!dir->it)
 			return -ENOMEM;
 		if (dir->mark_count)
-			lsm_iter_seek(dir->it, key_make(&k, KEY_NAME, dir->inode->ino,
-							dir->marks[mark],
-							strlen(dir->marks[mark])));
+			lsm_iter_seek(dir->it,
+				      key_make(&k, KEY_NAME, dir->inode->ino, dir->marks[mark],
+					       strlen(dir->marks[mark])));
 		else
 			lsm_iter_first(dir->it);
 		dir->index = mark * MARK_EVERY;
@@ -288,8 +288,7 @@ static int read_locked(struct reading *r, uint64_t offset)
 	return rc;
 }
 
-int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_dir_fn *fn,
-		void *ctx)
+int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_dir_fn *fn, void *ctx)
 {
 	struct reading r = {.dir = dir, .with_attributes = with_attributes, .fn = fn, .ctx = ctx};
 	bool touch;

@@ -472,8 +472,8 @@ static int copy_locked(struct copying *p)
 int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
 		  uint64_t to_offset, size_t size, size_t *copied)
 {
-	struct copying p = {.fs = fs, .from_offset = from_offset, .to_offset = to_offset,
-			    .size = size};
+	struct copying p = {
+		.fs = fs, .from_offset = from_offset, .to_offset = to_offset, .size = size};
 	struct inode *first, *second;
 	int rc;
 

@@ -153,8 +153,8 @@ int fs_ino_new(struct fs *fs, uint64_t *ino)
 		unsigned char bytes[8];
 
 		key_put_u64(bytes, fs->ino_next + INO_STEP);
-		rc = b ? lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){bytes, 8})
-		       : -ENOMEM;
+		rc = b ? lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){bytes, 8}) :
+			 -ENOMEM;
 		/* Order makes this safe without a sync: what uses a number comes later. */
 		if (!rc)
 			rc = fs_commit(fs, b, 0);
@@ -180,7 +180,9 @@ static int super_bad(struct fs *fs, const char *why)
 static int super_create(struct fs *fs, const struct fs_options *options)
 {
 	unsigned char format[20] = {FS_FORMAT_VERSION}, next[8], root[RECORD_BYTES_MAX];
-	struct attr attr = {.mode = S_IFDIR | 0755, .nlink = 1, .uid = options->root_uid,
+	struct attr attr = {.mode = S_IFDIR | 0755,
+			    .nlink = 1,
+			    .uid = options->root_uid,
 			    .gid = options->root_gid};
 	struct timespec now;
 	struct lsm_batch *b;
@@ -254,7 +256,8 @@ static int super_read(struct fs *fs, const struct fs_options *options, struct ls
 	if (version > FS_FORMAT_VERSION) {
 		fs_report(fs, LSM_REPORT_ERROR,
 			  "the filesystem has format %u, and this program knows up to %u: "
-			  "use a newer varve", version, FS_FORMAT_VERSION);
+			  "use a newer varve",
+			  version, FS_FORMAT_VERSION);
 		return -EPROTONOSUPPORT;
 	}
 	if (!version || value->size != 20)
@@ -286,8 +289,8 @@ static int root_load(struct fs *fs, struct lsm_value *value)
 		return rc;
 	if (!rc)
 		rc = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
-	if (!rc && (record.kind != RECORD_INODE || record.ino != FS_ROOT_INO ||
-		    !S_ISDIR(record.type))) {
+	if (!rc &&
+	    (record.kind != RECORD_INODE || record.ino != FS_ROOT_INO || !S_ISDIR(record.type))) {
 		why = "the root is no directory";
 		rc = 1;
 	}
@@ -346,8 +349,8 @@ static void fs_free(struct fs *fs)
 
 static void init(struct fs *fs, const struct fs_options *options, struct lsm_options *lsm_options)
 {
-	size_t memory = options->lsm.memory_bytes ? options->lsm.memory_bytes
-						  : MEMORY_BYTES_DEFAULT;
+	size_t memory =
+		options->lsm.memory_bytes ? options->lsm.memory_bytes : MEMORY_BYTES_DEFAULT;
 
 	fs->atime = options->atime;
 	fs->sync = options->sync;

@@ -165,8 +165,7 @@ static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
 /* Free what left the table; its parent loses a reference. */
 static void inode_free(struct fs *fs, struct inode *inode)
 {
-	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
-				  memory_order_relaxed);
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
 	if (inode->where == INODE_NAMELESS && inode->orphaned) {
 		struct lsm_batch *b = fs_batch_get(fs);
 
@@ -321,8 +320,7 @@ void inode_discard(struct fs *fs, struct inode *inode)
 {
 	if (!inode)
 		return;
-	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
-				  memory_order_relaxed);
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
 	inode_put(fs, inode->parent);
 	inode_destroy(inode);
 }
@@ -373,8 +371,8 @@ static int enter(struct fs *fs, struct inode *dir, const char *name, const struc
 }
 
 /* Find the inode of a link. */
-static int enter_link(struct fs *fs, struct inode *dir, const char *name,
-		      const struct record *link, struct inode **out)
+static int enter_link(struct fs *fs, struct inode *dir, const char *name, const struct record *link,
+		      struct inode **out)
 {
 	struct lsm_value value = {0};
 	struct key k;
@@ -432,14 +430,13 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 	return rc;
 }
 
-void inode_move(struct fs *fs, struct inode *inode, enum inode_where where,
-		struct inode *parent, char *name)
+void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,
+		char *name)
 {
 	struct inode *old_parent = inode->parent;
 
 	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
-	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name),
-				  memory_order_relaxed);
+	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
 	free(inode->name);
 	inode->where = where;
 	inode->name = name;

@@ -99,7 +99,7 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
  * Move it: `name` (malloc()ed) becomes its own; it takes a reference on
  * `parent` and gives back the one on the last. REQUIRES: its lock.
  */
-void inode_move(struct fs *fs, struct inode *inode, enum inode_where where,
-		struct inode *parent, char *name);
+void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,
+		char *name);
 
 #endif

@@ -93,8 +93,7 @@ void name_release(struct fs *fs, struct name *n)
 	lsm_value_release(&n->value);
 }
 
-int name_content(struct fs *fs, const struct inode *dir, struct name *n,
-		 struct lsm_slice *content)
+int name_content(struct fs *fs, const struct inode *dir, struct name *n, struct lsm_slice *content)
 {
 	if (n->inode->where == INODE_NAMED && n->record.kind == RECORD_INODE &&
 	    atomic_load(&dir->changes) == n->stamp) {
@@ -226,8 +225,8 @@ static struct attr attr_new(const struct fs_cred *cred, const struct inode *dir,
 		a.gid = dir->attr.gid;
 		if (S_ISDIR(mode))
 			a.mode |= S_ISGID;
-		else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) &&
-			 !cred->privileged && a.gid != cred->gid)
+		else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !cred->privileged &&
+			 a.gid != cred->gid)
 			a.mode &= ~(mode_t)S_ISGID;
 	}
 	a.atime = a.mtime = a.ctime = a.btime = inode_now(dir);

@@ -35,8 +35,7 @@ struct name {
 int name_find(struct fs *fs, struct inode *dir, const char *name, struct name *n);
 void name_release(struct fs *fs, struct name *n);
 /* The record's content of what was found; REQUIRES: both locked. Avoids a second read if it can. */
-int name_content(struct fs *fs, const struct inode *dir, struct name *n,
-		 struct lsm_slice *content);
+int name_content(struct fs *fs, const struct inode *dir, struct name *n, struct lsm_slice *content);
 
 /* Add to `b` the entry `name` of `dir`: the whole record, or a link. */
 int name_stage(struct lsm_batch *b, const struct inode *dir, const char *name, uint64_t ino,

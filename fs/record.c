@@ -146,8 +146,8 @@ size_t record_encode_link(unsigned char out[RECORD_LINK_BYTES_MAX], uint64_t ino
 
 static bool type_known(mode_t type)
 {
-	return S_ISREG(type) || S_ISDIR(type) || S_ISLNK(type) || S_ISCHR(type) ||
-	       S_ISBLK(type) || S_ISFIFO(type) || S_ISSOCK(type);
+	return S_ISREG(type) || S_ISDIR(type) || S_ISLNK(type) || S_ISCHR(type) || S_ISBLK(type) ||
+	       S_ISFIFO(type) || S_ISSOCK(type);
 }
 
 /* What is wrong with the values of an inode; NULL if nothing. */

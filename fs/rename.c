@@ -161,10 +161,10 @@ static int stage_dirs(struct renaming *r)
 
 	if (from->dir == to->dir)
 		return name_stage_dir(r->b, from->dir, -(int)r->replaces, -lost, &from->dir_attr);
-	rc = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved,
-			    &from->dir_attr);
-	return rc ? rc : name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
-					moved - back - lost, &to->dir_attr);
+	rc = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved, &from->dir_attr);
+	return rc ? rc :
+		    name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
+				   moved - back - lost, &to->dir_attr);
 }
 
 static int stage(struct renaming *r)
@@ -261,8 +261,10 @@ static int get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
 	      const char *new_name, unsigned flags)
 {
-	struct renaming r = {.fs = fs, .exchange = flags & FS_RENAME_EXCHANGE,
-			     .from = {.name = name}, .to = {.name = new_name}};
+	struct renaming r = {.fs = fs,
+			     .exchange = flags & FS_RENAME_EXCHANGE,
+			     .from = {.name = name},
+			     .to = {.name = new_name}};
 	int rc;
 
 	rc = check(name, new_name, flags);

@@ -100,8 +100,7 @@ static int sync_directory(struct lsm *lsm)
 
 static int record_segment(struct lsm *lsm, uint64_t number)
 {
-	uint64_t *grown =
-		realloc(lsm->recorded, (lsm->recorded_count + 1) * sizeof(*grown));
+	uint64_t *grown = realloc(lsm->recorded, (lsm->recorded_count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
@@ -123,7 +122,8 @@ static void unrecord_segment(struct lsm *lsm, uint64_t number)
 static int new_manifest(struct lsm *lsm)
 {
 	struct super *s = tree_super(lsm);
-	struct manifest_state state = {.version = s->version, .segments = lsm->recorded,
+	struct manifest_state state = {.version = s->version,
+				       .segments = lsm->recorded,
 				       .segments_count = lsm->recorded_count};
 	struct manifest *m = NULL;
 	uint64_t number = tree_new_file(lsm);

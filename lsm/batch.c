@@ -73,9 +73,12 @@ static int add_op(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice ke
 		return -ENOMEM;
 	}
 	op = &b->ops[b->ops_count++];
-	*op = (struct batch_op){.kind = kind, .key_at = old_size, .key_size = key.size,
+	*op = (struct batch_op){.kind = kind,
+				.key_at = old_size,
+				.key_size = key.size,
 				.borrowed = borrow ? value.data : NULL,
-				.value_at = old_size + key.size, .value_size = value.size};
+				.value_at = old_size + key.size,
+				.value_size = value.size};
 	b->user_bytes += key.size + value.size;
 	return 0;
 }
@@ -193,7 +196,8 @@ static int add_ref(struct buf *record, uint64_t segment, const struct segment_wr
 		   struct buf *scratch)
 {
 	size_t chunks = (w->data.size + SEGMENT_CHUNK - 1) / SEGMENT_CHUNK, sums_at;
-	struct segment_ref ref = {.segment = segment, .offset = w->offset,
+	struct segment_ref ref = {.segment = segment,
+				  .offset = w->offset,
 				  .stored = (uint32_t)w->data.size,
 				  .size = (uint32_t)w->data.size};
 
@@ -209,8 +213,8 @@ static int add_ref(struct buf *record, uint64_t segment, const struct segment_wr
 	ref.sums = scratch->data;
 	if (segment_ref_encode(&ref, scratch))
 		return -ENOMEM;
-	return buf_add_bytes(record, (struct lsm_slice){scratch->data + sums_at,
-							scratch->size - sums_at});
+	return buf_add_bytes(record,
+			     (struct lsm_slice){scratch->data + sums_at, scratch->size - sums_at});
 }
 
 int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate_min)
@@ -237,13 +241,14 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 
 		err = buf_add(&b->record, &kind, 1);
 		if (!err)
-			err = buf_add_bytes(&b->record, (struct lsm_slice){
-						b->bytes.data + op->key_at, op->key_size});
+			err = buf_add_bytes(
+				&b->record,
+				(struct lsm_slice){b->bytes.data + op->key_at, op->key_size});
 		if (err)
 			break;
 		err = separate ? add_ref(&b->record, segment_number(b->segment), &writes[next++],
-					 &scratch)
-			       : buf_add_bytes(&b->record, op_value(b, op));
+					 &scratch) :
+				 buf_add_bytes(&b->record, op_value(b, op));
 	}
 	free(writes);
 	buf_release(&scratch);
@@ -286,7 +291,7 @@ int batch_next(struct batch_reader *r, struct batch_entry *e)
 		return r->p == r->end ? 1 : -EUCLEAN;
 	if (r->p == r->end || *r->p > BATCH_DELETE_RANGE)
 		return -EUCLEAN;
-	e->kind = (enum batch_kind)*r->p++;
+	e->kind = (enum batch_kind) * r->p++;
 	r->p = get_bytes(r->p, r->end, &data, &size);
 	if (!r->p || !size || size > LSM_KEY_BYTES_MAX)
 		return -EUCLEAN;

@@ -23,8 +23,13 @@
 
 #define BATCH_HEADER_BYTES 20
 
-enum batch_kind { BATCH_DELETE = 0, BATCH_PUT = 1, BATCH_REF = 2, BATCH_SLICE = 3,
-		  BATCH_DELETE_RANGE = 4 };
+enum batch_kind {
+	BATCH_DELETE = 0,
+	BATCH_PUT = 1,
+	BATCH_REF = 2,
+	BATCH_SLICE = 3,
+	BATCH_DELETE_RANGE = 4
+};
 
 struct super;
 
@@ -38,11 +43,11 @@ struct batch_op {
 struct lsm_batch {
 	struct batch_op *ops;
 	size_t ops_count, ops_room;
-	struct buf bytes;  /* keys and copied values */
+	struct buf bytes; /* keys and copied values */
 	size_t user_bytes;
 	struct super **pins; /* what slices refer to stays alive with them */
 	size_t pins_count;
-	struct buf record; /* made by batch_encode */
+	struct buf record;       /* made by batch_encode */
 	struct segment *segment; /* where batch_encode put the large values; a reference */
 };
 
@@ -66,7 +71,7 @@ struct batch_entry {
 	uint64_t sequence;
 	struct lsm_slice key, value;
 };
-int batch_read(struct lsm_slice record, struct batch_reader *r);        /* 0 or -EUCLEAN */
-int batch_next(struct batch_reader *r, struct batch_entry *e); /* 0; 1 at the end; -EUCLEAN */
+int batch_read(struct lsm_slice record, struct batch_reader *r); /* 0 or -EUCLEAN */
+int batch_next(struct batch_reader *r, struct batch_entry *e);   /* 0; 1 at the end; -EUCLEAN */
 
 #endif

@@ -98,8 +98,7 @@ int block_builder_add(struct block_builder *b, struct lsm_slice ikey, struct lsm
 	if (buf_reserve(&b->bytes, head + ikey.size + value.size) ||
 	    buf_reserve(&b->restarts, sizeof(uint32_t)))
 		return -ENOMEM;
-	if (b->last_key.size < ikey.size &&
-	    buf_reserve(&b->last_key, ikey.size - b->last_key.size))
+	if (b->last_key.size < ikey.size && buf_reserve(&b->last_key, ikey.size - b->last_key.size))
 		return -ENOMEM;
 
 	/* Nothing fails from here on. */
@@ -180,8 +179,7 @@ int block_check(struct lsm_slice block)
  * Decode the entry at `at`, below `end`; the key before it has `before` bytes
  * (0 at a restart point). False if it is malformed.
  */
-static bool entry_decode(const uint8_t *base, size_t end, size_t at, size_t before,
-			 struct entry *e)
+static bool entry_decode(const uint8_t *base, size_t end, size_t at, size_t before, struct entry *e)
 {
 	const uint8_t *p = base + at, *limit = base + end;
 	uint32_t shared, unshared, value_size;
@@ -274,8 +272,7 @@ static enum side entry_side(const struct entry *e, struct lsm_slice ikey, size_t
 		return ABOVE;
 	if (same < want_size)
 		return BELOW;
-	return ikey_get_trailer(e->delta) > ikey_get_trailer(ikey) ? BELOW_SAME_USER :
-								     AT_SAME_USER;
+	return ikey_get_trailer(e->delta) > ikey_get_trailer(ikey) ? BELOW_SAME_USER : AT_SAME_USER;
 }
 
 int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found *found)

@@ -35,7 +35,7 @@ struct cache_entry {
 	void (*destroy)(void *value);
 	size_t charge;
 	/* ---- guarded by the shard's lock ---- */
-	struct cache_entry *chain;       /* next in its bucket, or in a list of the dead */
+	struct cache_entry *chain;         /* next in its bucket, or in a list of the dead */
 	struct cache_entry *newer, *older; /* in the LRU list */
 	unsigned references;
 	bool present; /* in the hash table */

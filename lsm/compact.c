@@ -39,7 +39,8 @@ struct output {
 	struct segment_use *uses;
 	size_t uses_count, uses_room, uses_last;
 	uint64_t tombstones, ranges, sequence_max;
-	struct buf span_start; /* range tombstones belong to it from here on; size 0: from the start */
+	struct buf
+		span_start; /* range tombstones belong to it from here on; size 0: from the start */
 };
 
 struct writing {
@@ -89,10 +90,10 @@ static int output_start(struct writing *w)
 		.block_bytes = lsm->opt.block_bytes,
 		.filter_bits_per_key = 10,
 		/* Level 0 and 1 are rewritten soon: compressing them costs more than it saves. */
-		.compression = w->job->output_level > 1 ||
-				       lsm->opt.compression == LSM_COMPRESS_NONE
-				       ? lsm->opt.compression
-				       : LSM_COMPRESS_LZ4,
+		.compression =
+			w->job->output_level > 1 || lsm->opt.compression == LSM_COMPRESS_NONE ?
+				lsm->opt.compression :
+				LSM_COMPRESS_LZ4,
 	};
 
 	o->number = tree_new_file(lsm);
@@ -214,8 +215,7 @@ static int output_meta(struct writing *w, uint64_t bytes)
 
 	if (o->uses_count)
 		qsort(o->uses, o->uses_count, sizeof(*o->uses), compare_uses);
-	t = table_meta_new(buf_slice(&o->smallest), buf_slice(&o->largest), o->uses,
-			   o->uses_count);
+	t = table_meta_new(buf_slice(&o->smallest), buf_slice(&o->largest), o->uses, o->uses_count);
 	if (!t)
 		return -ENOMEM;
 	t->number = o->number;
@@ -291,9 +291,11 @@ static int relocate(struct writing *w, struct segment_ref *ref, struct lsm_slice
 	write.data = (struct lsm_slice){w->moved.data, w->moved.size};
 	err = segments_write(lsm->segments, &write, 1, &g);
 	if (!err) {
-		*ref = (struct segment_ref){.segment = segment_number(g), .offset = write.offset,
+		*ref = (struct segment_ref){.segment = segment_number(g),
+					    .offset = write.offset,
 					    .stored = (uint32_t)write.data.size,
-					    .size = (uint32_t)write.data.size, .sums = sums};
+					    .size = (uint32_t)write.data.size,
+					    .sums = sums};
 		segment_sums(ref->segment, ref->offset, write.data.data, write.data.size, sums);
 		w->relocated.size = 0;
 		err = segment_ref_encode(ref, &w->relocated);
@@ -597,9 +599,14 @@ int compact_pick(struct lsm *lsm, struct version *v, struct pick *p, const uint6
 		 size_t relocate_count)
 {
 	struct version_edit edit = {0};
-	struct compact_job job = {.lsm = lsm, .version = v, .output_level = p->output,
-				  .relocate = relocate, .relocate_count = relocate_count,
-				  .created_s = oldest(p), .cut = true, .edit = &edit};
+	struct compact_job job = {.lsm = lsm,
+				  .version = v,
+				  .output_level = p->output,
+				  .relocate = relocate,
+				  .relocate_count = relocate_count,
+				  .created_s = oldest(p),
+				  .cut = true,
+				  .edit = &edit};
 	bool move = !relocate_count && is_move(v, p);
 	int err = edit_tables(&edit, p);
 

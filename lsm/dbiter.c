@@ -29,7 +29,7 @@
 
 /* The range tombstones of one source. */
 struct range_source {
-	size_t rank; /* of the source among the merge's children */
+	size_t rank;                /* of the source among the merge's children */
 	const struct memtable *mem; /* or */
 	struct table *table;
 };
@@ -79,8 +79,7 @@ static int parts_add(struct parts *p, struct iter *it)
 
 static int ranges_add(struct lsm_iter *it, struct range_source source)
 {
-	struct range_source *grown =
-		realloc(it->ranges, (it->ranges_count + 1) * sizeof(*grown));
+	struct range_source *grown = realloc(it->ranges, (it->ranges_count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
@@ -199,8 +198,8 @@ struct lsm_iter *lsm_iter_new(struct lsm *lsm, const struct lsm_iter_options *op
 	it->lsm = lsm;
 	it->super = tree_super(lsm);
 	/* After the super: what it holds is complete up to any sequence published since. */
-	it->sequence = options && options->snapshot ? options->snapshot->sequence
-						    : tree_sequence(lsm);
+	it->sequence =
+		options && options->snapshot ? options->snapshot->sequence : tree_sequence(lsm);
 	if (options) {
 		it->lower = options->lower;
 		it->upper = options->upper;
@@ -232,7 +231,7 @@ void lsm_iter_free(struct lsm_iter *it)
 
 struct hider {
 	struct lsm_slice key;
-	uint64_t sequence; /* only tombstones up to it are seen */
+	uint64_t sequence;    /* only tombstones up to it are seen */
 	struct lsm_slice end; /* of the one found that reaches furthest */
 };
 
@@ -252,9 +251,9 @@ static bool hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t seq
 {
 	for (size_t i = 0; i < it->ranges_count; i++) {
 		const struct range_source *r = &it->ranges[i];
-		uint64_t over = r->mem ? memtable_covering(r->mem, key, it->sequence)
-				       : rangedel_covering(table_ranges(r->table), key,
-							   it->sequence);
+		uint64_t over =
+			r->mem ? memtable_covering(r->mem, key, it->sequence) :
+				 rangedel_covering(table_ranges(r->table), key, it->sequence);
 
 		if (over > sequence) {
 			*source = r;
@@ -320,9 +319,8 @@ static void pass_invisible(struct lsm_iter *it)
 			continue;
 		}
 		/* Made before the seek, which may overwrite the key it is made from. */
-		it->merge->ops->seek(it->merge,
-				     ikey_make(&target, ikey_user(it->merge->key), it->sequence,
-					       IKEY_TYPE_MAX));
+		it->merge->ops->seek(it->merge, ikey_make(&target, ikey_user(it->merge->key),
+							  it->sequence, IKEY_TYPE_MAX));
 		steps = 0;
 	}
 }
@@ -401,16 +399,14 @@ static bool take_key_backward(struct lsm_iter *it)
 		it->status = it->merge->status;
 		return false;
 	}
-	return found && !(it->ranges_count &&
-			  hidden(it, buf_slice(&it->saved_key), sequence, &by));
+	return found && !(it->ranges_count && hidden(it, buf_slice(&it->saved_key), sequence, &by));
 }
 
 static void find_backward(struct lsm_iter *it)
 {
 	it->backward = true;
 	while (!it->status && it->merge->valid) {
-		if (it->lower.size &&
-		    slice_compare(ikey_user(it->merge->key), it->lower) < 0)
+		if (it->lower.size && slice_compare(ikey_user(it->merge->key), it->lower) < 0)
 			return;
 		if (take_key_backward(it)) {
 			it->key = buf_slice(&it->saved_key);
@@ -500,8 +496,8 @@ void lsm_iter_last(struct lsm_iter *it)
 		return;
 	/* (upper, newest) sorts before every version of the bound, which is excluded. */
 	if (it->upper.size)
-		it->merge->ops->seek_prev(it->merge, ikey_make(&target, it->upper, SEQUENCE_MAX,
-							       IKEY_TYPE_MAX));
+		it->merge->ops->seek_prev(
+			it->merge, ikey_make(&target, it->upper, SEQUENCE_MAX, IKEY_TYPE_MAX));
 	else
 		it->merge->ops->last(it->merge);
 	find_backward(it);
@@ -535,8 +531,7 @@ void lsm_iter_prev(struct lsm_iter *it)
 
 	assert(it->valid);
 	if (!it->backward) {
-		struct lsm_slice first =
-			ikey_make(&target, it->key, SEQUENCE_MAX, IKEY_TYPE_MAX);
+		struct lsm_slice first = ikey_make(&target, it->key, SEQUENCE_MAX, IKEY_TYPE_MAX);
 
 		if (!begin(it))
 			return;
@@ -580,8 +575,9 @@ int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
 		return report_corrupt(&it->lsm->report, "table", 0, "malformed segment reference");
 	if (offset > ref.size || size > ref.size - offset)
 		return -EINVAL;
-	return size ? segments_read(it->lsm->segments, &ref, (uint32_t)offset, buf, (uint32_t)size)
-		    : 0;
+	return size ? segments_read(it->lsm->segments, &ref, (uint32_t)offset, buf,
+				    (uint32_t)size) :
+		      0;
 }
 
 int lsm_iter_value(struct lsm_iter *it, struct lsm_slice *value)

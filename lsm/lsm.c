@@ -225,8 +225,8 @@ static void fill_options(struct lsm_options *o)
 	 * One memtable taking writes and one or two being flushed: 3/8 of the budget at
 	 * most, and small enough that replaying a log after a crash is quick.
 	 */
-	set_default(&o->memtable_bytes, o->memory_bytes / 8 < (32u << 20) ? o->memory_bytes / 8
-									  : 32u << 20);
+	set_default(&o->memtable_bytes,
+		    o->memory_bytes / 8 < (32u << 20) ? o->memory_bytes / 8 : 32u << 20);
 	set_default(&o->block_bytes, 4096);
 	set_default(&o->table_bytes, 4u << 20);
 	set_default(&o->level1_bytes, 32u << 20);
@@ -280,9 +280,9 @@ static struct lsm *tree_new(const struct lsm_options *options)
 	cond_init(&lsm->sync_done);
 	lsm->writers_tail = &lsm->writers;
 	memtables = (lsm->opt.imm_max + 1) * lsm->opt.memtable_bytes;
-	lsm->cache = cache_new(memtables + (1u << 20) < lsm->opt.memory_bytes
-				       ? lsm->opt.memory_bytes - memtables
-				       : 1u << 20);
+	lsm->cache = cache_new(memtables + (1u << 20) < lsm->opt.memory_bytes ?
+				       lsm->opt.memory_bytes - memtables :
+				       1u << 20);
 	return lsm;
 }
 

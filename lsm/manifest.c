@@ -41,8 +41,14 @@
 
 #include "wal.h"
 
-enum tag { TAG_NEXT_FILE = 1, TAG_LOG, TAG_ADD_TABLE, TAG_DELETE_TABLE, TAG_ADD_SEGMENT,
-	   TAG_DROP_SEGMENT };
+enum tag {
+	TAG_NEXT_FILE = 1,
+	TAG_LOG,
+	TAG_ADD_TABLE,
+	TAG_DELETE_TABLE,
+	TAG_ADD_SEGMENT,
+	TAG_DROP_SEGMENT
+};
 
 struct manifest {
 	struct storage *st;
@@ -75,8 +81,8 @@ static int put_tag(struct buf *b, enum tag tag, uint64_t v)
 static int put_add_table(struct buf *b, unsigned level, const struct table_meta *t)
 {
 	uint8_t head[2] = {TAG_ADD_TABLE, (uint8_t)level}, excluded = t->largest_excluded;
-	const uint64_t numbers[] = {t->number, t->bytes, t->entries, t->tombstones, t->ranges,
-				    t->sequence_max, t->created_s};
+	const uint64_t numbers[] = {t->number, t->bytes,        t->entries,  t->tombstones,
+				    t->ranges, t->sequence_max, t->created_s};
 	int err = buf_add(b, head, sizeof(head));
 
 	for (size_t i = 0; !err && i < sizeof(numbers) / sizeof(*numbers); i++)
@@ -313,8 +319,9 @@ static int decode_record(struct manifest_state *s, struct lsm_slice record)
 
 static int current_format(char *text, uint64_t number)
 {
-	int n = snprintf(text, CURRENT_BYTES_MAX, "varve store, format %u\nmanifest %06" PRIu64 "\n",
-			 MANIFEST_FORMAT, number);
+	int n = snprintf(text, CURRENT_BYTES_MAX,
+			 "varve store, format %u\nmanifest %06" PRIu64 "\n", MANIFEST_FORMAT,
+			 number);
 
 	return n + snprintf(text + n, (size_t)(CURRENT_BYTES_MAX - n), "checksum %016" PRIx64 "\n",
 			    (uint64_t)XXH3_64bits(text, (size_t)n));
@@ -423,7 +430,8 @@ int manifest_read(struct storage *st, const struct report *rep, struct manifest_
 	manifest_name(name, s->number);
 	err = wal_reader_open(st, name, (uint32_t)s->number, rep, &r);
 	if (err == -ENOENT)
-		err = report_corrupt(rep, name, 0, "CURRENT names this manifest, and it is missing");
+		err = report_corrupt(rep, name, 0,
+				     "CURRENT names this manifest, and it is missing");
 	if (!err)
 		err = read_records(r, name, rep, s);
 	wal_reader_close(r);
@@ -437,7 +445,8 @@ static int whole_edit(const struct manifest_state *s, struct version_edit *e)
 {
 	int err = 0;
 
-	*e = (struct version_edit){.has_log = true, .log_number = s->log_number,
+	*e = (struct version_edit){.has_log = true,
+				   .log_number = s->log_number,
 				   .sequence_flushed = s->sequence_flushed};
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; !err && i < s->version->level[l].count; i++)
@@ -479,8 +488,7 @@ int manifest_create(struct storage *st, const struct manifest_state *s, uint64_t
 	return 0;
 }
 
-int manifest_append(struct manifest *m, const struct version_edit *e, uint64_t next_file,
-		    bool sync)
+int manifest_append(struct manifest *m, const struct version_edit *e, uint64_t next_file, bool sync)
 {
 	struct lsm_slice record;
 	int err;

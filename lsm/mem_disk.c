@@ -326,7 +326,7 @@ int mem_disk_clone(const struct mem_disk *d, struct mem_disk *out)
 		err = clone_names(out, &out->durable, &d->durable);
 	if (!err)
 		err = mem_grow(&out->changes, &out->changes_capacity, d->changes_count,
-			   sizeof(*out->changes));
+			       sizeof(*out->changes));
 	for (size_t i = 0; !err && i < d->changes_count; i++) {
 		struct mem_change *c = &out->changes[out->changes_count++];
 

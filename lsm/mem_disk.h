@@ -9,7 +9,7 @@
 
 #define MEM_PAGE_BYTES 4096u
 #define MEM_SECTOR_BYTES 512u
-#define MEM_NAME_BYTES 56u            /* with its NUL: more than any file of the tree needs */
+#define MEM_NAME_BYTES 56u /* with its NUL: more than any file of the tree needs */
 #define MEM_FILE_BYTES_MAX (UINT64_C(16) << 30)
 
 struct mem_page;
@@ -25,12 +25,12 @@ struct mem_slot {
 };
 
 struct mem_node {
-	uint64_t id;       /* in order of creation */
-	unsigned refs;     /* names, durable names, changes of names, handles */
+	uint64_t id;   /* in order of creation */
+	unsigned refs; /* names, durable names, changes of names, handles */
 	unsigned handles;
-	bool linked;       /* has a name now */
+	bool linked; /* has a name now */
 	bool size_dirty;
-	bool lost;         /* a sync failed: sectors that are not dirty may differ, too */
+	bool lost; /* a sync failed: sectors that are not dirty may differ, too */
 	uint64_t size_now, size_disk;
 	struct mem_slot *slots;
 	size_t slots_count, slots_capacity;

@@ -101,7 +101,7 @@ static struct mem_page *page_mix(const struct mem_page *old, const struct mem_pa
 		if (!(mask & 1u << s))
 			continue;
 		if (new)
-			memcpy(at, new->bytes + s * MEM_SECTOR_BYTES, MEM_SECTOR_BYTES);
+			memcpy(at, new->bytes + s *MEM_SECTOR_BYTES, MEM_SECTOR_BYTES);
 		else
 			memset(at, 0, MEM_SECTOR_BYTES);
 	}
@@ -303,8 +303,8 @@ int mem_node_punch(struct mem_disk *d, struct mem_node *n, uint64_t offset, uint
 	while (!err && offset < end) {
 		size_t i = (size_t)(offset / MEM_PAGE_BYTES);
 		size_t at = (size_t)(offset % MEM_PAGE_BYTES);
-		uint64_t part = MEM_PAGE_BYTES - at < end - offset ? MEM_PAGE_BYTES - at
-								    : end - offset;
+		uint64_t part =
+			MEM_PAGE_BYTES - at < end - offset ? MEM_PAGE_BYTES - at : end - offset;
 
 		if (part == MEM_PAGE_BYTES)
 			slot_drop(d, n, i);
@@ -452,8 +452,7 @@ static uint64_t settle_size(const struct mem_node *n, enum storage_mem_keep keep
 }
 
 /* Which of the dirty sectors of slot `i` reached the disk. */
-static uint8_t settle_mask(const struct mem_node *n, size_t i, unsigned chance,
-			   struct mem_rng *rng)
+static uint8_t settle_mask(const struct mem_node *n, size_t i, unsigned chance, struct mem_rng *rng)
 {
 	const struct mem_slot *s = &n->slots[i];
 	uint64_t bits, start = (uint64_t)i * MEM_PAGE_BYTES;
@@ -470,7 +469,7 @@ static uint8_t settle_mask(const struct mem_node *n, size_t i, unsigned chance,
 	/* Beyond a shorter size: the bytes that a longer one, if that stays, still has. */
 	for (unsigned k = 0; k < SECTORS && mask; k++)
 		if (start + k * MEM_SECTOR_BYTES >= n->size_now)
-			mask &= (uint8_t)~(1u << k);
+			mask &= (uint8_t) ~(1u << k);
 	return mask;
 }
 
@@ -496,9 +495,9 @@ int mem_node_settle(const struct mem_node *n, enum storage_mem_keep keep, struct
 {
 	static const unsigned chances[] = {0, 20, 128, 236, 256}; /* of 256 */
 	uint64_t size = settle_size(n, keep, rng);
-	unsigned chance = keep == STORAGE_MEM_KEEP_NONE  ? 0
-			  : keep == STORAGE_MEM_KEEP_ALL ? 256
-							 : chances[mem_rng_below(rng, 5)];
+	unsigned chance = keep == STORAGE_MEM_KEEP_NONE ? 0 :
+			  keep == STORAGE_MEM_KEEP_ALL  ? 256 :
+							  chances[mem_rng_below(rng, 5)];
 	int err = node_reserve(copy, size);
 
 	for (size_t i = 0; !err && i < copy->slots_count && i < n->slots_count; i++) {

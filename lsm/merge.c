@@ -173,8 +173,13 @@ static void merge_free(struct iter *it)
 }
 
 static const struct iter_ops merge_ops = {
-	.seek = merge_seek, .seek_prev = merge_seek_prev, .first = merge_first,
-	.last = merge_last, .next = merge_next, .prev = merge_prev, .free = merge_free,
+	.seek = merge_seek,
+	.seek_prev = merge_seek_prev,
+	.first = merge_first,
+	.last = merge_last,
+	.next = merge_next,
+	.prev = merge_prev,
+	.free = merge_free,
 };
 
 struct iter *merge_iter(struct iter **children, size_t count)
@@ -216,8 +221,8 @@ struct level_cursor {
 	struct table_env *env;
 	struct table_meta **tables;
 	size_t count;
-	size_t at;           /* the table that `sub` is over */
-	struct iter *sub;    /* NULL: none open */
+	size_t at;        /* the table that `sub` is over */
+	struct iter *sub; /* NULL: none open */
 	bool fill_cache;
 };
 
@@ -370,8 +375,13 @@ static void level_free(struct iter *it)
 }
 
 static const struct iter_ops level_ops = {
-	.seek = level_seek, .seek_prev = level_seek_prev, .first = level_first,
-	.last = level_last, .next = level_next, .prev = level_prev, .free = level_free,
+	.seek = level_seek,
+	.seek_prev = level_seek_prev,
+	.first = level_first,
+	.last = level_last,
+	.next = level_next,
+	.prev = level_prev,
+	.free = level_free,
 };
 
 struct iter *level_iter(struct table_env *env, const struct version *v, unsigned level,

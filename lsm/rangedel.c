@@ -66,8 +66,7 @@ int rangedel_add(struct rangedel_list *l, uint64_t sequence, struct lsm_slice st
 			  end.size};
 
 	assert(!l->finished && slice_compare(start, end) < 0);
-	if (buf_reserve(&l->bytes, start.size + end.size) ||
-	    buf_add(&l->raws, &raw, sizeof(raw)))
+	if (buf_reserve(&l->bytes, start.size + end.size) || buf_add(&l->raws, &raw, sizeof(raw)))
 		return -ENOMEM;
 	buf_add(&l->bytes, start.data, start.size); /* reserved: cannot fail */
 	buf_add(&l->bytes, end.data, end.size);
@@ -92,9 +91,10 @@ static int make_events(const struct rangedel_list *l, struct event **out, size_t
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		events[2 * i] = (struct event){{l->bytes.data + raws[i].start, raws[i].start_size},
-					       raws[i].sequence, true};
-		events[2 * i + 1] = (struct event){{l->bytes.data + raws[i].end, raws[i].end_size},
-						   raws[i].sequence, false};
+					       raws[i].sequence,
+					       true};
+		events[2 * i + 1] = (struct event){
+			{l->bytes.data + raws[i].end, raws[i].end_size}, raws[i].sequence, false};
 	}
 	*count = 2 * n;
 	qsort(events, *count, sizeof(*events), event_compare);
@@ -191,8 +191,8 @@ int rangedel_finish(struct rangedel_list *l)
 	}
 	fragments = (struct rangedel *)l->fragments.data;
 	for (size_t i = 0; i < l->fragments.size / sizeof(*fragments); i++)
-		fragments[i].sequences = (const uint64_t *)l->sequences.data +
-					 (uintptr_t)fragments[i].sequences;
+		fragments[i].sequences =
+			(const uint64_t *)l->sequences.data + (uintptr_t)fragments[i].sequences;
 	buf_release(&l->raws);
 	l->finished = true;
 	return 0;

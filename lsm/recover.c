@@ -204,8 +204,8 @@ struct replay {
 	struct lsm *lsm;
 	struct run **runs; /* oldest first */
 	size_t runs_count;
-	uint64_t expected; /* the sequence that comes next */
-	uint64_t synced;   /* the highest that any record says was durable */
+	uint64_t expected;  /* the sequence that comes next */
+	uint64_t synced;    /* the highest that any record says was durable */
 	uint64_t discarded; /* operations in records that could not be replayed */
 	bool ended;
 	char log[LOG_NAME_BYTES]; /* where it ended */
@@ -261,8 +261,7 @@ static int check_values(struct lsm *lsm, struct lsm_slice record)
 			continue;
 		err = segment_ref_decode(e.value, &ref);
 		if (!err)
-			err = segments_probe(lsm->segments, &ref, &scratch,
-					     !lsm->opt.read_only);
+			err = segments_probe(lsm->segments, &ref, &scratch, !lsm->opt.read_only);
 	}
 	buf_release(&scratch);
 	if (err == 1)
@@ -443,7 +442,8 @@ static void delete_leftovers(struct lsm *lsm, const struct listing *l)
 /* Write what was replayed to tables; from then on the old logs are not needed. */
 static int settle(struct lsm *lsm, const struct listing *l, const struct run *fresh)
 {
-	struct version_edit e = {.has_log = true, .log_number = fresh->log_number,
+	struct version_edit e = {.has_log = true,
+				 .log_number = fresh->log_number,
 				 .sequence_flushed = tree_sequence(lsm)};
 	bool did = true;
 	int err = 0;

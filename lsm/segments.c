@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 struct segment {
-	uint64_t number; /* constant */
+	uint64_t number;           /* constant */
 	struct storage_file *file; /* constant; NULL when the file is missing */
 	/* guarded by segments.mu */
 	uint64_t size; /* reserved up to here */
@@ -49,8 +49,8 @@ struct segments {
 	uint64_t bytes_written;
 };
 
-struct segments *segments_new(struct storage *st, const struct report *rep,
-			      uint64_t segment_bytes, segments_new_fn *fn, void *ctx)
+struct segments *segments_new(struct storage *st, const struct report *rep, uint64_t segment_bytes,
+			      segments_new_fn *fn, void *ctx)
 {
 	struct segments *s = calloc(1, sizeof(*s));
 
@@ -518,8 +518,10 @@ int segments_list(struct segments *s, struct segment_info **out, size_t *count)
 		struct segment_info *info = &(*out)[*count];
 		uint64_t size;
 
-		*info = (struct segment_info){.number = g->number, .size = g->size,
-					      .refs = g->refs, .sealed = g->sealed,
+		*info = (struct segment_info){.number = g->number,
+					      .size = g->size,
+					      .refs = g->refs,
+					      .sealed = g->sealed,
 					      .punched_at_live = g->mark};
 		if (g->file)
 			err = s->st->ops->size(g->file, &size, &info->allocated);
@@ -564,8 +566,7 @@ void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64
 	*count = s->count;
 	*bytes = 0;
 	for (size_t i = 0; i < s->count; i++)
-		if (s->list[i]->file &&
-		    !s->st->ops->size(s->list[i]->file, &size, &allocated))
+		if (s->list[i]->file && !s->st->ops->size(s->list[i]->file, &size, &allocated))
 			*bytes += allocated;
 	*written = s->bytes_written;
 	pthread_mutex_unlock(&s->mu);

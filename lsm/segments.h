@@ -66,7 +66,8 @@ struct segment_info {
 	uint64_t number, size, allocated, live;
 	int refs;
 	bool sealed;
-	uint64_t punched_at_live; /* gc's mark: live bytes when it was last punched; UINT64_MAX: never */
+	uint64_t
+		punched_at_live; /* gc's mark: live bytes when it was last punched; UINT64_MAX: never */
 };
 int segments_list(struct segments *s, struct segment_info **out, size_t *count);
 void segments_set_mark(struct segments *s, uint64_t number, uint64_t live);

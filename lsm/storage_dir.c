@@ -335,8 +335,8 @@ static int dir_pread(struct storage_file *f, void *buf, size_t size, uint64_t of
 	if (offset > INT64_MAX || size > INT64_MAX - offset)
 		return -EINVAL;
 	while (*got < size) {
-		ssize_t n = pread(to_fd(f), (char *)buf + *got, size - *got,
-				  (off_t)(offset + *got));
+		ssize_t n =
+			pread(to_fd(f), (char *)buf + *got, size - *got, (off_t)(offset + *got));
 
 		if (n < 0 && errno == EINTR)
 			continue;

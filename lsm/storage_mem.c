@@ -33,8 +33,17 @@
 #define UNLIMITED_BYTES (UINT64_C(1) << 40)
 
 enum call_kind {
-	CALL_CREATE, CALL_WRITE, CALL_ALLOCATE, CALL_TRUNCATE, CALL_PUNCH, CALL_SYNC, CALL_LOSE,
-	CALL_RENAME, CALL_UNLINK, CALL_SYNC_DIR, CALL_FLIP,
+	CALL_CREATE,
+	CALL_WRITE,
+	CALL_ALLOCATE,
+	CALL_TRUNCATE,
+	CALL_PUNCH,
+	CALL_SYNC,
+	CALL_LOSE,
+	CALL_RENAME,
+	CALL_UNLINK,
+	CALL_SYNC_DIR,
+	CALL_FLIP,
 };
 
 struct call {
@@ -128,7 +137,10 @@ void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, 
 		memset(m->rules, 0, sizeof(m->rules));
 	else
 		m->rules[op] = (struct rule){
-			.on = nth > 0, .forever = !times, .skip = nth - 1, .left = times,
+			.on = nth > 0,
+			.forever = !times,
+			.skip = nth - 1,
+			.left = times,
 			.error = error,
 		};
 	pthread_mutex_unlock(&m->mutex);

@@ -30,7 +30,7 @@ struct table {
 	struct table_block *index;
 	void *filter; /* filter_size bytes; NULL: none */
 	size_t filter_size;
-	struct rangedel_list *ranges; /* finished; NULL: none */
+	struct rangedel_list *ranges;        /* finished; NULL: none */
 	_Atomic(struct cache_entry *) entry; /* the cache's entry of this table */
 };
 
@@ -356,8 +356,8 @@ int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ike
 	*type = IKEY_DELETE;
 	*entry_sequence = 0;
 	assert(key.size && key.size <= LSM_KEY_BYTES_MAX);
-	if (t->filter && !filter_may_match((struct lsm_slice){t->filter, t->filter_size},
-					   filter_hash(key))) {
+	if (t->filter &&
+	    !filter_may_match((struct lsm_slice){t->filter, t->filter_size}, filter_hash(key))) {
 		count(&t->env->filter_negatives);
 		return 1;
 	}
@@ -386,8 +386,8 @@ uint64_t table_offset_of(struct table *t, struct lsm_slice key)
 		return 0;
 	if (key.size > LSM_KEY_BYTES_MAX)
 		key.size = LSM_KEY_BYTES_MAX;
-	if (block_find(block_slice(t->index),
-		       ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX), &found) ||
+	if (block_find(block_slice(t->index), ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX),
+		       &found) ||
 	    !table_handle_decode(found.value, data_end(t), &h))
 		return data_end(t);
 	return h.offset;
@@ -400,9 +400,9 @@ struct table_iter {
 	struct table *t;
 	bool fill_cache;
 	struct block_cursor index;
-	struct block_cursor data;  /* over `held`, the block the index stands on */
-	struct held_block held;    /* bytes.data NULL: none */
-	const void *held_handle;   /* the index value it was found by */
+	struct block_cursor data; /* over `held`, the block the index stands on */
+	struct held_block held;   /* bytes.data NULL: none */
+	const void *held_handle;  /* the index value it was found by */
 };
 
 static void iter_end(struct table_iter *ti, int status)

@@ -29,7 +29,7 @@ struct table_builder {
 	int error; /* the first one: nothing works after it */
 	bool finished;
 
-	struct buf out; /* at the end of the file, not written yet */
+	struct buf out;  /* at the end of the file, not written yet */
 	uint64_t offset; /* of `out` in the file */
 
 	struct block_builder data, index;
@@ -170,8 +170,8 @@ static int add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice 
 {
 	struct ikey_buf space;
 	struct lsm_slice user = ikey_user(ikey);
-	bool new_user = !b->last_key.size ||
-			slice_compare(ikey_user(buf_slice(&b->last_key)), user);
+	bool new_user =
+		!b->last_key.size || slice_compare(ikey_user(buf_slice(&b->last_key)), user);
 	int r = 0;
 
 	if (wants_own_block(b, ikey.size + value.size))

@@ -107,8 +107,7 @@ int table_handle_encode(const struct table_handle *h, struct buf *out)
 
 static bool handle_within(const struct table_handle *h, uint64_t end)
 {
-	return h->size > TABLE_BLOCK_TRAILER_BYTES && h->offset < end &&
-	       h->size <= end - h->offset;
+	return h->size > TABLE_BLOCK_TRAILER_BYTES && h->offset < end && h->size <= end - h->offset;
 }
 
 bool table_handle_decode(struct lsm_slice bytes, uint64_t end, struct table_handle *h)
@@ -330,8 +329,8 @@ static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_hand
 		*reason = "block is compressed in an unknown way";
 	else if (stored_as == STORED_RAW && payload_size != size)
 		*reason = "block size is wrong";
-	else if (stored_as != STORED_RAW && (payload_size > BLOCK_BYTES_MAX ||
-					     size > BLOCK_BYTES_MAX || !payload_size))
+	else if (stored_as != STORED_RAW &&
+		 (payload_size > BLOCK_BYTES_MAX || size > BLOCK_BYTES_MAX || !payload_size))
 		*reason = "block is larger than a block can be";
 	if (*reason)
 		return -EUCLEAN;

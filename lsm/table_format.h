@@ -26,9 +26,9 @@ bool table_handle_decode(struct lsm_slice bytes, uint64_t end, struct table_hand
 
 struct table_footer {
 	struct table_handle filter, ranges, index; /* in this order in the file */
-	uint64_t blocks;     /* data blocks */
-	uint64_t entries;    /* in them */
-	uint64_t tombstones; /* of the entries */
+	uint64_t blocks;                           /* data blocks */
+	uint64_t entries;                          /* in them */
+	uint64_t tombstones;                       /* of the entries */
 	uint64_t range_tombstones;
 };
 

@@ -326,9 +326,9 @@ static void verify_counts(struct verify *v)
 		damage_table(v, offset, "footer counts other entries");
 }
 
-int table_verify(struct table_env *env, uint64_t number, uint64_t bytes,
-		 struct lsm_slice smallest, struct lsm_slice largest, lsm_damage_fn *damage,
-		 void *damage_ctx, table_entry_fn *entry, void *entry_ctx)
+int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct lsm_slice smallest,
+		 struct lsm_slice largest, lsm_damage_fn *damage, void *damage_ctx,
+		 table_entry_fn *entry, void *entry_ctx)
 {
 	struct verify v = {
 		.number = number,

@@ -32,7 +32,7 @@ struct run {
 	uint64_t sequence_first; /* of its entries; 0: none yet; the leader's */
 	atomic_uint_fast64_t sequence_last;
 	uint64_t created_s;
-	bool log_synced; /* wholly, and closed for writing; guarded by sync_mu */
+	bool log_synced;           /* wholly, and closed for writing; guarded by sync_mu */
 	struct segment **segments; /* pinned; only the leading writer adds */
 	size_t segments_count, segments_room;
 	struct segments *owner;
@@ -80,9 +80,9 @@ struct lsm {
 	struct buf cursor[LSM_LEVELS];
 	uint64_t spare_log; /* number of an old log to be recycled; 0: none */
 	bool stop;
-	bool range_pending;   /* the newest memtable has range tombstones to be pushed down */
+	bool range_pending; /* the newest memtable has range tombstones to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
-	bool no_space;        /* a flush or compaction met a full disk */
+	bool no_space;                  /* a flush or compaction met a full disk */
 
 	/* manifest_mu: one edit at a time; taken before mu */
 	pthread_mutex_t manifest_mu;
@@ -113,7 +113,7 @@ struct lsm {
 	atomic_uint_fast64_t sequence_synced; /* durable */
 	atomic_bool dir_dirty;                /* a log was created or renamed and not dir-synced */
 	atomic_bool stopping;                 /* closing: compactions give up */
-	atomic_int failed;                    /* read-only since: the errno of the failed log write */
+	atomic_int failed; /* read-only since: the errno of the failed log write */
 
 	bool reserve_there; /* the RESERVE file; guarded by mu */
 
@@ -205,9 +205,9 @@ struct compact_job {
 	const uint64_t *relocate;     /* segments to move values out of */
 	size_t relocate_count;
 	uint64_t created_s;
-	bool cut; /* at table_bytes; a flush makes one table */
+	bool cut;                  /* at table_bytes; a flush makes one table */
 	struct version_edit *edit; /* gets the outputs */
-	struct segment **pinned; /* where relocated values went */
+	struct segment **pinned;   /* where relocated values went */
 	size_t pinned_count;
 };
 /* Write the job's input to new tables, which the edit then adds. -ECANCELED: the tree is closing. */

@@ -156,8 +156,8 @@ static int collect_segments(struct lsm *lsm)
 int lsm_compact(struct lsm *lsm, struct lsm_slice start, struct lsm_slice end,
 		lsm_progress_fn *progress, void *ctx)
 {
-	struct demand d = {.lsm = lsm, .range = {start, end, true}, .progress = progress,
-			   .ctx = ctx};
+	struct demand d = {
+		.lsm = lsm, .range = {start, end, true}, .progress = progress, .ctx = ctx};
 	int err;
 
 	if (lsm->opt.read_only)
@@ -219,7 +219,8 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 		return 0;
 	err = tree_value(v->lsm, IKEY_PUT_REF, stored, &v->value);
 	if (err == -EUCLEAN) {
-		struct lsm_damage d = {.first_key = ikey_user(ikey), .last_key = ikey_user(ikey),
+		struct lsm_damage d = {.first_key = ikey_user(ikey),
+				       .last_key = ikey_user(ikey),
 				       .file = "a table",
 				       .reason = "malformed reference to a segment"};
 
@@ -274,11 +275,14 @@ static int verify_runs(struct verify *v, const struct super *s)
 	return err;
 }
 
-int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx,
-	       lsm_progress_fn *progress, void *progress_ctx)
+int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_progress_fn *progress,
+	       void *progress_ctx)
 {
-	struct verify v = {.lsm = lsm, .damage = damage, .damage_ctx = damage_ctx,
-			   .progress = progress, .progress_ctx = progress_ctx};
+	struct verify v = {.lsm = lsm,
+			   .damage = damage,
+			   .damage_ctx = damage_ctx,
+			   .progress = progress,
+			   .progress_ctx = progress_ctx};
 	struct super *s = tree_super(lsm);
 	const char *why;
 	int err;
@@ -342,7 +346,8 @@ void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
 	}
 	if (!lsm->st->ops->list(lsm->st, add_size, &st->disk_bytes)) {
 		/* Files' sizes, but of segments what they occupy. */
-		st->disk_bytes = st->disk_bytes > segment_sizes ? st->disk_bytes - segment_sizes : 0;
+		st->disk_bytes =
+			st->disk_bytes > segment_sizes ? st->disk_bytes - segment_sizes : 0;
 		st->disk_bytes += st->segment_bytes;
 	}
 	cache_stats(lsm->cache, &c);

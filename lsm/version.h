@@ -34,8 +34,8 @@ struct table_meta {
 	uint64_t created_s;        /* when its oldest input was written, seconds since 1970 */
 	struct lsm_slice smallest; /* user keys; owned */
 	struct lsm_slice largest;
-	bool largest_excluded;     /* the largest key is the end of a range tombstone */
-	struct segment_use *uses;  /* ordered by number */
+	bool largest_excluded;    /* the largest key is the end of a range tombstone */
+	struct segment_use *uses; /* ordered by number */
 	size_t uses_count;
 	/* Called when the last reference goes, before it is freed; NULL: nothing to do. */
 	void (*released)(void *ctx, struct table_meta *t);
@@ -112,18 +112,26 @@ struct pick_options {
 	unsigned l0_compact;
 	uint64_t now_s, tombstone_age_s; /* a tombstone older than this is pushed down */
 	uint64_t oldest_snapshot;        /* SEQUENCE_MAX if none */
-	struct lsm_slice cursor[LSM_LEVELS]; /* where the last pick of each level ended; size 0: start */
+	struct lsm_slice
+		cursor[LSM_LEVELS]; /* where the last pick of each level ended; size 0: start */
 };
 
-enum pick_reason { PICK_NONE, PICK_L0, PICK_SIZE, PICK_SEGMENT_BYTES, PICK_RANGES,
-		   PICK_TOMBSTONES, PICK_MANUAL };
+enum pick_reason {
+	PICK_NONE,
+	PICK_L0,
+	PICK_SIZE,
+	PICK_SEGMENT_BYTES,
+	PICK_RANGES,
+	PICK_TOMBSTONES,
+	PICK_MANUAL
+};
 
 struct pick {
 	enum pick_reason reason;
-	unsigned level, output;      /* equal: rewrite in place */
-	struct table_meta **inputs;  /* of `level`; borrowed from the version */
+	unsigned level, output;     /* equal: rewrite in place */
+	struct table_meta **inputs; /* of `level`; borrowed from the version */
 	size_t inputs_count;
-	struct table_meta **below;   /* overlapping ones of `output`, if another level */
+	struct table_meta **below; /* overlapping ones of `output`, if another level */
 	size_t below_count;
 	struct key_range range;
 	double score;

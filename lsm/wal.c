@@ -206,8 +206,8 @@ static int append_reserve(struct wal *w, const struct lsm_slice *records, size_t
 		if (records[i].size > WAL_RECORD_BYTES_MAX)
 			return -EFBIG;
 		/* Only the first and the last one can be small enough to be copied. */
-		copied += records[i].size < 2 * BORROW_BYTES_MIN ? records[i].size
-								  : 2 * BORROW_BYTES_MIN;
+		copied += records[i].size < 2 * BORROW_BYTES_MIN ? records[i].size :
+								   2 * BORROW_BYTES_MIN;
 		copied += fragments * 2 * HEADER_BYTES;
 		parts += 2 * fragments;
 	}
@@ -342,13 +342,13 @@ struct wal_reader {
 	const struct report *report;
 	char *name;
 	uint32_t number;
-	uint64_t offset;   /* of the next record, or where reading stopped */
+	uint64_t offset; /* of the next record, or where reading stopped */
 	bool ended, torn;
-	bool resync;       /* looking for a whole record, whatever lies before it */
-	uint8_t *window;   /* READ_BYTES from window_offset on, as far as the file has them */
+	bool resync;     /* looking for a whole record, whatever lies before it */
+	uint8_t *window; /* READ_BYTES from window_offset on, as far as the file has them */
 	uint64_t window_offset;
 	size_t window_size;
-	uint8_t *record;   /* one that is not in one piece in the window */
+	uint8_t *record; /* one that is not in one piece in the window */
 	size_t record_size, record_capacity;
 };
 
@@ -508,8 +508,8 @@ static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice 
 			return 0;
 		if (open != (f->type == MIDDLE || f->type == LAST)) {
 			*found = FOUND_BROKEN;
-			f->reason = open ? "the rest of the record is missing"
-					 : "the start of the record is missing";
+			f->reason = open ? "the rest of the record is missing" :
+					   "the start of the record is missing";
 			return 0;
 		}
 		if (f->type == FULL) {

@@ -106,8 +106,8 @@ static int wait_for_room(struct lsm *lsm)
 		    s->version->level[0].count < lsm->opt.l0_stop)
 			return 0;
 		if (s->runs_count > lsm->opt.imm_max ? lsm->flush_error : lsm->compact_error)
-			return s->runs_count > lsm->opt.imm_max ? lsm->flush_error
-								: lsm->compact_error;
+			return s->runs_count > lsm->opt.imm_max ? lsm->flush_error :
+								  lsm->compact_error;
 		if (!counted)
 			atomic_fetch_add(&lsm->stops, 1);
 		counted = true;

@@ -81,7 +81,8 @@ static int resolve(struct mount_options *o)
 	o->store = path;
 	if (path_is_within(o->store, o->mountpoint)) {
 		say_error("%s: the store is within its own mount point %s and would be hidden by "
-			  "it; keep them apart", o->store, o->mountpoint);
+			  "it; keep them apart",
+			  o->store, o->mountpoint);
 		return -EINVAL;
 	}
 	if (path_is_within(o->mountpoint, o->store)) {
@@ -107,7 +108,8 @@ static int raise_file_limit(void)
 	if (limit.rlim_cur >= FILES_MIN)
 		return 0;
 	say_error("only %lu open files are allowed and at least %d are needed; raise the limit "
-		  "(`ulimit -n`)", (unsigned long)limit.rlim_cur, FILES_MIN);
+		  "(`ulimit -n`)",
+		  (unsigned long)limit.rlim_cur, FILES_MIN);
 	return -EMFILE;
 }
 

@@ -61,7 +61,8 @@ static int unmount_dead(const struct mount_info *info)
 
 	if (err) {
 		say_error("%s: its daemon was killed, and it cannot be unmounted: %s; run "
-			  "`umount -l %s` as root", info->path, strerror(-err), info->path);
+			  "`umount -l %s` as root",
+			  info->path, strerror(-err), info->path);
 		return EXIT_FAILED;
 	}
 	say_warning("%s: its daemon was killed; what it had answered is in %s", info->path,
@@ -75,8 +76,8 @@ static int unmount_live(const struct mount_info *info, int pidfd)
 
 	err = mountpoint_unmount(info->path, false);
 	if (err == -EBUSY)
-		say_error("%s: in use by a program; `fuser -vm %s` lists who uses it",
-			  info->path, info->path);
+		say_error("%s: in use by a program; `fuser -vm %s` lists who uses it", info->path,
+			  info->path);
 	else if (err)
 		say_error("%s: cannot unmount: %s; its owner or root can", info->path,
 			  strerror(-err));
@@ -88,7 +89,8 @@ static int unmount_live(const struct mount_info *info, int pidfd)
 			  info->source, strerror(-err));
 	if (sync_err)
 		say_error("%s: writing everything to disk failed: %s; the last changes may be "
-			  "lost at a power cut", info->source, message_reason(sync_err));
+			  "lost at a power cut",
+			  info->source, message_reason(sync_err));
 	return err || sync_err ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -118,8 +120,8 @@ int cmd_umount(int argc, char **argv)
 		pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
 		if (pidfd < 0) {
 			say_error("%s: its daemon (process %ld) is not seen from here: %s; "
-				  "unmount it where it was mounted", info.path, pid,
-				  strerror(errno));
+				  "unmount it where it was mounted",
+				  info.path, pid, strerror(errno));
 			status = EXIT_FAILED;
 		} else {
 			status = unmount_live(&info, pidfd);

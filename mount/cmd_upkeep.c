@@ -95,7 +95,8 @@ int cmd_check(int argc, char **argv)
 		printf("%" PRIu64 " findings\n", counts.findings);
 	if (err == -EUCLEAN)
 		say_error("%s: damaged; copy what is whole to a new store, keeping a copy of this "
-			  "one", path);
+			  "one",
+			  path);
 	else if (err)
 		say_error("%s: the check could not go on: %s", path, message_reason(err));
 	status = err ? EXIT_FAILED : EXIT_DONE;

@@ -37,8 +37,7 @@ static int become_owner(const struct mount_info *info)
 {
 	if (geteuid() || !info->user_id)
 		return -EACCES;
-	if (setgroups(0, NULL) ||
-	    setresgid(info->group_id, info->group_id, info->group_id) ||
+	if (setgroups(0, NULL) || setresgid(info->group_id, info->group_id, info->group_id) ||
 	    setresuid(info->user_id, info->user_id, info->user_id))
 		return -errno;
 	return 0;

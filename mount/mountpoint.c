@@ -176,8 +176,8 @@ char *mountpoint_resolve(const char *path)
 	copy2 = strdup(path);
 	if (copy && copy2)
 		parent = realpath(dirname(copy), NULL);
-	if (parent && asprintf(&whole, "%s/%s", strcmp(parent, "/") ? parent : "",
-			       basename(copy2)) < 0)
+	if (parent &&
+	    asprintf(&whole, "%s/%s", strcmp(parent, "/") ? parent : "", basename(copy2)) < 0)
 		whole = NULL;
 	free(copy);
 	free(copy2);
@@ -197,8 +197,13 @@ bool path_is_within(const char *inner, const char *outer)
 /* fusermount3, quietly: its words are for somebody who called it. */
 static int run_fusermount(const char *path, bool lazy)
 {
-	char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "--", lazy ? "--" : (char *)path,
-			lazy ? (char *)path : NULL, NULL};
+	char *argv[] = {"fusermount3",
+			"-u",
+			"-q",
+			lazy ? "-z" : "--",
+			lazy ? "--" : (char *)path,
+			lazy ? (char *)path : NULL,
+			NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none;
@@ -277,12 +282,14 @@ static int detach_dead(const char *path)
 		err = mount_info_find(path, &info);
 		if (err) {
 			say_error("%s: a dead mount is there that the kernel does not list: %s; "
-				  "unmount it first", path, strerror(-err));
+				  "unmount it first",
+				  path, strerror(-err));
 			return err;
 		}
 		if (!info.is_varve) {
 			say_error("%s: a dead mount of %s (%s) is there; unmount it first "
-				  "(`fusermount3 -u %s`)", path, info.source, info.type, path);
+				  "(`fusermount3 -u %s`)",
+				  path, info.source, info.type, path);
 			mount_info_release(&info);
 			return -ENOTCONN;
 		}
@@ -290,7 +297,8 @@ static int detach_dead(const char *path)
 		err = left-- ? mountpoint_unmount(path, true) : -ELOOP;
 		if (err) {
 			say_error("%s: a killed daemon's mount is there and cannot be taken away: "
-				  "%s; run `umount -l %s` as root", path, strerror(-err), path);
+				  "%s; run `umount -l %s` as root",
+				  path, strerror(-err), path);
 			return err;
 		}
 		say_info("%s: took away the mount a killed daemon left there", path);
@@ -317,7 +325,8 @@ static int check_empty(const char *path)
 	if (!found)
 		return 0;
 	say_error("%s: the mount point is not empty; use an empty directory, or hide what is in it "
-		  "with -o nonempty", path);
+		  "with -o nonempty",
+		  path);
 	return -ENOTEMPTY;
 }
 
@@ -345,7 +354,8 @@ int mountpoint_check(const char *path, bool any)
 	if (!mount_info_find(path, &info)) {
 		if (info.is_varve)
 			say_error("%s: the store %s is mounted there already; `varve umount %s` "
-				  "first", path, info.source, path);
+				  "first",
+				  path, info.source, path);
 		err = info.is_varve ? -EBUSY : 0;
 		mount_info_release(&info);
 		if (err)

@@ -24,10 +24,25 @@
 #define THREADS_DEFAULT 2u
 
 enum kind {
-	DROP,  /* accepted, means nothing here */
-	PASS,  /* libfuse's or the kernel's business */
-	MEMORY, COMMIT, SYNC, RO, RW, COMPRESS, NOATIME, RELATIME, STRICTATIME, WRITEBACK, THREADS,
-	DEBUG, NONEMPTY, ALLOW, PERMISSIONS, MAX_READ, DAMAGE,
+	DROP, /* accepted, means nothing here */
+	PASS, /* libfuse's or the kernel's business */
+	MEMORY,
+	COMMIT,
+	SYNC,
+	RO,
+	RW,
+	COMPRESS,
+	NOATIME,
+	RELATIME,
+	STRICTATIME,
+	WRITEBACK,
+	THREADS,
+	DEBUG,
+	NONEMPTY,
+	ALLOW,
+	PERMISSIONS,
+	MAX_READ,
+	DAMAGE,
 };
 
 static const struct option_name {
@@ -237,12 +252,17 @@ static int apply(struct mount_options *o, const char *option)
 		break;
 	case PASS:
 		return pass_on(o, option);
-	case MEMORY: case COMMIT: case COMPRESS: case THREADS: case MAX_READ:
+	case MEMORY:
+	case COMMIT:
+	case COMPRESS:
+	case THREADS:
+	case MAX_READ:
 		return apply_number(o, name->kind, equals + 1);
 	case SYNC:
 		o->fs.sync = true;
 		break;
-	case RO: case RW:
+	case RO:
+	case RW:
 		o->fs.lsm.read_only = name->kind == RO;
 		break;
 	case NOATIME:
@@ -303,12 +323,9 @@ int mount_options_list(struct mount_options *options, const char *list)
 static int parse_arguments(struct mount_options *o, int argc, char **argv)
 {
 	static const struct option words[] = {
-		{"foreground", no_argument, NULL, 'f'},
-		{"help", no_argument, NULL, 'h'},
-		{"options", required_argument, NULL, 'o'},
-		{"read-only", no_argument, NULL, 'r'},
-		{"read-write", no_argument, NULL, 'w'},
-		{0},
+		{"foreground", no_argument, NULL, 'f'},    {"help", no_argument, NULL, 'h'},
+		{"options", required_argument, NULL, 'o'}, {"read-only", no_argument, NULL, 'r'},
+		{"read-write", no_argument, NULL, 'w'},    {0},
 	};
 	int c, err = 0;
 
@@ -324,13 +341,16 @@ static int parse_arguments(struct mount_options *o, int argc, char **argv)
 		case 'o':
 			err = mount_options_list(o, optarg);
 			break;
-		case 'r': case 'w':
+		case 'r':
+		case 'w':
 			o->fs.lsm.read_only = c == 'r';
 			break;
 		case 'd':
 			o->debug = o->foreground = true;
 			break;
-		case 'n': case 's': case 'v': /* mount(8) gives these to helpers */
+		case 'n':
+		case 's':
+		case 'v': /* mount(8) gives these to helpers */
 			break;
 		case ':':
 			say_error("%s needs a value; see `varve mount --help`", argv[optind - 1]);

@@ -15,13 +15,13 @@ struct mount_options {
 	char *mountpoint; /* likewise */
 	struct fs_options fs;
 	bool foreground, debug;
-	bool nonempty;  /* mount over what is there */
-	bool writeback; /* the kernel collects writes and sends them later */
-	bool allow_others; /* allow_other or allow_root */
+	bool nonempty;            /* mount over what is there */
+	bool writeback;           /* the kernel collects writes and sends them later */
+	bool allow_others;        /* allow_other or allow_root */
 	bool default_permissions; /* the kernel checks modes and owners */
-	unsigned threads; /* that answer requests, at most */
-	unsigned max_read; /* 0: the kernel's */
-	char *fuse; /* options for libfuse and the kernel, as they were written */
+	unsigned threads;         /* that answer requests, at most */
+	unsigned max_read;        /* 0: the kernel's */
+	char *fuse;               /* options for libfuse and the kernel, as they were written */
 };
 
 /*

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELD(name, member) {name, offsetof(struct stats, member)}
+#define FIELD(name, member)                                                                        \
+	{                                                                                          \
+		name, offsetof(struct stats, member)                                               \
+	}
 
 static const struct field {
 	const char *name;
@@ -55,11 +58,15 @@ static const struct field {
 	FIELD("compact_errno", compact_errno),
 };
 
-#define LEVEL_FIELD(member) {#member, offsetof(struct lsm_level_stats, member)}
+#define LEVEL_FIELD(member)                                                                        \
+	{                                                                                          \
+#member, offsetof(struct lsm_level_stats, member)                                  \
+	}
 
 static const struct field level_fields[] = {
-	LEVEL_FIELD(tables),     LEVEL_FIELD(bytes),	       LEVEL_FIELD(entries),
-	LEVEL_FIELD(tombstones), LEVEL_FIELD(range_tombstones),
+	LEVEL_FIELD(tables),           LEVEL_FIELD(bytes),
+	LEVEL_FIELD(entries),          LEVEL_FIELD(tombstones),
+	LEVEL_FIELD(range_tombstones),
 };
 
 #define FIELDS (sizeof(fields) / sizeof(*fields))
@@ -165,8 +172,8 @@ static void print_levels(const struct lsm_stats *lsm, FILE *out)
 void stats_print(const struct stats *stats, FILE *out)
 {
 	const struct lsm_stats *lsm = &stats->fs.lsm;
-	uint64_t written = lsm->log_bytes_written + lsm->table_bytes_written +
-			   lsm->segment_bytes_written;
+	uint64_t written =
+		lsm->log_bytes_written + lsm->table_bytes_written + lsm->segment_bytes_written;
 	uint64_t reads = lsm->cache_hits + lsm->cache_misses;
 
 	fprintf(out, "files      %" PRIu64 "\n", stats->fs.files);
@@ -204,8 +211,7 @@ void stats_print_json(const struct stats *stats, FILE *out)
 
 	fprintf(out, "{\n");
 	for (i = 0; i < FIELDS; i++)
-		fprintf(out, "  \"%s\": %" PRIu64 ",\n", fields[i].name,
-			number(stats, &fields[i]));
+		fprintf(out, "  \"%s\": %" PRIu64 ",\n", fields[i].name, number(stats, &fields[i]));
 	fprintf(out, "  \"read_only\": %s,\n  \"levels\": [\n",
 		stats->fs.lsm.read_only ? "true" : "false");
 	for (level = 0; level < LSM_LEVELS; level++) {

@@ -87,7 +87,8 @@ static void say_in_use(const char *path, const char *detail)
 
 	if (mnt)
 		say_error("%s: in use, mounted at %s%s; use the files there, or `varve umount %s` "
-			  "first", path, mnt, detail, mnt);
+			  "first",
+			  path, mnt, detail, mnt);
 	else
 		say_error("%s: in use by another process%s; wait for it to end, or stop it", path,
 			  detail);
@@ -110,7 +111,8 @@ static void say_why(const char *path, int err, bool read_only)
 		break;
 	case EEXIST:
 		say_error("%s: not a store but a directory with other files in it%s; "
-			  "name an empty or a new directory", path, detail);
+			  "name an empty or a new directory",
+			  path, detail);
 		break;
 	case EBUSY:
 		say_in_use(path, detail);
@@ -120,8 +122,10 @@ static void say_why(const char *path, int err, bool read_only)
 			  path, detail);
 		break;
 	case EUCLEAN:
-		say_error("%s: damaged%s; keep a copy of it before anything else; "
-			  "-o discard_damage mounts it without what damaged records of the log held", path, detail);
+		say_error(
+			"%s: damaged%s; keep a copy of it before anything else; "
+			"-o discard_damage mounts it without what damaged records of the log held",
+			path, detail);
 		break;
 	case ENOSPC:
 		say_error("%s: the disk is full%s; free some space and try again%s", path, detail,
@@ -196,6 +200,7 @@ int store_close(const char *path, struct fs *fs)
 
 	if (err)
 		say_error("%s: closing the store failed: %s; the last changes may be lost at a "
-			  "power cut", path, message_reason(err));
+			  "power cut",
+			  path, message_reason(err));
 	return err;
 }

@@ -332,7 +332,8 @@ int transport_check(const struct mount_options *options)
 	}
 	if (err) {
 		say_error("/dev/fuse: %s; this kernel has no FUSE, or not yet: as root, "
-			  "modprobe fuse", strerror(-err));
+			  "modprobe fuse",
+			  strerror(-err));
 		return err;
 	}
 	if (!geteuid())

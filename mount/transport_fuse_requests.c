@@ -94,8 +94,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	if (mask & FS_SET_MTIME_NOW)
 		mask &= ~(unsigned)FS_SET_MTIME;
 	/* A new owner takes the bits away, whoever gives it; a new mode beside it decides. */
-	if ((mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) &&
-	    t->kill_priv_v2)
+	if ((mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) && t->kill_priv_v2)
 		mask |= FS_SET_KILL_PRIV;
 	op_setattr(&r, attr, mask);
 }
@@ -356,9 +355,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV |
 				  FUSE_CAP_IOCTL_DIR | FUSE_CAP_SPLICE_READ |
 				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
-				       FUSE_CAP_READDIRPLUS | FUSE_CAP_EXPLICIT_INVAL_DATA |
-				       FUSE_CAP_CACHE_SYMLINKS);
+	conn->want |=
+		conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
+				 FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_CACHE_SYMLINKS);
 	if (options->writeback)
 		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
 	conn->max_write = WRITE_BYTES_MAX;

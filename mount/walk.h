@@ -12,8 +12,7 @@
 /* Look `path` up. `st` gets the inode, with a reference (none if it is the root): walk_done(). */
 int walk_path(struct fs *fs, const char *path, struct stat *st);
 /* Look up the directory of `path`'s last name, which `name` gets. -EINVAL for the root. */
-int walk_parent(struct fs *fs, const char *path, struct stat *st,
-		char name[FS_NAME_BYTES_MAX + 1]);
+int walk_parent(struct fs *fs, const char *path, struct stat *st, char name[FS_NAME_BYTES_MAX + 1]);
 void walk_done(struct fs *fs, const struct stat *st);
 
 /*

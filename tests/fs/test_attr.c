@@ -174,7 +174,8 @@ static void test_statfs(void)
 
 	is_int(fs_statfs(f.fs, &st), 0, "statfs");
 	ok(st.f_namemax == 255 && st.f_bsize == 4096 && st.f_blocks >= st.f_bfree &&
-		   st.f_files > st.f_ffree, "makes sense");
+		   st.f_files > st.f_ffree,
+	   "makes sense");
 	is_int(fs_stats(f.fs, &stats), 0, "stats");
 	files = stats.files;
 	mk_file(f.fs, FS_ROOT_INO, "one more");

@@ -24,8 +24,10 @@ static void put(enum key_kind kind, uint64_t ino, const char *tail, const void *
 	struct lsm_batch *b = lsm_batch_new();
 	struct key k;
 
-	if (!b || lsm_batch_put(b, key_make(&k, kind, ino, tail, strlen(tail)),
-				(struct lsm_slice){data, size}) || lsm_write(lsm, b, 0))
+	if (!b ||
+	    lsm_batch_put(b, key_make(&k, kind, ino, tail, strlen(tail)),
+			  (struct lsm_slice){data, size}) ||
+	    lsm_write(lsm, b, 0))
 		bail("put");
 	lsm_batch_free(b);
 }
@@ -126,7 +128,8 @@ static void test_clean(void)
 	finds(NULL, "a whole store");
 	fs_check(f.fs, NULL, NULL, NULL, NULL, &counts);
 	ok(counts.files == 3 && counts.directories == 3 && counts.symlinks == 1 &&
-		   counts.others == 0 && counts.bytes == 200000, "all is counted");
+		   counts.others == 0 && counts.bytes == 200000,
+	   "all is counted");
 	end();
 }
 

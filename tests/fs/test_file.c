@@ -31,8 +31,7 @@ static void model_same(struct model *m, const char *when)
 	size_t got;
 	int rc = fs_read(f.fs, m->ino, 0, buf, sizeof(buf), &got);
 
-	if (rc || got != m->size || (size_t)st.st_size != m->size ||
-	    memcmp(buf, m->bytes, got))
+	if (rc || got != m->size || (size_t)st.st_size != m->size || memcmp(buf, m->bytes, got))
 		ok(false, "%s: content is as expected (rc %d, %zu of %zu)", when, rc, got, m->size);
 }
 
@@ -108,8 +107,11 @@ static unsigned some(unsigned max)
 static void step(struct model *m, struct model *other)
 {
 	static const int modes[] = {
-		0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+		0,
+		FALLOC_FL_KEEP_SIZE,
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		FALLOC_FL_ZERO_RANGE,
 		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 	};
 	unsigned at = some(SIZE_MAX_MODEL / 2), size = some(SIZE_MAX_MODEL / 2 - 1) + 1;

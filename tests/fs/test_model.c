@@ -202,8 +202,10 @@ static void step_link(unsigned step)
 
 	if (n < 0 || !nodes[n].links || !hold(d) || !hold(n))
 		return;
-	want = nodes[n].kind == DIR_NODE ? -EPERM : nodes[d].removed ? -ENOENT
-	       : nodes[d].names[name] >= 0 ? -EEXIST : 0;
+	want = nodes[n].kind == DIR_NODE ? -EPERM :
+	       nodes[d].removed          ? -ENOENT :
+	       nodes[d].names[name] >= 0 ? -EEXIST :
+					   0;
 	same(fs_link(f.fs, nodes[n].ino, nodes[d].ino, name_of(name), &st), want, "link", step);
 	if (want)
 		return;
@@ -239,8 +241,9 @@ static void step_remove(unsigned step)
 		want = nodes[n].kind != DIR_NODE ? -ENOTDIR : dir_empty(n) ? 0 : -ENOTEMPTY;
 	else if (!want)
 		want = nodes[n].kind == DIR_NODE ? -EISDIR : 0;
-	same(rmdir ? fs_rmdir(f.fs, nodes[d].ino, name_of(name))
-		   : fs_unlink(f.fs, nodes[d].ino, name_of(name)), want, "remove", step);
+	same(rmdir ? fs_rmdir(f.fs, nodes[d].ino, name_of(name)) :
+		     fs_unlink(f.fs, nodes[d].ino, name_of(name)),
+	     want, "remove", step);
 	if (want)
 		return;
 	nodes[d].names[name] = -1;
@@ -488,14 +491,37 @@ static void run(unsigned seed)
 	memset(nodes[0].names, -1, sizeof(nodes[0].names));
 	for (unsigned step = 0; step < STEPS; step++) {
 		switch (random_below(16)) {
-		case 0: case 1: case 2: step_create(step); break;
-		case 3: step_tmpfile(step); break;
-		case 4: step_link(step); break;
-		case 5: case 6: step_remove(step); break;
-		case 7: case 8: case 9: step_rename(step); break;
-		case 10: case 11: case 12: step_write(step); break;
-		case 13: step_attr(step); break;
-		default: step_forget(); break;
+		case 0:
+		case 1:
+		case 2:
+			step_create(step);
+			break;
+		case 3:
+			step_tmpfile(step);
+			break;
+		case 4:
+			step_link(step);
+			break;
+		case 5:
+		case 6:
+			step_remove(step);
+			break;
+		case 7:
+		case 8:
+		case 9:
+			step_rename(step);
+			break;
+		case 10:
+		case 11:
+		case 12:
+			step_write(step);
+			break;
+		case 13:
+			step_attr(step);
+			break;
+		default:
+			step_forget();
+			break;
 		}
 		if (step % 1500 == 1499)
 			compare_all();

@@ -19,7 +19,8 @@ static void test_create(void)
 	is_int(fs_mknod(fs, &USER, FS_ROOT_INO, "a", S_IFREG | 0640, 0, &st), 0, "mknod");
 	a = st.st_ino;
 	ok(st.st_mode == (S_IFREG | 0640) && st.st_nlink == 1 && st.st_uid == 1000 &&
-		   st.st_gid == 1000 && !st.st_size, "its attributes");
+		   st.st_gid == 1000 && !st.st_size,
+	   "its attributes");
 	ok(ns_of(attr_of(fs, FS_ROOT_INO).st_mtim) >= ns_of(dir.st_mtim), "mtime of the parent");
 	is_int(fs_mknod(fs, &USER, FS_ROOT_INO, "a", S_IFREG | 0640, 0, &st), -EEXIST, "again");
 	is_int(fs_mkdir(fs, &USER, FS_ROOT_INO, "a", 0755, &st), -EEXIST, "mkdir over it");

@@ -66,7 +66,8 @@ static void make_orphans(struct fs *fs)
 static void nothing_left(const char *when)
 {
 	ok(!keys_of(KEY_ORPHAN) && !keys_of(KEY_EXTENT) && !keys_of(KEY_XATTR) &&
-		   !keys_of(KEY_NAME), "nothing is left %s", when);
+		   !keys_of(KEY_NAME),
+	   "nothing is left %s", when);
 }
 
 static void test_forget(void)

@@ -10,10 +10,17 @@
 
 static void test_example(void)
 {
-	static const unsigned char want[] = {0x01, 0x05, 0xa4, 0x83, 0x02, 0, 1, 0, 0, 2, 0, 1, 0,
-					     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x68, 0x69};
-	struct attr a = {.size = 2, .content_size = 2, .mode = S_IFREG | 0644, .nlink = 1,
-			 .ctime = 1, .mtime = 1, .atime = 1, .btime = 1};
+	static const unsigned char want[] = {0x01, 0x05, 0xa4, 0x83, 0x02, 0, 1,    0,
+					     0,    2,    0,    1,    0,    0, 0,    0,
+					     0,    0,    0,    0,    0,    0, 0x68, 0x69};
+	struct attr a = {.size = 2,
+			 .content_size = 2,
+			 .mode = S_IFREG | 0644,
+			 .nlink = 1,
+			 .ctime = 1,
+			 .mtime = 1,
+			 .atime = 1,
+			 .btime = 1};
 	unsigned char out[RECORD_BYTES_MAX];
 	size_t n = record_encode(out, 5, &a, "hi");
 
@@ -38,13 +45,22 @@ static void round_trip(const char *what, const struct attr *a, const void *conte
 static void test_round_trips(void)
 {
 	char target[FS_SYMLINK_BYTES_MAX];
-	struct attr a = {.mode = S_IFREG | 07777, .nlink = FS_LINKS_MAX, .uid = UINT32_MAX,
-			 .gid = UINT32_MAX - 1, .flags = ATTR_FLAGS, .size = INT64_MAX,
-			 .stored = INT64_MAX, .atime = INT64_MIN, .mtime = INT64_MAX,
-			 .ctime = -1, .btime = 0};
+	struct attr a = {.mode = S_IFREG | 07777,
+			 .nlink = FS_LINKS_MAX,
+			 .uid = UINT32_MAX,
+			 .gid = UINT32_MAX - 1,
+			 .flags = ATTR_FLAGS,
+			 .size = INT64_MAX,
+			 .stored = INT64_MAX,
+			 .atime = INT64_MIN,
+			 .mtime = INT64_MAX,
+			 .ctime = -1,
+			 .btime = 0};
 	struct attr dir = {.mode = S_IFDIR | 0700, .nlink = 1, .entries = 1000000, .subdirs = 7};
 	struct attr dev = {.mode = S_IFCHR | 0600, .nlink = 2, .rdev = UINT64_MAX};
-	struct attr link = {.mode = S_IFLNK | 0777, .nlink = 1, .size = sizeof(target),
+	struct attr link = {.mode = S_IFLNK | 0777,
+			    .nlink = 1,
+			    .size = sizeof(target),
 			    .content_size = sizeof(target)};
 
 	memset(target, 'x', sizeof(target));
@@ -101,7 +117,8 @@ static void test_refusals(void)
 	ok(all, "every head cut short is refused");
 	n = record_encode_link(out, 300, S_IFREG);
 	ok(!record_decode((struct lsm_slice){out, n}, &r, &why) && r.kind == RECORD_LINK &&
-		   r.ino == 300 && r.type == S_IFREG, "a link");
+		   r.ino == 300 && r.type == S_IFREG,
+	   "a link");
 	ok(record_decode((struct lsm_slice){out, n - 1}, &r, &why) == -EUCLEAN, "a link cut short");
 	out[n] = 0;
 	ok(record_decode((struct lsm_slice){out, n + 1}, &r, &why) == -EUCLEAN,

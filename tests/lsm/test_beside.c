@@ -276,8 +276,8 @@ static void cut_beside(struct beside *b, struct storage *st, const struct lsm_op
 
 		if (number == UINT64_MAX)
 			beside_fail(b, "a cut left a group that is not whole");
-		else if (number ? number < least[i] || number > most[i]
-				: least[i] && most[i] / 7 == (least[i] - 1) / 7)
+		else if (number ? number < least[i] || number > most[i] :
+				  least[i] && most[i] / 7 == (least[i] - 1) / 7)
 			beside_fail(b,
 				    "a cut (keep %d) left %" PRIu64 " of %" PRIu64 " .. %" PRIu64,
 				    (int)keep, number, least[i], most[i]);

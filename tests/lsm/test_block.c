@@ -121,8 +121,7 @@ static bool find_agrees(struct lsm_slice block, struct lsm_slice key)
 		return r == 1;
 	return !r && found.trailer == ikey_get_trailer(key_of(&pairs[i])) &&
 	       found.value.size == pairs[i].value_size &&
-	       (!found.value.size ||
-		!memcmp(found.value.data, pairs[i].value, found.value.size)) &&
+	       (!found.value.size || !memcmp(found.value.data, pairs[i].value, found.value.size)) &&
 	       found.same_user == !slice_compare(ikey_user(key_of(&pairs[i])), ikey_user(key));
 }
 
@@ -160,7 +159,10 @@ static bool walk_agrees(struct iter *it, int steps)
 		case 4: /* to where it is: the key may be in the cursor's own buffer */
 			it->ops->seek(it, it->key);
 			break;
-		case 5: case 6: case 7: case 8:
+		case 5:
+		case 6:
+		case 7:
+		case 8:
 			it->ops->next(it);
 			at++;
 			break;
@@ -179,7 +181,7 @@ static void test_hex(void)
 	/* The example at the top of block.c. */
 	static const uint8_t want[] = {
 		0x00, 0x0a, 0x01, 0x61, 0x62, 0x01, 0x02, 0, 0, 0, 0, 0, 0, 0x78, 0x01, 0x09, 0x00,
-		0x63, 0x00, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+		0x63, 0x00, 0x01, 0,    0,    0,    0,    0, 0, 0, 0, 0, 0, 1,    0,    0,    0,
 	};
 	struct block_builder b;
 	struct lsm_slice block;

@@ -149,8 +149,9 @@ static void test_example(void)
 	is_int(rangedel_count(l), 3, "the example of the header has three fragments");
 	f = rangedel_find(l, (struct lsm_slice){"d", 1});
 	ok(f && f == rangedel_at(l, 1) && f->sequences_count == 2 && f->sequences[0] == 9 &&
-	   f->sequences[1] == 4 && *(const char *)f->start.data == 'c' &&
-	   *(const char *)f->end.data == 'f', "c--f has 9 and 4");
+		   f->sequences[1] == 4 && *(const char *)f->start.data == 'c' &&
+		   *(const char *)f->end.data == 'f',
+	   "c--f has 9 and 4");
 	ok(!rangedel_find(l, (struct lsm_slice){"m", 1}), "an end is not covered");
 	ok(rangedel_memory(l) > sizeof(struct rangedel) * 3, "it knows its memory");
 	rangedel_free(l);

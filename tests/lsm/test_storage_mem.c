@@ -550,7 +550,8 @@ static void test_flip(void)
 	is_int(storage_mem_flip(st, "f", 10, 2), 0, "flip in a dirty page");
 	cut = must_crash(st, STORAGE_MEM_KEEP_NONE, 0);
 	ok(byte_of(cut, "f", 4999) == ('f' ^ 1) && byte_of(cut, "f", 10) == ('f' ^ 2) &&
-	   byte_of(cut, "f", 4000) == 'f' && byte_of(cut, "f", 11) == 'f', "on disk as well");
+		   byte_of(cut, "f", 4000) == 'f' && byte_of(cut, "f", 11) == 'f',
+	   "on disk as well");
 	cut->ops->free(cut);
 	storage_close(f);
 	st->ops->free(st);
@@ -644,8 +645,8 @@ static bool model_check(struct storage *cut, const char *name, const struct mode
 		most = least;
 	if (keep == STORAGE_MEM_KEEP_ALL && m->size_dirty)
 		least = m->size;
-	if (least <= most ? (size_t)size < least || (size_t)size > most
-			  : (size_t)size != least && (size_t)size != most)
+	if (least <= most ? (size_t)size < least || (size_t)size > most :
+			    (size_t)size != least && (size_t)size != most)
 		return false;
 	f = must_open(cut, name, STORAGE_READ);
 	if (storage_pread_full(f, back, (size_t)size, 0))
@@ -656,9 +657,9 @@ static bool model_check(struct storage *cut, const char *name, const struct mode
 		bool is_old = !memcmp(back + at, m->synced + at, n);
 		bool is_new = !memcmp(back + at, m->now + at, n);
 
-		if (!m->dirty[at / SECTOR] || keep == STORAGE_MEM_KEEP_NONE ? !is_old
-		    : keep == STORAGE_MEM_KEEP_ALL && size == (int64_t)m->size ? !is_new
-								 : !is_old && !is_new)
+		if (!m->dirty[at / SECTOR] || keep == STORAGE_MEM_KEEP_NONE  ? !is_old :
+		    keep == STORAGE_MEM_KEEP_ALL && size == (int64_t)m->size ? !is_new :
+									       !is_old && !is_new)
 			return false;
 	}
 	return true;
@@ -696,8 +697,8 @@ static void test_model(void)
 	is_int(bad, 0, "each changing call counts as one");
 	for (int round = 0; round < 6000; round++) {
 		uint64_t at = round < 3000 ? (uint64_t)round / 5 : rng(calls + 1);
-		enum storage_mem_keep keep = round % 5 < 2 ? (enum storage_mem_keep)(round % 5)
-							    : STORAGE_MEM_KEEP_RANDOM;
+		enum storage_mem_keep keep = round % 5 < 2 ? (enum storage_mem_keep)(round % 5) :
+							     STORAGE_MEM_KEEP_RANDOM;
 
 		cut = must_cut(st, at, keep, (uint64_t)round);
 		for (size_t i = 0; i < MODEL_FILES; i++) {
@@ -791,8 +792,8 @@ static void *work(void *arg)
 			w->bad += storage_pwrite(f, buf, sizeof(buf), k * 1000) != 0;
 		w->bad += storage_sync(f) || w->st->ops->sync_dir(w->st);
 		w->bad += w->st->ops->rename(w->st, name, other) != 0;
-		cut = i % 2 ? must_crash(w->st, STORAGE_MEM_KEEP_RANDOM, i)
-			    : must_cut(w->st, i, STORAGE_MEM_KEEP_RANDOM, i);
+		cut = i % 2 ? must_crash(w->st, STORAGE_MEM_KEEP_RANDOM, i) :
+			      must_cut(w->st, i, STORAGE_MEM_KEEP_RANDOM, i);
 		/* Written beside the origin, whose pages it shares. */
 		if (i % 2) {
 			struct storage_file *g;
@@ -851,8 +852,7 @@ static void test_many_cuts(void)
 		struct storage_file *g = f[rng(8)];
 
 		memset(data, (int)i, sizeof(data));
-		if (i % 10 ? storage_pwrite(g, data, 1 + rng(4096), i / 8 * 2048)
-			   : storage_sync(g))
+		if (i % 10 ? storage_pwrite(g, data, 1 + rng(4096), i / 8 * 2048) : storage_sync(g))
 			bail("write");
 	}
 	calls = storage_mem_calls(st);

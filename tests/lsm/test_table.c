@@ -91,8 +91,7 @@ static int mem_pread(struct storage_file *sf, void *buf, size_t size, uint64_t o
 		memcpy(buf, f->bytes.data + offset, *got);
 	return 0;
 }
-static int mem_pwritev(struct storage_file *sf, const struct iovec *iov, int count,
-		       uint64_t offset)
+static int mem_pwritev(struct storage_file *sf, const struct iovec *iov, int count, uint64_t offset)
 {
 	struct file *f = (struct file *)sf;
 
@@ -213,8 +212,8 @@ static void make_pairs(size_t count)
 
 	pairs_clear();
 	while (pairs_count < count) {
-		struct pair *p = pair_add(random_user(space), 1 + rng() % 20,
-					  (enum ikey_type)(rng() % 3));
+		struct pair *p =
+			pair_add(random_user(space), 1 + rng() % 20, (enum ikey_type)(rng() % 3));
 		size_t size = rng() % 60;
 
 		if (ikey_type(key_of(p)) == IKEY_DELETE)
@@ -417,8 +416,8 @@ static bool walk_agrees(struct table *t, int steps, bool fill_cache)
 		bail("table_iter");
 	right &= !it->valid && !it->status;
 	for (int i = 0; i < steps && right; i++) {
-		struct lsm_slice key = ikey_make(&k, random_user(space), rng() % 22,
-						 (enum ikey_type)(rng() % 3));
+		struct lsm_slice key =
+			ikey_make(&k, random_user(space), rng() % 22, (enum ikey_type)(rng() % 3));
 		unsigned what = (unsigned)(rng() % (it->valid ? 40 : 4));
 
 		if (what == 0) {
@@ -476,19 +475,27 @@ static bool all_agree(struct table *t)
 static void test_hex(void)
 {
 	/* The example at the top of table_format.c, checksums and all. */
-	static const uint8_t want[] = {
-		0x00, 0x09, 0x01, 'a', 0x01, 1, 0, 0, 0, 0, 0, 0, 'x', /* data: "a" @1 put = "x" */
-		0, 0, 0, 0, 1, 0, 0, 0, 0x15, 0, 0, 0, 0, 0xa6, 0x01, 0xff, 0xa7,
-		0x00, 0x09, 0x02, 'a', 0x01, 1, 0, 0, 0, 0, 0, 0, 0x00, 0x1e, /* index */
-		0, 0, 0, 0, 1, 0, 0, 0, 0x16, 0, 0, 0, 0, 0xa8, 0x66, 0x1a, 0xeb,
-		0x1e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* filter */
-		0x1e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* ranges */
-		0x1e, 0, 0, 0, 0, 0, 0, 0, 0x1f, 0, 0, 0, 0, 0, 0, 0, /* index */
-		1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, /* blocks, entries */
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* tombstones, ranges */
-		0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0xc6, 0xc3, 0xbe, 0x62,
-		0x62, 0x61, 0x54, 0x65, 0x76, 0x72, 0x61, 0x56,
-	};
+	static const uint8_t want[] =
+		{
+			0x00, 0x09, 0x01, 'a',  0x01, 1,    0,    0,    0,    0,    0,    0,
+			'x', /* data: "a" @1 put = "x" */
+			0,    0,    0,    0,    1,    0,    0,    0,    0x15, 0,    0,    0,
+			0,    0xa6, 0x01, 0xff, 0xa7, 0x00, 0x09, 0x02, 'a',  0x01, 1,    0,
+			0,    0,    0,    0,    0,    0x00, 0x1e, /* index */
+			0,    0,    0,    0,    1,    0,    0,    0,    0x16, 0,    0,    0,
+			0,    0xa8, 0x66, 0x1a, 0xeb, 0x1e, 0,    0,    0,    0,    0,    0,
+			0,    0,    0,    0,    0,    0,    0,    0,    0, /* filter */
+			0x1e, 0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+			0,    0,    0,    0, /* ranges */
+			0x1e, 0,    0,    0,    0,    0,    0,    0,    0x1f, 0,    0,    0,
+			0,    0,    0,    0, /* index */
+			1,    0,    0,    0,    0,    0,    0,    0,    1,    0,    0,    0,
+			0,    0,    0,    0, /* blocks, entries */
+			0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+			0,    0,    0,    0, /* tombstones, ranges */
+			0,    0,    0,    0,    0,    0,    0,    0,    1,    0,    0,    0,
+			0xc6, 0xc3, 0xbe, 0x62, 0x62, 0x61, 0x54, 0x65, 0x76, 0x72, 0x61, 0x56,
+		};
 	uint64_t bytes;
 
 	pairs_clear();
@@ -546,10 +553,14 @@ static void test_compresses(void)
 
 	make_pairs(1500);
 	raw = build(1, &plain, NULL, 0);
-	lz4 = build(2, &(struct table_build_options){.block_bytes = 4096,
-						     .compression = LSM_COMPRESS_LZ4}, NULL, 0);
-	zstd = build(3, &(struct table_build_options){.block_bytes = 4096,
-						      .compression = LSM_COMPRESS_ZSTD}, NULL, 0);
+	lz4 = build(
+		2,
+		&(struct table_build_options){.block_bytes = 4096, .compression = LSM_COMPRESS_LZ4},
+		NULL, 0);
+	zstd = build(3,
+		     &(struct table_build_options){.block_bytes = 4096,
+						   .compression = LSM_COMPRESS_ZSTD},
+		     NULL, 0);
 	ok(lz4 < raw && zstd < lz4, "LZ4 is smaller than raw, zstd smaller still (%d %d %d)",
 	   (int)raw, (int)lz4, (int)zstd);
 	mem_clear();
@@ -561,8 +572,10 @@ static void test_compresses(void)
 			buf_add(&p->value, &(char){(char)(rng() >> 20)}, 1);
 	}
 	raw = build(1, &plain, NULL, 0);
-	lz4 = build(2, &(struct table_build_options){.block_bytes = 4096,
-						     .compression = LSM_COMPRESS_LZ4}, NULL, 0);
+	lz4 = build(
+		2,
+		&(struct table_build_options){.block_bytes = 4096, .compression = LSM_COMPRESS_LZ4},
+		NULL, 0);
 	ok(lz4 + 200 > raw && lz4 <= raw, "noise is stored raw");
 	mem_clear();
 }
@@ -617,8 +630,8 @@ static void test_oversized(void)
 
 			pairs_clear();
 			buf_add(&pair_add(text("a"), 1, IKEY_PUT)->value, "small", 5);
-			value = &pair_add((struct lsm_slice){big_key, sizeof(big_key)}, 2,
-					  IKEY_PUT)->value;
+			value = &pair_add((struct lsm_slice){big_key, sizeof(big_key)}, 2, IKEY_PUT)
+					 ->value;
 			if (buf_reserve(value, LSM_VALUE_BYTES_MAX))
 				bail("out of memory");
 			memset(value->data, 0, LSM_VALUE_BYTES_MAX);
@@ -669,7 +682,8 @@ static void test_empty(void)
 	list = table_ranges(t);
 	ok(list && rangedel_count(list) == 4, "four fragments");
 	ok(list && rangedel_covering(list, text("c"), SEQUENCE_MAX) == 7 &&
-	   rangedel_covering(list, text("c"), 6) == 5 && rangedel_covering(list, text("a"), 2) == 0,
+		   rangedel_covering(list, text("c"), 6) == 5 &&
+		   rangedel_covering(list, text("a"), 2) == 0,
 	   "with their sequences");
 	is_int(verify_between(2, bytes, text("a"), text("x")), 0, "it is whole");
 	is_int(verify_between(2, bytes, text("a"), text("w")), -EUCLEAN, "a range out of bounds");
@@ -731,7 +745,8 @@ static void test_offsets(void)
 	}
 	ok(right && last > bytes / 2, "offsets of keys ascend through the file");
 	ok(table_offset_of(t, text("")) == 0 && table_offset_of(t, text("zzz")) < bytes &&
-	   table_offset_of(t, text("zzz")) > last, "from nothing to all of the data");
+		   table_offset_of(t, text("zzz")) > last,
+	   "from nothing to all of the data");
 	table_release(t);
 	env_stop();
 	mem_clear();
@@ -939,17 +954,19 @@ static void test_nonsense(void)
 	file->data[3] = 'b'; /* "b" @1, "b" @2 */
 	reseal(1, 0, size);
 	ok(table_verify(&env, 1, bytes, text(""), text(""), on_damage, NULL, NULL, NULL) ==
-		   -EUCLEAN && !strcmp(damage_reason, "keys do not ascend"),
+			   -EUCLEAN &&
+		   !strcmp(damage_reason, "keys do not ascend"),
 	   "keys that do not ascend");
 	file->data[3] = 'A';
 	reseal(1, 0, size);
 	ok(verify_between(1, bytes, text(""), text("")) == -EUCLEAN &&
-	   !strcmp(damage_reason, "filter does not know a key"), "a key the filter lacks");
+		   !strcmp(damage_reason, "filter does not know a key"),
+	   "a key the filter lacks");
 	file->data[3] = 'a';
 	file->data[3 + 2 * 13] = 'd';
 	reseal(1, 0, size);
 	ok(verify_between(1, bytes, text(""), text("")) == -EUCLEAN &&
-	   !strcmp(damage_reason, "key is above the index key of its block"),
+		   !strcmp(damage_reason, "key is above the index key of its block"),
 	   "a key beyond its index key");
 	file->data[3 + 2 * 13] = 'c';
 	reseal(1, 0, size);
@@ -1225,8 +1242,9 @@ static void test_threads(void)
 
 	make_pairs(1500);
 	for (int c = LSM_COMPRESS_NONE; c <= LSM_COMPRESS_ZSTD; c++)
-		shared_bytes[c] = build((uint64_t)c + 1, &(struct table_build_options){
-			512, (enum lsm_compression)c, 10}, NULL, 0);
+		shared_bytes[c] = build(
+			(uint64_t)c + 1,
+			&(struct table_build_options){512, (enum lsm_compression)c, 10}, NULL, 0);
 	env_start(150000);
 	for (uintptr_t i = 0; i < 4; i++)
 		if (pthread_create(&threads[i], NULL, reader, (void *)(i + 1)))

@@ -130,7 +130,7 @@ static uint64_t file_size(struct storage *st, const char *name)
 static void test_format(struct storage *st)
 {
 	static const uint8_t want[] = {
-		0x56, 0xed, 0x9e, 0xea, 0x05, 0x00, 0x01, 0x07, 0x00, 0x00, 0x00, 'h', 'e',
+		0x56, 0xed, 0x9e, 0xea, 0x05, 0x00, 0x01, 0x07, 0x00, 0x00, 0x00, 'h',  'e',
 		'l',  'l',  'o',  0x1c, 0x2f, 0x6b, 0x4e, 0x00, 0x00, 0x01, 0x07, 0x00, 0x00,
 		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 	};
@@ -162,8 +162,21 @@ static void test_round_trip(struct storage *st, const char *name, size_t group, 
 {
 	enum { COUNT = 400 };
 	static const size_t edges[] = {
-		0, 1, 4, 100, 4095, 4096, 4097, BLOCK - 2 * HEADER - 1, BLOCK - 2 * HEADER,
-		BLOCK - HEADER - 1, BLOCK - HEADER, BLOCK - HEADER + 1, BLOCK, 3 * BLOCK, 200000,
+		0,
+		1,
+		4,
+		100,
+		4095,
+		4096,
+		4097,
+		BLOCK - 2 * HEADER - 1,
+		BLOCK - 2 * HEADER,
+		BLOCK - HEADER - 1,
+		BLOCK - HEADER,
+		BLOCK - HEADER + 1,
+		BLOCK,
+		3 * BLOCK,
+		200000,
 	};
 	struct wal *w = must_create(st, name, 3, prealloc, NULL);
 	static struct lsm_slice records[COUNT];
