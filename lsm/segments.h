@@ -45,6 +45,12 @@ struct segment_write {
 int segments_write(struct segments *s, struct segment_write *writes, size_t count,
 		   struct segment **out);
 
+/*
+ * Write no more to the segment being written to: the next value starts another, and
+ * this one goes with its last reference. `number`: only if it is that one; 0: whichever.
+ */
+void segments_seal(struct segments *s, uint64_t number);
+
 /* Make every value written before the call durable. An error is final: see storage.h on sync. */
 int segments_sync(struct segments *s);
 
