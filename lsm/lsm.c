@@ -580,19 +580,19 @@ struct lsm_snapshot *lsm_snapshot_take(struct lsm *lsm)
 	return n;
 }
 
-void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *n)
+void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *snapshot)
 {
-	if (!n)
+	if (!snapshot)
 		return;
 	pthread_mutex_lock(&lsm->mu);
-	if (n->prev)
-		n->prev->next = n->next;
+	if (snapshot->prev)
+		snapshot->prev->next = snapshot->next;
 	else
-		lsm->snapshots = n->next;
-	if (n->next)
-		n->next->prev = n->prev;
+		lsm->snapshots = snapshot->next;
+	if (snapshot->next)
+		snapshot->next->prev = snapshot->prev;
 	pthread_mutex_unlock(&lsm->mu);
-	free(n);
+	free(snapshot);
 }
 
 int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count)

@@ -450,7 +450,7 @@ int segments_sync(struct segments *s)
 
 		pthread_mutex_lock(&s->mu);
 		err = s->sync_error;
-		/* Dirty ones are near the end; older ones were synced and are never written again. */
+		/* Dirty ones are near the end; older ones were synced and are not written again. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];

@@ -24,7 +24,7 @@ struct segments *segments_new(struct storage *st, const struct report *report,
 			      uint64_t segment_bytes, segments_new_fn *fn, void *ctx);
 void segments_free(struct segments *s);
 
-/* At open: a segment that the manifest names. 1: its file is missing; -EUCLEAN: it is there already. */
+/* At open: a segment the manifest names. 1: its file is missing; -EUCLEAN: it was named before. */
 int segments_add(struct segments *s, uint64_t number);
 /* At open, when every table and log record has been counted: delete those nobody needs. */
 void segments_drop_unused(struct segments *s);
@@ -72,8 +72,8 @@ struct segment_info {
 	uint64_t number, size, allocated, live;
 	int refs;
 	bool sealed;
-	uint64_t
-		punched_at_live; /* gc's mark: live bytes when it was last punched; UINT64_MAX: never */
+	/* gc's mark: the live bytes when holes were last punched; UINT64_MAX: never */
+	uint64_t punched_at_live;
 };
 int segments_list(struct segments *s, struct segment_info **out, size_t *count);
 void segments_set_mark(struct segments *s, uint64_t number, uint64_t live);

@@ -179,7 +179,7 @@ static int level_apply(const struct level *base, unsigned l, const struct versio
 
 	if (!room)
 		return 0;
-	out->tables = malloc(room * sizeof(*out->tables));
+	out->tables = calloc(room, sizeof(*out->tables));
 	if (!out->tables)
 		return -ENOMEM;
 	for (size_t i = 0; i < base->count; i++)
