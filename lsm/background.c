@@ -15,7 +15,8 @@
  *
  * A full disk: flush and compaction need space to give space back. A RESERVE file
  * holds some; it is dropped when they meet ENOSPC, writers that do not free
- * anything get ENOSPC while it is gone, and it is made again when there is room.
+ * anything get ENOSPC while it is gone, and it is made again when there is room. A
+ * part of it stays until the next open, which has to write a little in any case.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #include "tree.h"
 
 #define RESERVE_NAME "RESERVE"
-#define RESERVE_BYTES_MAX (16u << 20)
+#define RESERVE_BYTES_MORE (4u << 20)
 #define MANIFEST_BYTES_MAX (4u << 20)
 #define RANGE_FLUSH_MS 1500 /* a range tombstone waits this long in memory */
 #define RETRY_MS 1000
@@ -335,7 +336,7 @@ static void retire_log(struct lsm *lsm, const struct run *r)
 	bool kept;
 
 	pthread_mutex_lock(&lsm->mu);
-	kept = r->log && !lsm->spare_log;
+	kept = r->log && !lsm->spare_log && !lsm->no_space;
 	if (kept)
 		lsm->spare_log = r->log_number;
 	pthread_mutex_unlock(&lsm->mu);
@@ -391,14 +392,14 @@ int background_flush_one(struct lsm *lsm, bool *did)
 
 /* ---- disk space kept aside ---- */
 
+/* Enough to write one memtable to a table, if the disk is not too small for that. */
 static uint64_t reserve_bytes(struct lsm *lsm)
 {
-	uint64_t free_bytes, total, want;
+	uint64_t free_bytes, total, want = lsm->opt.memtable_bytes + RESERVE_BYTES_MORE;
 
 	if (lsm->st->ops->space(lsm->st, &free_bytes, &total))
 		return 0;
-	want = total / 64;
-	return want < RESERVE_BYTES_MAX ? want : RESERVE_BYTES_MAX;
+	return want < total / 16 ? want : total / 16;
 }
 
 void background_reserve(struct lsm *lsm)
@@ -436,19 +437,43 @@ void background_reserve(struct lsm *lsm)
 	pthread_mutex_unlock(&lsm->mu);
 }
 
+/* Give back most of the reserve: a quarter stays, for the next open. True: there was any. */
+static bool reserve_shrink(struct lsm *lsm)
+{
+	struct storage_file *f;
+	uint64_t size, allocated;
+	int err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
+
+	if (err)
+		return false;
+	err = f->st->ops->size(f, &size, &allocated);
+	if (!err)
+		err = f->st->ops->truncate(f, size / 4);
+	storage_close(f);
+	return !err;
+}
+
 bool background_reserve_drop(struct lsm *lsm)
 {
+	uint64_t spare;
 	bool there;
 
 	pthread_mutex_lock(&lsm->mu);
 	there = lsm->reserve_there;
 	lsm->reserve_there = false;
+	spare = lsm->spare_log;
+	lsm->spare_log = 0;
 	if (!lsm->no_space)
 		report(&lsm->report, LSM_REPORT_WARNING,
 		       "the disk of the store is full: writes fail until space is freed");
 	lsm->no_space = true;
 	pthread_mutex_unlock(&lsm->mu);
-	return there && !lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
+	if (spare)
+		background_dead_file(lsm, FILE_LOG, spare);
+	/* What is dead in the segment being written to could not be given back. */
+	segments_seal(lsm->segments, 0);
+	background_purge(lsm);
+	return (there && reserve_shrink(lsm)) || spare;
 }
 
 /* ---- the threads ---- */

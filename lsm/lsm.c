@@ -230,7 +230,6 @@ static void fill_options(struct lsm_options *o)
 	set_default(&o->block_bytes, 4096);
 	set_default(&o->table_bytes, 4u << 20);
 	set_default(&o->level1_bytes, 32u << 20);
-	set_default(&o->segment_bytes, 128u << 20);
 	set_default(&o->separate_min, 4096);
 	if (!o->commit_interval_ms)
 		o->commit_interval_ms = 5000;
@@ -320,6 +319,17 @@ static void tree_free(struct lsm *lsm)
 	free(lsm);
 }
 
+/* A segment is deleted as a whole, so on a small disk it must be small. */
+static void size_segments(struct lsm *lsm)
+{
+	uint64_t free_bytes, total;
+	size_t bytes = 128u << 20;
+
+	if (!lsm->st->ops->space(lsm->st, &free_bytes, &total) && total / 32 < bytes)
+		bytes = total / 32 > (1u << 20) ? (size_t)(total / 32) : 1u << 20;
+	set_default(&lsm->opt.segment_bytes, bytes);
+}
+
 static int take_lock(struct lsm *lsm)
 {
 	long holder = 0;
@@ -359,6 +369,7 @@ int lsm_open(const char *path, const struct lsm_options *options, struct lsm **o
 		lsm->env.st = lsm->st;
 		lsm->env.cache = lsm->cache;
 		lsm->env.report = &lsm->report;
+		size_segments(lsm);
 		lsm->segments = segments_new(lsm->st, &lsm->report, lsm->opt.segment_bytes,
 					     background_new_segment, lsm);
 		err = lsm->segments ? recover(lsm) : -ENOMEM;
@@ -569,19 +580,19 @@ struct lsm_snapshot *lsm_snapshot_take(struct lsm *lsm)
 	return n;
 }
 
-void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *n)
+void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *snapshot)
 {
-	if (!n)
+	if (!snapshot)
 		return;
 	pthread_mutex_lock(&lsm->mu);
-	if (n->prev)
-		n->prev->next = n->next;
+	if (snapshot->prev)
+		snapshot->prev->next = snapshot->next;
 	else
-		lsm->snapshots = n->next;
-	if (n->next)
-		n->next->prev = n->prev;
+		lsm->snapshots = snapshot->next;
+	if (snapshot->next)
+		snapshot->next->prev = snapshot->prev;
 	pthread_mutex_unlock(&lsm->mu);
-	free(n);
+	free(snapshot);
 }
 
 int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count)

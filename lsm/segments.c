@@ -296,9 +296,35 @@ static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *off
 	return g;
 }
 
+/* Seal the current segment, if any. Returns it if nobody needs it: discard() it. mu held. */
+static struct segment *seal(struct segments *s)
+{
+	struct segment *g = s->current;
+
+	s->current = NULL;
+	if (!g)
+		return NULL;
+	g->sealed = true;
+	if (g->refs)
+		return NULL;
+	detach(s, g);
+	return g;
+}
+
+void segments_seal(struct segments *s, uint64_t number)
+{
+	struct segment *dead = NULL;
+
+	pthread_mutex_lock(&s->mu);
+	if (s->current && (!number || s->current->number == number))
+		dead = seal(s);
+	pthread_mutex_unlock(&s->mu);
+	discard(s, dead);
+}
+
 static int start_segment(struct segments *s)
 {
-	struct segment *g = calloc(1, sizeof(*g)), *old, *dead = NULL;
+	struct segment *g = calloc(1, sizeof(*g)), *dead = NULL;
 	char name[SEGMENT_NAME_BYTES];
 	int err;
 
@@ -315,13 +341,8 @@ static int start_segment(struct segments *s)
 	pthread_mutex_lock(&s->mu);
 	err = insert(s, g);
 	if (!err) {
-		old = s->current;
+		dead = seal(s);
 		s->current = g;
-		if (old) {
-			old->sealed = true;
-			if (!old->refs)
-				detach(s, dead = old);
-		}
 	}
 	pthread_mutex_unlock(&s->mu);
 	discard(s, dead);
@@ -429,7 +450,7 @@ int segments_sync(struct segments *s)
 
 		pthread_mutex_lock(&s->mu);
 		err = s->sync_error;
-		/* Dirty ones are near the end; older ones were synced and are never written again. */
+		/* Dirty ones are near the end; older ones were synced and are not written again. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];

@@ -91,7 +91,7 @@ struct lsm {
 	uint64_t *recorded; /* segments that the manifest names */
 	size_t recorded_count;
 
-	/* dead_mu: files to be unlinked; a leaf, since tables die wherever their last reader ends */
+	/* dead_mu: files to be unlinked; a leaf: tables die wherever their last reader ends */
 	pthread_mutex_t dead_mu;
 	struct dead_file *dead;
 	size_t dead_count, dead_room;
@@ -150,14 +150,15 @@ uint64_t tree_now_s(void);
 /* The value of an entry found: copies it, reading the segment for a reference. */
 int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
 	       struct lsm_value *value);
-/* Remember that a log or table write failed for good: the tree is read-only from now. Returns err. */
+/* A log or table write failed for good: the tree is read-only from now. Returns err. */
 int tree_fail(struct lsm *lsm, int err, const char *what);
 /* Make all values in segments durable. A failure is final: the tree is read-only then. */
 int tree_sync_segments(struct lsm *lsm);
 
 /* ---- write.c ---- */
 int write_rotate(struct lsm *lsm, struct run **fresh); /* a new run with its log */
-int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice ref);
+/* Keep the segment that an encoded reference names while the run is there. */
+int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes);
 /* Move what is in the newest memtable to the queue for flushing, if it is not empty. */
 int write_force_rotate(struct lsm *lsm);
 
@@ -172,11 +173,11 @@ struct dead_file {
 	enum file_kind kind;
 	uint64_t number;
 };
-/* Note a file that nothing needs; background_purge() unlinks those, unless the manifest is in doubt. */
+/* A file that nothing needs; background_purge() unlinks it, unless the manifest is in doubt. */
 void background_dead_file(struct lsm *lsm, enum file_kind kind, uint64_t number);
 void background_purge(struct lsm *lsm);
 /* Record a new segment in the manifest: the segments_new_fn of a tree. */
-int background_new_segment(void *lsm, uint64_t *number);
+int background_new_segment(void *ctx, uint64_t *number);
 /* Record segments that are gone; makes a new manifest if the old one is broken or long. */
 int background_tidy_manifest(struct lsm *lsm);
 /*
@@ -210,7 +211,7 @@ struct compact_job {
 	struct segment **pinned;   /* where relocated values went */
 	size_t pinned_count;
 };
-/* Write the job's input to new tables, which the edit then adds. -ECANCELED: the tree is closing. */
+/* Write the job's input to new tables, which the edit then adds. -ECANCELED: it is closing. */
 int compact_write(struct compact_job *job);
 int compact_pin(struct compact_job *job, struct segment *g); /* takes the reference over */
 /* Carry out a pick of `v`, the current version. compact_mu held. */
