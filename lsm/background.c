@@ -233,6 +233,17 @@ int background_tidy_manifest(struct lsm *lsm)
 	return err;
 }
 
+int background_close_manifest(struct lsm *lsm)
+{
+	int err = background_tidy_manifest(lsm);
+
+	pthread_mutex_lock(&lsm->manifest_mu);
+	if (!err && !atomic_load(&lsm->failed))
+		err = new_manifest(lsm);
+	pthread_mutex_unlock(&lsm->manifest_mu);
+	return err;
+}
+
 /* Make `next` current, without `flushed`. mu held. */
 static int install(struct lsm *lsm, const struct version_edit *e, struct version *next,
 		   const struct run *flushed, struct super **old)
@@ -267,7 +278,8 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 	/* After a failed sync nothing is made of what may not be on disk. */
 	if (atomic_load(&lsm->failed))
 		err = -EROFS;
-	if (!err && e->adds_count)
+	/* The names of the tables it adds, and of the log it makes the oldest one. */
+	if (!err && (e->adds_count || e->has_log))
 		err = sync_directory(lsm);
 	if (!err)
 		err = version_apply(base->version, e, &next);

@@ -180,6 +180,11 @@ int background_new_segment(void *lsm, uint64_t *number);
 /* Record segments that are gone; makes a new manifest if the old one is broken or long. */
 int background_tidy_manifest(struct lsm *lsm);
 /*
+ * At the end: a new manifest of one edit, of which no part can be lost unnoticed (the
+ * last of several edits could be, as if it had been torn in a crash).
+ */
+int background_close_manifest(struct lsm *lsm);
+/*
  * Log an edit and make its result current, without the run `flushed` (may be NULL).
  * The files it adds are synced. Takes manifest_mu, then mu. After an error nothing
  * has changed, and no file is deleted until a new manifest was written.
