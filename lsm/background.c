@@ -5,7 +5,7 @@
  * Three threads. The flusher writes waiting runs to level 0, oldest first. The
  * compactor picks and carries out compactions, and collects segments when there
  * is nothing to compact. The committer syncs what is older than the commit
- * interval, and rotates a memtable whose range tombstones should reach the tables
+ * interval, and rotates a memtable whose tombstones should reach the tables
  * beneath them, so that the space of deleted files comes back within seconds.
  *
  * background_apply() is the switch: files synced, directory synced, edit logged
@@ -27,7 +27,7 @@
 #define RESERVE_NAME "RESERVE"
 #define RESERVE_BYTES_MORE (4u << 20)
 #define MANIFEST_BYTES_MAX (4u << 20)
-#define RANGE_FLUSH_MS 1500 /* a range tombstone waits this long in memory */
+#define TOMBSTONES_FLUSH_MS 1500 /* many tombstones wait this long in memory */
 #define RETRY_MS 1000
 
 /* ---- files that nothing needs ---- */
@@ -234,6 +234,17 @@ int background_tidy_manifest(struct lsm *lsm)
 	return err;
 }
 
+int background_close_manifest(struct lsm *lsm)
+{
+	int err = background_tidy_manifest(lsm);
+
+	pthread_mutex_lock(&lsm->manifest_mu);
+	if (!err && !atomic_load(&lsm->failed))
+		err = new_manifest(lsm);
+	pthread_mutex_unlock(&lsm->manifest_mu);
+	return err;
+}
+
 /* Make `next` current, without `flushed`. mu held. */
 static int install(struct lsm *lsm, const struct version_edit *e, struct version *next,
 		   const struct run *flushed, struct super **old)
@@ -268,7 +279,8 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 	/* After a failed sync nothing is made of what may not be on disk. */
 	if (atomic_load(&lsm->failed))
 		err = -EROFS;
-	if (!err && e->adds_count)
+	/* The names of the tables it adds, and of the log it makes the oldest one. */
+	if (!err && (e->adds_count || e->has_log))
 		err = sync_directory(lsm);
 	if (!err)
 		err = version_apply(base->version, e, &next);
@@ -605,10 +617,10 @@ static void *compactor(void *arg)
 
 static void *committer(void *arg)
 {
-	unsigned tick_ms, range_ms = 0, commit_ms = 0;
+	unsigned tick_ms, waited_ms = 0, commit_ms = 0;
 	struct lsm *lsm = arg;
 	struct timespec until;
-	bool range_pending;
+	bool many;
 
 	tick_ms = lsm->opt.commit_interval_ms < 500 ? lsm->opt.commit_interval_ms : 500;
 	for (;;) {
@@ -617,16 +629,16 @@ static void *committer(void *arg)
 		while (!lsm->stop &&
 		       pthread_cond_timedwait(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
 			;
-		range_pending = lsm->range_pending;
+		many = lsm->tombstones_pending >= TOMBSTONES_MANY;
 		if (lsm->stop) {
 			pthread_mutex_unlock(&lsm->mu);
 			return NULL;
 		}
 		pthread_mutex_unlock(&lsm->mu);
 		background_reserve(lsm);
-		range_ms = range_pending ? range_ms + tick_ms : 0;
-		if (range_ms >= RANGE_FLUSH_MS) {
-			range_ms = 0;
+		waited_ms = many ? waited_ms + tick_ms : 0;
+		if (waited_ms >= TOMBSTONES_FLUSH_MS) {
+			waited_ms = 0;
 			/* A failure shows in the next write, which meets the same. */
 			(void)write_force_rotate(lsm);
 		}

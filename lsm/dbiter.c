@@ -97,6 +97,9 @@ static int add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, 
 	if (!meta->ranges)
 		return 0;
 	err = table_acquire(&it->lsm->env, meta->number, meta->bytes, &t);
+	/* They are within the table's bounds, where its own iterator is an error anyway. */
+	if (err == -EUCLEAN)
+		return 0;
 	if (err)
 		return err;
 	err = table_ranges(t) ? ranges_add(it, (struct range_source){rank, NULL, t}) : -ENOENT;
@@ -133,10 +136,12 @@ static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_ran
 		if (!table_meta_overlaps(l->tables[i], bounds))
 			continue;
 		err = add_table_ranges(it, l->tables[i], p->count);
-		if (!err)
-			err = table_acquire(&it->lsm->env, l->tables[i]->number,
-					    l->tables[i]->bytes, &t);
-		if (!err) {
+		if (err)
+			return err;
+		err = table_acquire(&it->lsm->env, l->tables[i]->number, l->tables[i]->bytes, &t);
+		if (err == -EUCLEAN) {
+			err = parts_add(p, lost_iter(l->tables[i]));
+		} else if (!err) {
 			err = parts_add(p, table_iter(t, fill_cache));
 			table_release(t);
 		}

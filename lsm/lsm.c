@@ -434,7 +434,7 @@ int lsm_close(struct lsm *lsm)
 		err = atomic_load(&lsm->failed) ? -EROFS : sync_up_to(lsm, tree_sequence(lsm));
 		/* Synced is enough; a table only makes the next open faster. */
 		if (!err && !close_flush(lsm))
-			(void)background_tidy_manifest(lsm);
+			(void)background_close_manifest(lsm);
 		background_purge(lsm);
 	}
 	tree_free(lsm);

@@ -31,6 +31,12 @@
  * its record is appended and synced; files it deletes are unlinked after. A torn
  * record at the end is an edit that did not happen. CURRENT is replaced by
  * rename, after the new manifest was synced.
+ *
+ * A torn record, or damage to the last one? The bytes do not tell. But what an edit
+ * makes superfluous is deleted only after it: so if all that the manifest names
+ * without it is there, going on without it is what a crash just before it would
+ * have led to, and nothing is lost; if anything is missing, the edit had happened.
+ * recover.c looks, as manifest_state.torn asks it to.
  */
 #include "manifest.h"
 
@@ -404,6 +410,7 @@ static int read_records(struct wal_reader *r, const char *name, const struct rep
 	if (!records)
 		return report_corrupt(rep, name, 0, "no whole edit in the manifest");
 	offset = wal_reader_offset(r);
+	s->torn = wal_reader_torn(r);
 	/* Only the last append can be torn: a whole record behind a bad one means damage. */
 	wal_reader_resync(r);
 	err = wal_reader_next(r, &record, &offset);

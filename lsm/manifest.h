@@ -25,6 +25,7 @@ struct manifest_state {
 	uint64_t *segments; /* numbers, in the order they were added */
 	size_t segments_count;
 	uint64_t number; /* of the manifest file itself */
+	bool torn;       /* it ends in a broken edit: see the crash rules in manifest.c */
 };
 void manifest_state_release(struct manifest_state *s);
 

@@ -399,3 +399,55 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 	c->fill_cache = fill_cache;
 	return &c->it;
 }
+
+/* ---- a table that cannot be opened ---- */
+
+struct lost_table {
+	struct iter it;
+	const struct table_meta *table;
+};
+
+static void lost_first(struct iter *it)
+{
+	it->status = -EUCLEAN;
+}
+
+static void lost_seek(struct iter *it, struct lsm_slice ikey)
+{
+	const struct lost_table *l = (struct lost_table *)it;
+
+	it->status = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : -EUCLEAN;
+}
+
+static void lost_seek_prev(struct iter *it, struct lsm_slice ikey)
+{
+	const struct lost_table *l = (struct lost_table *)it;
+
+	it->status = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : -EUCLEAN;
+}
+
+static void lost_free(struct iter *it)
+{
+	free(it);
+}
+
+static const struct iter_ops lost_ops = {
+	.seek = lost_seek,
+	.seek_prev = lost_seek_prev,
+	.first = lost_first,
+	.last = lost_first,
+	.next = lost_first, /* never valid, so never called */
+	.prev = lost_first,
+	.free = lost_free,
+};
+
+struct iter *lost_iter(const struct table_meta *t)
+{
+	struct lost_table *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->it.ops = &lost_ops;
+	l->table = t;
+	return &l->it;
+}

@@ -25,4 +25,10 @@ void merge_skip(struct iter *it, size_t rank, struct lsm_slice ikey);
 struct iter *level_iter(struct table_env *env, const struct version *v, unsigned level,
 			size_t first, size_t count, bool fill_cache);
 
+/*
+ * In the place of a table that cannot be opened: at its end where a seek goes past the
+ * table's bounds, an error (-EUCLEAN) everywhere else. `t` must outlive it. NULL: no memory.
+ */
+struct iter *lost_iter(const struct table_meta *t);
+
 #endif

@@ -162,13 +162,42 @@ int recover_probe(struct lsm *lsm)
 	return err;
 }
 
+/*
+ * The manifest ends in a broken edit. It never happened if all that the others name is
+ * there; else it is damage, and going on would delete what only that edit names.
+ */
+static int check_torn(struct lsm *lsm, const struct listing *l, const struct manifest_state *s)
+{
+	char name[MANIFEST_NAME_BYTES];
+	bool whole = !s->log_number || has_number(l->logs, l->logs_count, s->log_number);
+
+	for (unsigned n = 0; n < LSM_LEVELS; n++)
+		for (size_t i = 0; whole && i < s->version->level[n].count; i++) {
+			uint64_t number = s->version->level[n].tables[i]->number;
+			size_t at = 0;
+
+			while (at < l->others_count && (l->others[at].kind != FILE_TABLE ||
+							l->others[at].number != number))
+				at++;
+			whole = at < l->others_count;
+		}
+	if (whole)
+		return 0;
+	manifest_name(name, s->number);
+	return report_corrupt(&lsm->report, name, 0,
+			      "its last edit is broken, and files that were there before that "
+			      "edit are gone");
+}
+
 static int read_manifest(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
 {
 	int err;
 
 	*s = (struct manifest_state){0};
-	if (l->current)
-		return manifest_read(lsm->st, &lsm->report, s);
+	if (l->current) {
+		err = manifest_read(lsm->st, &lsm->report, s);
+		return !err && s->torn ? check_torn(lsm, l, s) : err;
+	}
 	err = check_new(lsm, l);
 	if (err)
 		return err;

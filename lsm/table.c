@@ -170,6 +170,8 @@ static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, st
 	t->number = number;
 	table_name(name, number);
 	r = storage_open_file(env->st, name, STORAGE_READ, &t->file);
+	if (r == -ENOENT)
+		r = corrupt(env, number, 0, "the file is missing");
 	if (!r)
 		r = load_footer(t, bytes);
 	if (!r)

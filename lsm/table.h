@@ -69,7 +69,8 @@ struct table_env { /* what every open table of a tree shares; outlives them */
  * index, filter and range tombstones read and verified; they stay in memory and
  * are charged to the cache). Release it with table_release().
  * A damaged filter is reported and the table read without it.
- * Returns 0; -EUCLEAN (reported); -ENOENT; -EIO; -ENOMEM; -EPROTONOSUPPORT (reported).
+ * Returns 0; -EUCLEAN (reported; also if the file is missing); -EIO; -ENOMEM;
+ * -EPROTONOSUPPORT (reported).
  */
 int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct table **out);
 void table_release(struct table *t); /* NULL is fine */

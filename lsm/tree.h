@@ -19,6 +19,12 @@
 #include "version.h"
 #include "wal.h"
 
+/*
+ * With so many tombstones waiting a memtable is flushed soon, so that the space of what
+ * they delete comes back within seconds. A range tombstone counts as so many.
+ */
+#define TOMBSTONES_MANY 1000
+
 #define LOG_NAME_BYTES 32
 void log_name(char *name, uint64_t number); /* "%06llu.log" */
 
@@ -80,7 +86,7 @@ struct lsm {
 	struct buf cursor[LSM_LEVELS];
 	uint64_t spare_log; /* number of an old log to be recycled; 0: none */
 	bool stop;
-	bool range_pending; /* the newest memtable has range tombstones to be pushed down */
+	size_t tombstones_pending; /* in the newest memtable, waiting to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
 	bool no_space;                  /* a flush or compaction met a full disk */
 
@@ -180,6 +186,11 @@ void background_purge(struct lsm *lsm);
 int background_new_segment(void *ctx, uint64_t *number);
 /* Record segments that are gone; makes a new manifest if the old one is broken or long. */
 int background_tidy_manifest(struct lsm *lsm);
+/*
+ * At the end: a new manifest of one edit, of which no part can be lost unnoticed (the
+ * last of several edits could be, as if it had been torn in a crash).
+ */
+int background_close_manifest(struct lsm *lsm);
 /*
  * Log an edit and make its result current, without the run `flushed` (may be NULL).
  * The files it adds are synced. Takes manifest_mu, then mu. After an error nothing

@@ -146,7 +146,7 @@ static void test_truncation(void)
 
 	env_start(1 << 20);
 	is_int(verify(2, bytes), -EUCLEAN, "a missing table is damage");
-	is_int(table_acquire(&env, 2, bytes, &(struct table *){0}), -ENOENT,
+	is_int(table_acquire(&env, 2, bytes, &(struct table *){0}), -EUCLEAN,
 	       "and cannot be opened");
 	build(2, &(struct table_build_options){200, LSM_COMPRESS_LZ4, 10}, NULL, 0);
 	memcpy(bytes_of(2)->data, file->data, bytes);
