@@ -294,6 +294,8 @@ static void tree_free(struct lsm *lsm)
 	super_unref(lsm->super);
 	lsm->super = NULL;
 	manifest_close(lsm->manifest);
+	if (lsm->st)
+		lsm->st->relieve = NULL;
 	segments_free(lsm->segments);
 	if (lsm->cache)
 		cache_free(lsm->cache);
@@ -344,6 +346,21 @@ static int take_lock(struct lsm *lsm)
 	return err;
 }
 
+/* Descriptors have run out: close the files of segments and tables that nobody uses. */
+static bool relieve(void *ctx)
+{
+	struct lsm *lsm = ctx;
+	struct cache_stats c;
+	uint64_t before;
+
+	cache_stats(lsm->cache, &c);
+	before = c.bytes;
+	cache_set_limit(lsm->cache, 0);
+	cache_set_limit(lsm->cache, c.bytes_max);
+	cache_stats(lsm->cache, &c);
+	return segments_close_idle(lsm->segments) || c.bytes < before;
+}
+
 int lsm_open(const char *path, const struct lsm_options *options, struct lsm **out)
 {
 	struct lsm *lsm = tree_new(options);
@@ -372,6 +389,8 @@ int lsm_open(const char *path, const struct lsm_options *options, struct lsm **o
 		size_segments(lsm);
 		lsm->segments = segments_new(lsm->st, &lsm->report, lsm->opt.segment_bytes,
 					     background_new_segment, lsm);
+		lsm->st->relieve = relieve;
+		lsm->st->relieve_ctx = lsm;
 		err = lsm->segments ? recover(lsm) : -ENOMEM;
 	}
 	if (!err && !lsm->opt.read_only)

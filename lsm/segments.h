@@ -78,6 +78,8 @@ struct segment_info {
 int segments_list(struct segments *s, struct segment_info **out, size_t *count);
 void segments_set_mark(struct segments *s, uint64_t number, uint64_t live);
 int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_t size);
+/* Close what files can be closed, when descriptors are short. Returns how many were. */
+size_t segments_close_idle(struct segments *s);
 void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64_t *written);
 /* Segments deleted since the last call, to be dropped from the manifest; the caller frees. */
 void segments_take_deleted(struct segments *s, uint64_t **numbers, size_t *count);

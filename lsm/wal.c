@@ -551,10 +551,32 @@ static int is_behind_end(struct wal_reader *r, uint64_t offset, bool *behind)
 }
 
 /*
+ * The first place behind `offset` where a fragment of this log might start: in the
+ * rest of the block a header with its number, else the next block. Records of one
+ * block may have damage between them, and a broken length leads nowhere.
+ */
+static int next_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
+{
+	const uint8_t *p;
+	size_t size;
+	int err;
+
+	*out = next_block(offset);
+	if (offset + 1 == *out)
+		return 0;
+	err = block_rest(r, offset + 1, &p, &size);
+	for (size_t i = 0; !err && i + HEADER_BYTES <= size; i++)
+		if (p[i + 6] >= FULL && p[i + 6] <= LAST && get_u32(p + i + 7) == r->number) {
+			*out = offset + 1 + i;
+			break;
+		}
+	return err;
+}
+
+/*
  * Where a resync looks after what it found at [offset, end) was no whole record:
  * behind an intact fragment that does not start one, at an intact fragment that
- * broke the record before it, else in the next block, as a broken fragment's
- * length is not to be trusted.
+ * broke the record before it, else where the next one may start.
  */
 static int resync_step(struct wal_reader *r, uint64_t offset, uint64_t end, uint64_t *out)
 {
@@ -562,20 +584,22 @@ static int resync_step(struct wal_reader *r, uint64_t offset, uint64_t end, uint
 	enum found found;
 	int err;
 
-	*out = next_block(end);
 	if (end > offset) {
 		*out = end;
 		return 0;
 	}
 	err = look(r, &end, &f, &found);
-	if (!err && found == FOUND_FRAGMENT)
-		*out = f.end;
-	return err;
+	if (err)
+		return err;
+	if (found != FOUND_FRAGMENT)
+		return next_candidate(r, end, out);
+	*out = f.end;
+	return 0;
 }
 
 int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *offset)
 {
-	uint64_t at = r->resync ? next_block(r->offset) : r->offset, end;
+	uint64_t at = r->offset, end;
 	enum found found;
 	struct fragment f;
 	bool behind;
@@ -585,6 +609,11 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 	*offset = r->offset;
 	if (r->ended)
 		return 1;
+	if (r->resync) {
+		err = next_candidate(r, r->offset, &at);
+		if (err)
+			return err;
+	}
 	for (;;) {
 		err = read_record(r, &at, record, &end, &f, &found);
 		if (err)

@@ -70,7 +70,7 @@ bool wal_reader_torn(const struct wal_reader *r);
 uint64_t wal_reader_offset(const struct wal_reader *r);
 
 /*
- * After an end: go on at the first whole record that starts in a later block,
+ * After an end: go on at the first whole record that starts anywhere behind it,
  * to see whether there is one. Then next() returns it, or 1 when there is none
  * (and offset and torn stay those of the end before).
  */
