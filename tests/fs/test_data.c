@@ -423,12 +423,12 @@ static uint64_t append_all(uint64_t ino, size_t size, uint64_t total)
 
 static void test_appends(void)
 {
-	uint64_t held = append_all(100, 100, 4 << 20);
+	uint64_t held = append_all(100, 100, 1 << 20);
 	struct shape s = shape_of(100);
 
 	printf("# 100-byte appends: %llu extents, %llu%% written\n", (unsigned long long)s.extents,
 	       (unsigned long long)held);
-	ok(s.extents <= 2 * 32, "4 MiB of 100-byte appends leave at most two extents per cell");
+	ok(s.extents <= 2 * 8, "1 MiB of 100-byte appends leave at most two extents per cell");
 	ok(held < 800, "and write each byte, keys included, less than 8 times");
 	is_int(s.largest, CELL, "the largest extent fills its cell");
 
