@@ -82,7 +82,7 @@ struct lsm {
 	uint64_t next_file;
 	uint64_t log_number; /* the oldest log needed */
 	uint64_t sequence_flushed;
-	struct lsm_snapshot *snapshots; /* ascending by sequence; a ring with a head */
+	struct lsm_snapshot *snapshots; /* ascending by sequence */
 	struct buf cursor[LSM_LEVELS];
 	uint64_t spare_log; /* number of an old log to be recycled; 0: none */
 	bool stop;
