@@ -123,11 +123,11 @@ lint: lint-rules lint-format lint-scripts lint-tidy lint-builds ## style, layers
 lint-rules:
 	bash tests/lint/rules .
 lint-format:
-	clang-format --dry-run -Werror $(C_FILES)
+	$(say) clang-format --dry-run -Werror $(C_FILES)
 format: ## lay out all C files as `make lint` wants them
-	clang-format -i $(C_FILES)
+	$(say) clang-format -i $(C_FILES)
 lint-scripts:
-	shellcheck -S warning $(SCRIPTS)
+	$(say) shellcheck -S warning $(SCRIPTS)
 lint-tidy:
 	printf '%s\n' $(filter-out tests/bench/%,$(filter %.c,$(C_FILES))) | xargs -P $(JOBS) -n 4 sh -c \
 		'clang-tidy --quiet "$$@" -- $(filter-out -Werror,$(ALL_CFLAGS)) $(FUSE_CFLAGS) 2>&1' tidy
@@ -185,7 +185,7 @@ clean: ## remove what was built, and nothing else
 # ---- packages ----
 
 DEPS = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
-TEST_DEPS = perl attr git sqlite3 procps
+TEST_DEPS = perl attr git sqlite3 procps python3 e2fsprogs groff-base
 LINT_DEPS = clang clang-format clang-tidy shellcheck
 BENCH_DEPS = librocksdb-dev libleveldb-dev liblmdb-dev
 

@@ -151,10 +151,11 @@ void fs_dir_close(struct fs_dir *dir);
 /*
  * One entry; `next` is the offset to go on behind it, any time while the
  * directory is open. With attributes: `st` is whole and, except for "." and
- * "..", the entry holds a reference; if the name went meanwhile, the table of inodes is full, or without
- * attributes, only st_ino and the type in st_mode are set and there is none.
- * `held` tells which. Return non-zero to stop before this entry (no room): its
- * reference is then given back, and it is the next to be read.
+ * "..", the entry holds a reference; if the name went meanwhile, if the table of
+ * inodes is full, or without attributes, only st_ino and the type in st_mode are
+ * set and there is none. `held` tells which. Return non-zero to stop before
+ * this entry (no room): its reference is then given back, and it is the next to be
+ * read.
  */
 typedef int fs_dir_fn(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next);
 int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_dir_fn *fn,

@@ -422,7 +422,7 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 		else
 			rc = enter(fs, dir, name, record, INODE_NAMED, &dir->changes, stamp, out);
 	}
-	if (!rc && !inode_fits(*out, dir, record->type)) {
+	if (*out && !inode_fits(*out, dir, record->type)) {
 		inode_put(fs, *out);
 		*out = NULL;
 		rc = fs_corrupt(fs, key, "its inode is already somewhere else");

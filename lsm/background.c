@@ -5,7 +5,7 @@
  * Three threads. The flusher writes waiting runs to level 0, oldest first. The
  * compactor picks and carries out compactions, and collects segments when there
  * is nothing to compact. The committer syncs what is older than the commit
- * interval, and rotates a memtable whose range tombstones should reach the tables
+ * interval, and rotates a memtable whose tombstones should reach the tables
  * beneath them, so that the space of deleted files comes back within seconds.
  *
  * background_apply() is the switch: files synced, directory synced, edit logged
@@ -15,7 +15,8 @@
  *
  * A full disk: flush and compaction need space to give space back. A RESERVE file
  * holds some; it is dropped when they meet ENOSPC, writers that do not free
- * anything get ENOSPC while it is gone, and it is made again when there is room.
+ * anything get ENOSPC while it is gone, and it is made again when there is room. A
+ * part of it stays until the next open, which has to write a little in any case.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -24,9 +25,9 @@
 #include "tree.h"
 
 #define RESERVE_NAME "RESERVE"
-#define RESERVE_BYTES_MAX (16u << 20)
+#define RESERVE_BYTES_MORE (4u << 20)
 #define MANIFEST_BYTES_MAX (4u << 20)
-#define RANGE_FLUSH_MS 1500 /* a range tombstone waits this long in memory */
+#define TOMBSTONES_FLUSH_MS 1500 /* many tombstones wait this long in memory */
 #define RETRY_MS 1000
 
 /* ---- files that nothing needs ---- */
@@ -347,7 +348,7 @@ static void retire_log(struct lsm *lsm, const struct run *r)
 	bool kept;
 
 	pthread_mutex_lock(&lsm->mu);
-	kept = r->log && !lsm->spare_log;
+	kept = r->log && !lsm->spare_log && !lsm->no_space;
 	if (kept)
 		lsm->spare_log = r->log_number;
 	pthread_mutex_unlock(&lsm->mu);
@@ -403,14 +404,14 @@ int background_flush_one(struct lsm *lsm, bool *did)
 
 /* ---- disk space kept aside ---- */
 
+/* Enough to write one memtable to a table, if the disk is not too small for that. */
 static uint64_t reserve_bytes(struct lsm *lsm)
 {
-	uint64_t free_bytes, total, want;
+	uint64_t free_bytes, total, want = lsm->opt.memtable_bytes + RESERVE_BYTES_MORE;
 
 	if (lsm->st->ops->space(lsm->st, &free_bytes, &total))
 		return 0;
-	want = total / 64;
-	return want < RESERVE_BYTES_MAX ? want : RESERVE_BYTES_MAX;
+	return want < total / 16 ? want : total / 16;
 }
 
 void background_reserve(struct lsm *lsm)
@@ -448,19 +449,43 @@ void background_reserve(struct lsm *lsm)
 	pthread_mutex_unlock(&lsm->mu);
 }
 
+/* Give back most of the reserve: a quarter stays, for the next open. True: there was any. */
+static bool reserve_shrink(struct lsm *lsm)
+{
+	struct storage_file *f;
+	uint64_t size, allocated;
+	int err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
+
+	if (err)
+		return false;
+	err = f->st->ops->size(f, &size, &allocated);
+	if (!err)
+		err = f->st->ops->truncate(f, size / 4);
+	storage_close(f);
+	return !err;
+}
+
 bool background_reserve_drop(struct lsm *lsm)
 {
+	uint64_t spare;
 	bool there;
 
 	pthread_mutex_lock(&lsm->mu);
 	there = lsm->reserve_there;
 	lsm->reserve_there = false;
+	spare = lsm->spare_log;
+	lsm->spare_log = 0;
 	if (!lsm->no_space)
 		report(&lsm->report, LSM_REPORT_WARNING,
 		       "the disk of the store is full: writes fail until space is freed");
 	lsm->no_space = true;
 	pthread_mutex_unlock(&lsm->mu);
-	return there && !lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
+	if (spare)
+		background_dead_file(lsm, FILE_LOG, spare);
+	/* What is dead in the segment being written to could not be given back. */
+	segments_seal(lsm->segments, 0);
+	background_purge(lsm);
+	return (there && reserve_shrink(lsm)) || spare;
 }
 
 /* ---- the threads ---- */
@@ -592,10 +617,10 @@ static void *compactor(void *arg)
 
 static void *committer(void *arg)
 {
-	unsigned tick_ms, range_ms = 0, commit_ms = 0;
+	unsigned tick_ms, waited_ms = 0, commit_ms = 0;
 	struct lsm *lsm = arg;
 	struct timespec until;
-	bool range_pending;
+	bool many;
 
 	tick_ms = lsm->opt.commit_interval_ms < 500 ? lsm->opt.commit_interval_ms : 500;
 	for (;;) {
@@ -604,16 +629,16 @@ static void *committer(void *arg)
 		while (!lsm->stop &&
 		       pthread_cond_timedwait(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
 			;
-		range_pending = lsm->range_pending;
+		many = lsm->tombstones_pending >= TOMBSTONES_MANY;
 		if (lsm->stop) {
 			pthread_mutex_unlock(&lsm->mu);
 			return NULL;
 		}
 		pthread_mutex_unlock(&lsm->mu);
 		background_reserve(lsm);
-		range_ms = range_pending ? range_ms + tick_ms : 0;
-		if (range_ms >= RANGE_FLUSH_MS) {
-			range_ms = 0;
+		waited_ms = many ? waited_ms + tick_ms : 0;
+		if (waited_ms >= TOMBSTONES_FLUSH_MS) {
+			waited_ms = 0;
 			/* A failure shows in the next write, which meets the same. */
 			(void)write_force_rotate(lsm);
 		}

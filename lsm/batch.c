@@ -236,7 +236,7 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 	}
 	for (size_t i = 0; !err && i < b->ops_count; i++) {
 		const struct batch_op *op = &b->ops[i];
-		bool separate = is_separate(op, separate_min);
+		bool separate = writes && is_separate(op, separate_min);
 		uint8_t kind = separate ? BATCH_REF : (uint8_t)op->kind;
 
 		err = buf_add(&b->record, &kind, 1);

@@ -514,7 +514,7 @@ void lsm_iter_next(struct lsm_iter *it)
 
 	assert(it->valid);
 	if (it->backward) {
-		/* The merge is before the key: go to its end. The saved key is the target's source. */
+		/* The merge is before the key: go to its end. `target` is made of the saved key. */
 		struct lsm_slice target_key =
 			ikey_make(&target, buf_slice(&it->saved_key), 0, IKEY_DELETE);
 

@@ -76,7 +76,7 @@ static bool worth_punching(const struct lsm *lsm, const struct segment_info *s)
 
 	if (min > GARBAGE_BYTES_MIN)
 		min = GARBAGE_BYTES_MIN;
-	return s->sealed && s->allocated > s->live + min &&
+	return s->allocated > s->live + min &&
 	       (s->punched_at_live == UINT64_MAX || s->live + min <= s->punched_at_live);
 }
 
@@ -228,8 +228,16 @@ int gc_step(struct lsm *lsm, bool *did)
 		struct segment_info *g = &infos[i];
 
 		/* Rule 1: all its references are tables'. */
-		if (!g->sealed || g->refs != table_refs(s->version, g->number))
+		if (g->refs != table_refs(s->version, g->number))
 			continue;
+		if (!g->sealed) {
+			/* What is written to now can only be collected once it is not. */
+			if (worth_punching(lsm, g) && g->live < g->size / 2) {
+				segments_seal(lsm->segments, g->number);
+				*did = true;
+			}
+			continue;
+		}
 		if (g->live && g->live < lsm->opt.segment_bytes / EMPTY_BELOW &&
 		    g->size >= lsm->opt.segment_bytes / 2 && !to_empty)
 			to_empty = g->number;

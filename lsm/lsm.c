@@ -230,7 +230,6 @@ static void fill_options(struct lsm_options *o)
 	set_default(&o->block_bytes, 4096);
 	set_default(&o->table_bytes, 4u << 20);
 	set_default(&o->level1_bytes, 32u << 20);
-	set_default(&o->segment_bytes, 128u << 20);
 	set_default(&o->separate_min, 4096);
 	if (!o->commit_interval_ms)
 		o->commit_interval_ms = 5000;
@@ -295,6 +294,8 @@ static void tree_free(struct lsm *lsm)
 	super_unref(lsm->super);
 	lsm->super = NULL;
 	manifest_close(lsm->manifest);
+	if (lsm->st)
+		lsm->st->relieve = NULL;
 	segments_free(lsm->segments);
 	if (lsm->cache)
 		cache_free(lsm->cache);
@@ -320,6 +321,17 @@ static void tree_free(struct lsm *lsm)
 	free(lsm);
 }
 
+/* A segment is deleted as a whole, so on a small disk it must be small. */
+static void size_segments(struct lsm *lsm)
+{
+	uint64_t free_bytes, total;
+	size_t bytes = 128u << 20;
+
+	if (!lsm->st->ops->space(lsm->st, &free_bytes, &total) && total / 32 < bytes)
+		bytes = total / 32 > (1u << 20) ? (size_t)(total / 32) : 1u << 20;
+	set_default(&lsm->opt.segment_bytes, bytes);
+}
+
 static int take_lock(struct lsm *lsm)
 {
 	long holder = 0;
@@ -332,6 +344,21 @@ static int take_lock(struct lsm *lsm)
 		report(&lsm->report, LSM_REPORT_ERROR, "the store is in use by another process");
 	lsm->locked = !err;
 	return err;
+}
+
+/* Descriptors have run out: close the files of segments and tables that nobody uses. */
+static bool relieve(void *ctx)
+{
+	struct lsm *lsm = ctx;
+	struct cache_stats c;
+	uint64_t before;
+
+	cache_stats(lsm->cache, &c);
+	before = c.bytes;
+	cache_set_limit(lsm->cache, 0);
+	cache_set_limit(lsm->cache, c.bytes_max);
+	cache_stats(lsm->cache, &c);
+	return segments_close_idle(lsm->segments) || c.bytes < before;
 }
 
 int lsm_open(const char *path, const struct lsm_options *options, struct lsm **out)
@@ -359,8 +386,11 @@ int lsm_open(const char *path, const struct lsm_options *options, struct lsm **o
 		lsm->env.st = lsm->st;
 		lsm->env.cache = lsm->cache;
 		lsm->env.report = &lsm->report;
+		size_segments(lsm);
 		lsm->segments = segments_new(lsm->st, &lsm->report, lsm->opt.segment_bytes,
 					     background_new_segment, lsm);
+		lsm->st->relieve = relieve;
+		lsm->st->relieve_ctx = lsm;
 		err = lsm->segments ? recover(lsm) : -ENOMEM;
 	}
 	if (!err && !lsm->opt.read_only)
@@ -569,19 +599,19 @@ struct lsm_snapshot *lsm_snapshot_take(struct lsm *lsm)
 	return n;
 }
 
-void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *n)
+void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *snapshot)
 {
-	if (!n)
+	if (!snapshot)
 		return;
 	pthread_mutex_lock(&lsm->mu);
-	if (n->prev)
-		n->prev->next = n->next;
+	if (snapshot->prev)
+		snapshot->prev->next = snapshot->next;
 	else
-		lsm->snapshots = n->next;
-	if (n->next)
-		n->next->prev = n->prev;
+		lsm->snapshots = snapshot->next;
+	if (snapshot->next)
+		snapshot->next->prev = snapshot->prev;
 	pthread_mutex_unlock(&lsm->mu);
-	free(n);
+	free(snapshot);
 }
 
 int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count)

@@ -162,8 +162,10 @@ static int names_reserve(struct mem_names *names, size_t more)
 
 static void names_remove_at(struct mem_disk *d, struct mem_names *names, size_t at)
 {
-	struct mem_node *n = names->v[at].node;
+	struct mem_node *n;
 
+	assert(names->v && at < names->count);
+	n = names->v[at].node;
 	names->count--;
 	memmove(names->v + at, names->v + at + 1, (names->count - at) * sizeof(*names->v));
 	if (names == &d->now)

@@ -19,7 +19,7 @@ struct iter *merge_iter(struct iter **children, size_t count);
  * Move every child behind `rank` (0: the newest) that stands before `ikey` to it.
  * For skipping what a range tombstone of child `rank` hides; forwards only.
  */
-void merge_skip(struct iter *merge, size_t rank, struct lsm_slice ikey);
+void merge_skip(struct iter *it, size_t rank, struct lsm_slice ikey);
 
 /* Over the tables [first, first + count) of a level > 0. `v` must outlive it. NULL: no memory. */
 struct iter *level_iter(struct table_env *env, const struct version *v, unsigned level,

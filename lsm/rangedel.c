@@ -119,6 +119,7 @@ static void open_apply(struct buf *open, const struct event *e)
 			high = middle;
 	}
 	if (e->opens) {
+		assert(open->data && open->capacity - open->size >= sizeof(*s));
 		memmove(s + low + 1, s + low, (n - low) * sizeof(*s));
 		s[low] = e->sequence;
 		open->size += sizeof(*s);

@@ -20,8 +20,9 @@
  * A record beyond what was surely synced may be on disk while the segment it refers
  * to is not: the values it brought are read and verified, and a wrong one ends the
  * replay like a torn record. They are also written again, in place: after a failed
- * sync the kernel may hold bytes that it believes to be on disk. Below that mark they are not read: if one is damaged,
- * reading it later says so, and everything else stays.
+ * sync the kernel may hold bytes that it believes to be on disk. Below that mark
+ * they are not read: if one is damaged, reading it later says so, and everything
+ * else stays.
  */
 #include <inttypes.h>
 #include <stdio.h>

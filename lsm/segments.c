@@ -5,6 +5,10 @@
  * reserves room under it and writes outside it, so that writers of large values
  * run side by side. `dirty` says that a write has finished that was not synced.
  *
+ * Files are opened when they are needed and stay open, up to FILES_MAX of them or
+ * what the system allows; then those that nobody uses are closed, except dirty ones,
+ * whose failed write-back another descriptor might not be told of.
+ *
  * Only the newest segment is written to. It is sealed when the next value would
  * make it longer than segment_bytes; a group of values is never split.
  */
@@ -15,11 +19,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define FILES_MAX 256
+
 struct segment {
-	uint64_t number;           /* constant */
-	struct storage_file *file; /* constant; NULL when the file is missing */
+	uint64_t number; /* constant */
+	bool missing;    /* constant: the manifest names it, and there is no file */
 	/* guarded by segments.mu */
-	uint64_t size; /* reserved up to here */
+	struct storage_file *file; /* NULL: not open now */
+	unsigned users;            /* of `file`, which stays open for them */
+	uint64_t size;             /* reserved up to here */
+	uint64_t allocated;        /* on disk, when it was last looked at */
 	uint64_t mark;
 	int refs;
 	bool sealed, dirty, keep_file;
@@ -39,6 +48,7 @@ struct segments {
 	pthread_mutex_t mu;
 	struct segment **list; /* ascending by number */
 	size_t count, room;
+	size_t files; /* open */
 	struct segment *current; /* written to; NULL: none yet */
 	uint64_t *deleted;
 	size_t deleted_count;
@@ -110,6 +120,89 @@ static int push_number(uint64_t **list, size_t *count, uint64_t number)
 	return 0;
 }
 
+/* See what an open file occupies by now; of one that is closed nothing has changed. mu held. */
+static void look_at_size(struct segments *s, struct segment *g)
+{
+	uint64_t size, allocated;
+
+	if (g->file && !s->st->ops->size(g->file, &size, &allocated))
+		g->allocated = allocated;
+}
+
+/* Close files that nobody uses. Returns how many. mu held. */
+static size_t close_idle(struct segments *s)
+{
+	size_t closed = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct segment *g = s->list[i];
+
+		if (!g->file || g->users || g->dirty || g == s->current)
+			continue;
+		look_at_size(s, g);
+		storage_close(g->file);
+		g->file = NULL;
+		s->files--;
+		closed++;
+	}
+	return closed;
+}
+
+static int open_file(struct segments *s, struct segment *g)
+{
+	char name[SEGMENT_NAME_BYTES];
+	int err;
+
+	segment_name(name, g->number);
+	/* Not storage_open_file(): its relief would come back here, where `mu` is held. */
+	err = s->st->ops->open(s->st, name, STORAGE_WRITE, &g->file);
+	if (err == -EROFS || err == -EACCES)
+		err = s->st->ops->open(s->st, name, STORAGE_READ, &g->file);
+	if (err)
+		g->file = NULL;
+	return err;
+}
+
+/* The open file of `g`, to be given back with put_file(). mu held. */
+static int take_file(struct segments *s, struct segment *g, struct storage_file **out)
+{
+	int err = 0;
+
+	*out = NULL;
+	if (g->missing)
+		return -ENOENT;
+	if (!g->file) {
+		if (s->files >= FILES_MAX)
+			close_idle(s);
+		err = open_file(s, g);
+		if ((err == -EMFILE || err == -ENFILE) && close_idle(s))
+			err = open_file(s, g);
+		if (err)
+			return err;
+		s->files++;
+	}
+	g->users++;
+	*out = g->file;
+	return 0;
+}
+
+static void put_file(struct segments *s, struct segment *g)
+{
+	pthread_mutex_lock(&s->mu);
+	g->users--;
+	pthread_mutex_unlock(&s->mu);
+}
+
+size_t segments_close_idle(struct segments *s)
+{
+	size_t closed;
+
+	pthread_mutex_lock(&s->mu);
+	closed = close_idle(s);
+	pthread_mutex_unlock(&s->mu);
+	return closed;
+}
+
 /* mu held (or at open) */
 static int insert(struct segments *s, struct segment *g)
 {
@@ -133,10 +226,8 @@ static int insert(struct segments *s, struct segment *g)
 int segments_add(struct segments *s, uint64_t number)
 {
 	size_t at = find(s, number);
+	struct storage_file *f;
 	struct segment *g;
-	char name[SEGMENT_NAME_BYTES];
-	uint64_t allocated;
-	bool missing;
 	int err;
 
 	if (at < s->count && s->list[at]->number == number)
@@ -144,31 +235,26 @@ int segments_add(struct segments *s, uint64_t number)
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
-	segment_name(name, number);
 	g->number = number;
 	g->sealed = true;
 	g->mark = UINT64_MAX;
 	/* Until all who need it have been found, nobody's last look may delete it. */
 	g->refs = 1;
 	g->opening = true;
-	err = storage_open_file(s->st, name, STORAGE_WRITE, &g->file);
-	if (err == -EROFS)
-		err = storage_open_file(s->st, name, STORAGE_READ, &g->file);
-	missing = err == -ENOENT;
-	/* A killed process may have left bytes that no sync has reached. */
-	g->dirty = !missing;
-	if (missing)
-		err = 0;
-	else if (!err)
-		err = s->st->ops->size(g->file, &g->size, &allocated);
-	if (!err)
-		err = insert(s, g);
+	err = insert(s, g);
 	if (err) {
-		storage_close(g->file);
 		free(g);
 		return err;
 	}
-	return missing;
+	pthread_mutex_lock(&s->mu);
+	err = take_file(s, g, &f);
+	if (!err) {
+		err = s->st->ops->size(f, &g->size, &g->allocated);
+		g->users--;
+	}
+	g->missing = err == -ENOENT;
+	pthread_mutex_unlock(&s->mu);
+	return g->missing ? 1 : err;
 }
 
 /* Unlink the file of a segment that is no longer in the list. */
@@ -193,6 +279,7 @@ static void detach(struct segments *s, struct segment *g)
 
 	memmove(s->list + at, s->list + at + 1, (s->count - at - 1) * sizeof(*s->list));
 	s->count--;
+	s->files -= g->file != NULL;
 	g->keep_file = s->hold;
 	/* Out of memory in either push only means that the next open cleans up. */
 	if (s->hold)
@@ -205,7 +292,7 @@ static void discard(struct segments *s, struct segment *g)
 	if (!g)
 		return;
 	storage_close(g->file);
-	if (!g->keep_file)
+	if (!g->keep_file && !g->missing)
 		unlink_file(s, g->number);
 	free(g);
 }
@@ -296,40 +383,61 @@ static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *off
 	return g;
 }
 
+/* Seal the current segment, if any. Returns it if nobody needs it: discard() it. mu held. */
+static struct segment *seal(struct segments *s)
+{
+	struct segment *g = s->current;
+
+	s->current = NULL;
+	if (!g)
+		return NULL;
+	g->sealed = true;
+	if (g->refs)
+		return NULL;
+	detach(s, g);
+	return g;
+}
+
+void segments_seal(struct segments *s, uint64_t number)
+{
+	struct segment *dead = NULL;
+
+	pthread_mutex_lock(&s->mu);
+	if (s->current && (!number || s->current->number == number))
+		dead = seal(s);
+	pthread_mutex_unlock(&s->mu);
+	discard(s, dead);
+}
+
 static int start_segment(struct segments *s)
 {
-	struct segment *g = calloc(1, sizeof(*g)), *old, *dead = NULL;
-	char name[SEGMENT_NAME_BYTES];
+	struct segment *g = calloc(1, sizeof(*g)), *dead = NULL;
+	struct storage_file *f;
 	int err;
 
 	if (!g)
 		return -ENOMEM;
 	g->mark = UINT64_MAX;
 	err = s->fresh(s->fresh_ctx, &g->number);
-	if (err)
-		goto fail;
-	segment_name(name, g->number);
-	err = storage_open_file(s->st, name, STORAGE_WRITE, &g->file);
-	if (err)
-		goto fail;
 	pthread_mutex_lock(&s->mu);
-	err = insert(s, g);
+	if (!err)
+		err = take_file(s, g, &f);
 	if (!err) {
-		old = s->current;
+		g->users--; /* the current one's file stays open in any case */
+		err = insert(s, g);
+	}
+	if (!err) {
+		dead = seal(s);
 		s->current = g;
-		if (old) {
-			old->sealed = true;
-			if (!old->refs)
-				detach(s, dead = old);
-		}
+	} else {
+		s->files -= g->file != NULL;
 	}
 	pthread_mutex_unlock(&s->mu);
 	discard(s, dead);
-	if (!err)
-		return 0;
-fail:
-	storage_close(g->file);
-	free(g);
+	if (err) {
+		storage_close(g->file);
+		free(g);
+	}
 	return err;
 }
 
@@ -364,7 +472,7 @@ static uint64_t padded(size_t size)
 }
 
 /* Write runs of values, with zeros between them, in as few calls as the vector allows. */
-static int write_values(struct segment *g, struct segment_write *writes, size_t count)
+static int write_values(struct storage_file *f, struct segment_write *writes, size_t count)
 {
 	static const uint8_t zeros[SEGMENT_CHUNK];
 	struct iovec iov[64];
@@ -381,7 +489,7 @@ static int write_values(struct segment *g, struct segment_write *writes, size_t 
 			if (pad)
 				iov[n++] = (struct iovec){(void *)zeros, pad};
 		}
-		err = storage_pwritev(g->file, iov, n, start);
+		err = storage_pwritev(f, iov, n, start);
 		if (err)
 			return err;
 	}
@@ -392,6 +500,7 @@ int segments_write(struct segments *s, struct segment_write *writes, size_t coun
 		   struct segment **out)
 {
 	uint64_t total = 0, offset;
+	struct storage_file *f;
 	struct segment *g;
 	int err;
 
@@ -405,11 +514,17 @@ int segments_write(struct segments *s, struct segment_write *writes, size_t coun
 		writes[i].offset = offset;
 		offset += padded(writes[i].data.size);
 	}
-	err = write_values(g, writes, count);
 	pthread_mutex_lock(&s->mu);
-	g->dirty = true;
-	s->bytes_written += total;
+	err = take_file(s, g, &f);
 	pthread_mutex_unlock(&s->mu);
+	if (!err) {
+		err = write_values(f, writes, count);
+		pthread_mutex_lock(&s->mu);
+		g->users--;
+		g->dirty = true;
+		s->bytes_written += total;
+		pthread_mutex_unlock(&s->mu);
+	}
 	if (err) {
 		segment_ref_drop(s, g);
 		return err;
@@ -425,27 +540,30 @@ int segments_sync(struct segments *s)
 	/* What another thread is syncing right now counts only when it has succeeded. */
 	pthread_mutex_lock(&s->sync_mu);
 	while (!err) {
+		struct storage_file *f = NULL;
 		struct segment *g = NULL;
 
 		pthread_mutex_lock(&s->mu);
 		err = s->sync_error;
-		/* Dirty ones are near the end; older ones were synced and are never written again. */
+		/* Dirty ones are near the end; older ones were synced and are not written again. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];
 		if (g) {
+			err = take_file(s, g, &f); /* a dirty one is open */
 			g->dirty = false;
 			g->refs++;
 		}
 		pthread_mutex_unlock(&s->mu);
 		if (!g)
 			break;
-		err = storage_sync(g->file);
-		if (err) {
-			pthread_mutex_lock(&s->mu);
+		if (!err)
+			err = storage_sync(f);
+		pthread_mutex_lock(&s->mu);
+		g->users -= f != NULL;
+		if (err)
 			s->sync_error = err;
-			pthread_mutex_unlock(&s->mu);
-		}
+		pthread_mutex_unlock(&s->mu);
 		segment_ref_drop(s, g);
 	}
 	pthread_mutex_unlock(&s->sync_mu);
@@ -454,19 +572,41 @@ int segments_sync(struct segments *s)
 
 /* ---- reading ---- */
 
+/*
+ * The segment of `ref`, with a reference, and its open file. -EUCLEAN, reported, if
+ * there is none.
+ */
+static int open_ref(struct segments *s, const struct report *rep, const struct segment_ref *ref,
+		    struct segment **out, struct storage_file **f)
+{
+	char name[SEGMENT_NAME_BYTES];
+	int err = -ENOENT;
+
+	*out = segments_get(s, ref->segment);
+	if (*out) {
+		pthread_mutex_lock(&s->mu);
+		err = take_file(s, *out, f);
+		pthread_mutex_unlock(&s->mu);
+		if (!err)
+			return 0;
+		segment_ref_drop(s, *out);
+	}
+	segment_name(name, ref->segment);
+	return err == -ENOENT ? report_corrupt(rep, name, ref->offset, "the segment is missing")
+			      : err;
+}
+
 static int read_part(struct segments *s, const struct report *rep, const struct segment_ref *ref,
 		     uint32_t offset, void *buf, uint32_t size)
 {
-	struct segment *g = segments_get(s, ref->segment);
-	char name[SEGMENT_NAME_BYTES];
-	int err;
+	struct storage_file *f;
+	struct segment *g;
+	int err = open_ref(s, rep, ref, &g, &f);
 
-	if (!g || !g->file) {
-		segment_ref_drop(s, g);
-		segment_name(name, ref->segment);
-		return report_corrupt(rep, name, ref->offset, "the segment is missing");
-	}
-	err = segment_read(g->file, rep, ref, offset, buf, size);
+	if (err)
+		return err;
+	err = segment_read(f, rep, ref, offset, buf, size);
+	put_file(s, g);
 	segment_ref_drop(s, g);
 	return err;
 }
@@ -481,23 +621,28 @@ int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf
 		   bool rewrite)
 {
 	static const struct report silent;
+	struct storage_file *f;
 	struct segment *g;
 	int err;
 
 	scratch->size = 0;
 	if (buf_reserve(scratch, ref->size))
 		return -ENOMEM;
-	err = read_part(s, &silent, ref, 0, scratch->data, ref->size);
-	if (err || !rewrite)
+	err = open_ref(s, &silent, ref, &g, &f);
+	if (err)
 		return err;
-	g = segments_get(s, ref->segment);
-	err = storage_pwrite(g->file, scratch->data, ref->size, ref->offset + ref->skip);
+	err = segment_read(f, &silent, ref, 0, scratch->data, ref->size);
+	if (!err && rewrite) {
+		g->dirty = true;
+		err = storage_pwrite(f, scratch->data, ref->size, ref->offset + ref->skip);
+	}
 	/* The same goes for the size: changing it once makes it dirty. */
-	if (!err && !g->grown) {
+	if (!err && rewrite && !g->grown) {
 		g->grown = true;
 		g->size += SEGMENT_CHUNK;
-		err = s->st->ops->truncate(g->file, g->size);
+		err = s->st->ops->truncate(f, g->size);
 	}
+	put_file(s, g);
 	segment_ref_drop(s, g);
 	return err;
 }
@@ -516,15 +661,14 @@ int segments_list(struct segments *s, struct segment_info **out, size_t *count)
 	for (size_t i = 0; !err && i < s->count; i++) {
 		struct segment *g = s->list[i];
 		struct segment_info *info = &(*out)[*count];
-		uint64_t size;
 
+		look_at_size(s, g);
 		*info = (struct segment_info){.number = g->number,
 					      .size = g->size,
+					      .allocated = g->allocated,
 					      .refs = g->refs,
 					      .sealed = g->sealed,
 					      .punched_at_live = g->mark};
-		if (g->file)
-			err = s->st->ops->size(g->file, &size, &info->allocated);
 		++*count;
 	}
 	pthread_mutex_unlock(&s->mu);
@@ -550,24 +694,34 @@ void segments_set_mark(struct segments *s, uint64_t number, uint64_t live)
 int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_t size)
 {
 	struct segment *g = segments_get(s, number);
-	int err = 0;
+	struct storage_file *f;
+	int err;
 
-	if (g && g->file)
-		err = s->st->ops->punch(g->file, offset, size);
+	if (!g)
+		return 0;
+	pthread_mutex_lock(&s->mu);
+	err = take_file(s, g, &f);
+	pthread_mutex_unlock(&s->mu);
+	if (!err) {
+		err = s->st->ops->punch(f, offset, size);
+		pthread_mutex_lock(&s->mu);
+		look_at_size(s, g);
+		g->users--;
+		pthread_mutex_unlock(&s->mu);
+	}
 	segment_ref_drop(s, g);
-	return err;
+	return err == -ENOENT ? 0 : err;
 }
 
 void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64_t *written)
 {
-	uint64_t size, allocated;
-
 	pthread_mutex_lock(&s->mu);
 	*count = s->count;
 	*bytes = 0;
-	for (size_t i = 0; i < s->count; i++)
-		if (s->list[i]->file && !s->st->ops->size(s->list[i]->file, &size, &allocated))
-			*bytes += allocated;
+	for (size_t i = 0; i < s->count; i++) {
+		look_at_size(s, s->list[i]);
+		*bytes += s->list[i]->allocated;
+	}
 	*written = s->bytes_written;
 	pthread_mutex_unlock(&s->mu);
 }

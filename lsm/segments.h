@@ -24,7 +24,7 @@ struct segments *segments_new(struct storage *st, const struct report *report,
 			      uint64_t segment_bytes, segments_new_fn *fn, void *ctx);
 void segments_free(struct segments *s);
 
-/* At open: a segment that the manifest names. 1: its file is missing; -EUCLEAN: it is there already. */
+/* At open: a segment the manifest names. 1: its file is missing; -EUCLEAN: it was named before. */
 int segments_add(struct segments *s, uint64_t number);
 /* At open, when every table and log record has been counted: delete those nobody needs. */
 void segments_drop_unused(struct segments *s);
@@ -44,6 +44,12 @@ struct segment_write {
  */
 int segments_write(struct segments *s, struct segment_write *writes, size_t count,
 		   struct segment **out);
+
+/*
+ * Write no more to the segment being written to: the next value starts another, and
+ * this one goes with its last reference. `number`: only if it is that one; 0: whichever.
+ */
+void segments_seal(struct segments *s, uint64_t number);
 
 /* Make every value written before the call durable. An error is final: see storage.h on sync. */
 int segments_sync(struct segments *s);
@@ -66,12 +72,14 @@ struct segment_info {
 	uint64_t number, size, allocated, live;
 	int refs;
 	bool sealed;
-	uint64_t
-		punched_at_live; /* gc's mark: live bytes when it was last punched; UINT64_MAX: never */
+	/* gc's mark: the live bytes when holes were last punched; UINT64_MAX: never */
+	uint64_t punched_at_live;
 };
 int segments_list(struct segments *s, struct segment_info **out, size_t *count);
 void segments_set_mark(struct segments *s, uint64_t number, uint64_t live);
 int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_t size);
+/* Close what files can be closed, when descriptors are short. Returns how many were. */
+size_t segments_close_idle(struct segments *s);
 void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64_t *written);
 /* Segments deleted since the last call, to be dropped from the manifest; the caller frees. */
 void segments_take_deleted(struct segments *s, uint64_t **numbers, size_t *count);

@@ -5,6 +5,16 @@
 
 #include <errno.h>
 
+int storage_open_file(struct storage *st, const char *name, enum storage_open how,
+		      struct storage_file **out)
+{
+	int err = st->ops->open(st, name, how, out);
+
+	if ((err == -EMFILE || err == -ENFILE) && st->relieve && st->relieve(st->relieve_ctx))
+		err = st->ops->open(st, name, how, out);
+	return err;
+}
+
 int storage_pread_full(struct storage_file *f, void *buf, size_t size, uint64_t offset)
 {
 	size_t got;

@@ -73,6 +73,9 @@ struct storage_ops {
 /* Implementations embed these first. */
 struct storage {
 	const struct storage_ops *ops;
+	/* May be set: called when descriptors run out; true if it closed any, to try again. */
+	bool (*relieve)(void *ctx);
+	void *relieve_ctx;
 };
 struct storage_file {
 	struct storage *st;
@@ -86,11 +89,8 @@ struct storage_file {
 int storage_dir_open(const char *path, bool create, bool read_only, struct storage **out);
 
 /* Short names for the calls. */
-static inline int storage_open_file(struct storage *st, const char *name, enum storage_open how,
-				    struct storage_file **out)
-{
-	return st->ops->open(st, name, how, out);
-}
+int storage_open_file(struct storage *st, const char *name, enum storage_open how,
+		      struct storage_file **out);
 static inline int storage_pread(struct storage_file *f, void *buf, size_t size, uint64_t offset,
 				size_t *got)
 {

@@ -331,6 +331,7 @@ static int search(struct table *t, struct lsm_slice ikey, struct held_block *hel
 	uint64_t offset = t->footer.index.offset;
 	int r = block_find(block_slice(t->index), ikey, &index);
 
+	found->same_user = false;
 	*has_newer = r >= 0 && index.after_newer;
 	if (!r) {
 		struct table_handle h;

@@ -19,6 +19,12 @@
 #include "version.h"
 #include "wal.h"
 
+/*
+ * With so many tombstones waiting a memtable is flushed soon, so that the space of what
+ * they delete comes back within seconds. A range tombstone counts as so many.
+ */
+#define TOMBSTONES_MANY 1000
+
 #define LOG_NAME_BYTES 32
 void log_name(char *name, uint64_t number); /* "%06llu.log" */
 
@@ -76,11 +82,11 @@ struct lsm {
 	uint64_t next_file;
 	uint64_t log_number; /* the oldest log needed */
 	uint64_t sequence_flushed;
-	struct lsm_snapshot *snapshots; /* ascending by sequence; a ring with a head */
+	struct lsm_snapshot *snapshots; /* ascending by sequence */
 	struct buf cursor[LSM_LEVELS];
 	uint64_t spare_log; /* number of an old log to be recycled; 0: none */
 	bool stop;
-	bool range_pending; /* the newest memtable has range tombstones to be pushed down */
+	size_t tombstones_pending; /* in the newest memtable, waiting to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
 	bool no_space;                  /* a flush or compaction met a full disk */
 
@@ -91,7 +97,7 @@ struct lsm {
 	uint64_t *recorded; /* segments that the manifest names */
 	size_t recorded_count;
 
-	/* dead_mu: files to be unlinked; a leaf, since tables die wherever their last reader ends */
+	/* dead_mu: files to be unlinked; a leaf: tables die wherever their last reader ends */
 	pthread_mutex_t dead_mu;
 	struct dead_file *dead;
 	size_t dead_count, dead_room;
@@ -150,14 +156,15 @@ uint64_t tree_now_s(void);
 /* The value of an entry found: copies it, reading the segment for a reference. */
 int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
 	       struct lsm_value *value);
-/* Remember that a log or table write failed for good: the tree is read-only from now. Returns err. */
+/* A log or table write failed for good: the tree is read-only from now. Returns err. */
 int tree_fail(struct lsm *lsm, int err, const char *what);
 /* Make all values in segments durable. A failure is final: the tree is read-only then. */
 int tree_sync_segments(struct lsm *lsm);
 
 /* ---- write.c ---- */
 int write_rotate(struct lsm *lsm, struct run **fresh); /* a new run with its log */
-int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice ref);
+/* Keep the segment that an encoded reference names while the run is there. */
+int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes);
 /* Move what is in the newest memtable to the queue for flushing, if it is not empty. */
 int write_force_rotate(struct lsm *lsm);
 
@@ -172,11 +179,11 @@ struct dead_file {
 	enum file_kind kind;
 	uint64_t number;
 };
-/* Note a file that nothing needs; background_purge() unlinks those, unless the manifest is in doubt. */
+/* A file that nothing needs; background_purge() unlinks it, unless the manifest is in doubt. */
 void background_dead_file(struct lsm *lsm, enum file_kind kind, uint64_t number);
 void background_purge(struct lsm *lsm);
 /* Record a new segment in the manifest: the segments_new_fn of a tree. */
-int background_new_segment(void *lsm, uint64_t *number);
+int background_new_segment(void *ctx, uint64_t *number);
 /* Record segments that are gone; makes a new manifest if the old one is broken or long. */
 int background_tidy_manifest(struct lsm *lsm);
 /*
@@ -215,7 +222,7 @@ struct compact_job {
 	struct segment **pinned;   /* where relocated values went */
 	size_t pinned_count;
 };
-/* Write the job's input to new tables, which the edit then adds. -ECANCELED: the tree is closing. */
+/* Write the job's input to new tables, which the edit then adds. -ECANCELED: it is closing. */
 int compact_write(struct compact_job *job);
 int compact_pin(struct compact_job *job, struct segment *g); /* takes the reference over */
 /* Carry out a pick of `v`, the current version. compact_mu held. */

@@ -171,6 +171,15 @@ static bool edit_deletes(const struct version_edit *e, unsigned level, uint64_t 
 	return false;
 }
 
+/* Put `t` into a level with room for it. */
+static void level_add(struct level *level, struct table_meta *t)
+{
+	table_meta_ref(t);
+	level->tables[level->count++] = t;
+	level->bytes += t->bytes;
+	level->segment_bytes += table_meta_segment_bytes(t);
+}
+
 static int level_apply(const struct level *base, unsigned l, const struct version_edit *e,
 		       struct level *out)
 {
@@ -179,25 +188,20 @@ static int level_apply(const struct level *base, unsigned l, const struct versio
 
 	if (!room)
 		return 0;
-	out->tables = malloc(room * sizeof(*out->tables));
+	out->tables = calloc(room, sizeof(*out->tables));
 	if (!out->tables)
 		return -ENOMEM;
 	for (size_t i = 0; i < base->count; i++)
 		if (!e->deletes_count || !edit_deletes(e, l, base->tables[i]->number))
-			out->tables[out->count++] = base->tables[i];
+			level_add(out, base->tables[i]);
 	for (size_t i = 0; i < e->adds_count; i++)
 		if (e->adds[i].level == l) {
-			out->tables[out->count++] = e->adds[i].table;
+			level_add(out, e->adds[i].table);
 			changed = true;
 		}
 	if (changed)
 		qsort(out->tables, out->count, sizeof(*out->tables),
 		      l ? compare_by_key : compare_newest_first);
-	for (size_t i = 0; i < out->count; i++) {
-		table_meta_ref(out->tables[i]);
-		out->bytes += out->tables[i]->bytes;
-		out->segment_bytes += table_meta_segment_bytes(out->tables[i]);
-	}
 	return 0;
 }
 

@@ -146,7 +146,7 @@ void pick_release(struct pick *p);
 /* Whether any version of a key in the range may be in a level below `level`. */
 bool version_has_below(const struct version *v, unsigned level, const struct key_range *r);
 
-/* Every invariant of a version; the reason in `*why` if it does not hold. For asserts and verify. */
+/* Every invariant of a version; in `*why` the first that does not hold. For asserts and verify. */
 bool version_valid(const struct version *v, const char **why);
 
 #endif

@@ -142,7 +142,7 @@ static int rotate(struct lsm *lsm)
 		if (!err)
 			lsm->newest = fresh;
 	}
-	lsm->range_pending = false;
+	lsm->tombstones_pending = 0;
 	pthread_cond_broadcast(&lsm->work);
 	pthread_mutex_unlock(&lsm->mu);
 	super_unref(old);
@@ -391,17 +391,21 @@ int write_force_rotate(struct lsm *lsm)
 	return queue(lsm, &w);
 }
 
-static bool has_ranges(const struct lsm_batch *b)
+/* How many tombstones are in `b`; a range, which may hide anything, counts as many. */
+static size_t tombstones_in(const struct lsm_batch *b)
 {
+	size_t n = 0;
+
 	for (size_t i = 0; i < b->ops_count; i++)
-		if (b->ops[i].kind == BATCH_DELETE_RANGE)
-			return true;
-	return false;
+		n += b->ops[i].kind == BATCH_DELETE ? 1
+		     : b->ops[i].kind == BATCH_DELETE_RANGE ? TOMBSTONES_MANY : 0;
+	return n;
 }
 
 int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 {
 	struct writer w = {.batch = b, .flags = flags};
+	size_t tombstones;
 	int err;
 
 	if (lsm->opt.read_only || atomic_load(&lsm->failed))
@@ -427,9 +431,10 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 	if (err)
 		return err;
 	atomic_fetch_add(&lsm->user_bytes, b->user_bytes);
-	if (has_ranges(b)) {
+	tombstones = tombstones_in(b);
+	if (tombstones) {
 		pthread_mutex_lock(&lsm->mu);
-		lsm->range_pending = true;
+		lsm->tombstones_pending += tombstones;
 		pthread_mutex_unlock(&lsm->mu);
 	}
 	return flags & LSM_SYNC ? sync_up_to(lsm, w.sequence_last) : 0;

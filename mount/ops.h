@@ -48,8 +48,8 @@ void op_fsync(struct request *r);
 
 /* directories: ops_dir.c */
 void op_opendir(struct request *r);
-void op_readdir(struct request *r, struct open_dir *dir, uint64_t offset, size_t size, bool plus);
-void op_releasedir(struct request *r, struct open_dir *dir);
+void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_t size, bool plus);
+void op_releasedir(struct request *r, struct open_dir *open);
 /* Close what the kernel has not: for the end, when no requests come. */
 void open_dirs_close(struct mount *mount);
 

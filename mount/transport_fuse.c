@@ -467,7 +467,7 @@ int transport_open(struct mount *mount, struct transport **out)
 	char *argv[] = {(char *)"varve", (char *)"-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct transport *t = calloc(1, sizeof(*t));
-	char words[MESSAGE_BYTES_MAX];
+	char words[MESSAGE_BYTES_MAX] = "";
 	int err = -ENOMEM;
 
 	*out = NULL;
@@ -590,6 +590,7 @@ void transport_close(struct transport *t)
 			fuse_session_unmount(t->session);
 		fuse_session_destroy(t->session);
 	}
-	t->mount->transport = NULL;
+	if (t->mount)
+		t->mount->transport = NULL;
 	free(t);
 }

@@ -423,12 +423,12 @@ static uint64_t append_all(uint64_t ino, size_t size, uint64_t total)
 
 static void test_appends(void)
 {
-	uint64_t held = append_all(100, 100, 4 << 20);
+	uint64_t held = append_all(100, 100, 1 << 20);
 	struct shape s = shape_of(100);
 
 	printf("# 100-byte appends: %llu extents, %llu%% written\n", (unsigned long long)s.extents,
 	       (unsigned long long)held);
-	ok(s.extents <= 2 * 32, "4 MiB of 100-byte appends leave at most two extents per cell");
+	ok(s.extents <= 2 * 8, "1 MiB of 100-byte appends leave at most two extents per cell");
 	ok(held < 800, "and write each byte, keys included, less than 8 times");
 	is_int(s.largest, CELL, "the largest extent fills its cell");
 
@@ -440,7 +440,7 @@ static void test_appends(void)
 	ok(held < 105, "nor are 5000-byte ones, whose pieces at the grid are small (%llu%%)",
 	   (unsigned long long)held);
 
-	held = append_all(103, 1, 300000);
+	held = append_all(103, 1, 20000);
 	s = shape_of(103);
 	printf("# 1-byte appends: %llu extents, %llu%% written\n", (unsigned long long)s.extents,
 	       (unsigned long long)held);
@@ -470,15 +470,15 @@ static void test_overwrites(void)
 	write_at(110, 0, cell, CELL, CELL);
 	is_int(shape_of(110).extents, 1, "a whole overwrite replaces all");
 
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 5000; i++)
 		held += write_at(110, below(CELL - 100), cell, 100, CELL);
 	s = shape_of(110);
-	printf("# 20000 random 100-byte writes to a cell: %llu extents, %zu bytes each\n",
-	       (unsigned long long)s.extents, held / 20000);
+	printf("# 5000 random 100-byte writes to a cell: %llu extents, %zu bytes each\n",
+	       (unsigned long long)s.extents, held / 5000);
 	ok(s.extents < 200, "random tiny overwrites leave a bounded number of extents");
-	ok(held / 20000 < 2 * 4096, "and write no more than about a page each");
+	ok(held / 5000 < 2 * 4096, "and write no more than about a page each");
 	is_int(s.bytes, CELL, "no byte more or less");
-	for (int i = 0; i < 5000; i++)
+	for (int i = 0; i < 2000; i++)
 		write_at(110, below(CELL), "x", 1, CELL);
 	s = shape_of(110);
 	ok(s.extents < 200, "nor do single bytes (%llu extents)", (unsigned long long)s.extents);

@@ -341,7 +341,7 @@ static void step_attr(unsigned step)
 		nodes[n].mode = want.st_mode;
 		nodes[n].uid = want.st_uid;
 	} else if (random_below(3)) {
-		char value = (char)random_below(100);
+		unsigned char value = (unsigned char)random_below(100);
 
 		same(fs_setxattr(f.fs, nodes[n].ino, "user.model", &value, 1, 0), 0, "setxattr",
 		     step);

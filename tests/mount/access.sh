@@ -59,7 +59,8 @@ if command -v setfattr >/dev/null; then
 	ok "setfattr" setfattr -n user.colour -v blue attributes
 	is "getfattr" "$(getfattr --only-values -n user.colour attributes)" blue
 	ok "trusted attributes" setfattr -n trusted.x -v 1 attributes
-	is "... of root" "$(user getfattr -n trusted.x attributes 2>&1 | grep -c 'No such attribute')" 1
+	is "... of root" \
+		"$(user getfattr -n trusted.x attributes 2>&1 | grep -c 'No such attribute')" 1
 	head -c 60000 /dev/zero | tr '\0' v >"$T/value"
 	ok "a value of 60000 bytes" setfattr -n user.big -v "0s$(base64 -w0 "$T/value")" attributes
 	is "... is whole" "$(getfattr --only-values -n user.big attributes | wc -c)" 60000

@@ -41,7 +41,8 @@ both "direct reads" 'dd if="$F" of=/dev/null bs=4096 iflag=direct && dd if="$F" 
 both "synced writes" 'dd if="$T/random" of="$F" bs=10000 count=20 oflag=sync'
 both "dsynced writes" 'dd if="$T/random" of="$F" bs=10000 count=20 oflag=dsync'
 both "writes of one byte" 'head -c 3000 "$T/random" | dd of="$F" bs=1'
-both "across the limit of small files" 'head -c 2000 "$T/random" >"$F"; head -c 100 "$T/random" >>"$F"
+both "across the limit of small files" 'head -c 2000 "$T/random" >"$F"
+	head -c 100 "$T/random" >>"$F"
 	truncate -s 1999 "$F"; head -c 9000 "$T/random" >>"$F"'
 
 truncate -s 10G sparse
@@ -60,7 +61,8 @@ ok "... not by sharing what is written later" cmp b "$T/random"
 exec 7<>open
 echo "still here" >&7
 rm open
-is "a file removed while open can be read" "$(cat /proc/self/fd/7 2>/dev/null || cat <&7)" "still here"
+is "a file removed while open can be read" \
+	"$(cat /proc/self/fd/7 2>/dev/null || cat <&7)" "still here"
 echo more >&7
 is "... and written" "$(wc -c </proc/self/fd/7)" 16
 exec 7>&-

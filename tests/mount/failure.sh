@@ -64,7 +64,8 @@ not_ok "nothing is mounted" is_mounted "$M"
 if [ "$(id -u)" = 0 ]; then
 	# Without the device: in a mount namespace of its own, where an empty file hides it.
 	without() { # COMMAND TO HIDE OR CHANGE IT
-		unshare -m sh -c "mount -t tmpfs none /dev && $1 && exec '$VARVE' mount '$T/store' '$M'"
+		unshare -m sh -c \
+			"mount -t tmpfs none /dev && $1 && exec '$VARVE' mount '$T/store' '$M'"
 	}
 	if unshare -m true 2>/dev/null; then
 		refuses "no /dev/fuse" 1 "modprobe fuse" without true
@@ -73,7 +74,8 @@ if [ "$(id -u)" = 0 ]; then
 		skip "no /dev/fuse" "no mount namespaces"
 	fi
 	refuses "root without the right to mount" 1 "cannot mount|no permission" \
-		setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$VARVE" mount "$T/store" "$M"
+		setpriv --bounding-set -sys_admin --inh-caps -sys_admin \
+		"$VARVE" mount "$T/store" "$M"
 fi
 refuses "/dev/full" 1 "stdout.*" sh -c "'$VARVE' scan '$T/store' >/dev/full; \
 	s=\$?; echo 'varve: ;' >&2; exit \$s"
@@ -130,8 +132,9 @@ for file in $(cd "$T/store" && find . -type f -size +0 -printf '%P\n' | sort); d
 	[ "$used" -gt 0 ] || continue
 	# shellcheck disable=SC2034 # for the commands below
 	at=$((used / 2 < size ? used / 2 : 0))
-	hurt "a bit of $file" "$file" 'b=$(od -An -tu1 -j $at -N 1 "$f"); printf "$(printf "\\\\%03o" \
-		$((b ^ 16)))" | dd of="$f" bs=1 seek=$at conv=notrunc status=none'
+	hurt "a bit of $file" "$file" 'b=$(od -An -tu1 -j $at -N 1 "$f")
+		printf "$(printf "\\\\%03o" $((b ^ 16)))" |
+			dd of="$f" bs=1 seek=$at conv=notrunc status=none'
 	if [ "${out:+x}" ] && [ "$checked" = clean ] && [ "$used" = "$size" ]; then
 		fail "a bit of $file: check sees it" "$out"
 	fi

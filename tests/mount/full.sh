@@ -16,7 +16,8 @@ fill_up() { # NAME: the kind of disk at $T/disk
 	cp -r "$M/keep" "$T/keep"
 	mkdir "$M/fill"
 	for i in $(seq 200); do
-		out=$(head -c 4000000 /dev/urandom 2>/dev/null | dd of="$M/fill/$i" bs=64k 2>&1) || break
+		out=$(head -c 4000000 /dev/urandom 2>/dev/null |
+			dd of="$M/fill/$i" bs=64k 2>&1) || break
 	done
 	ok "$kind: writing fails in the end" test "$i" -lt 200
 	is "$kind: ... saying so" "$(grep -c 'No space left' <<<"$out")" 1

@@ -87,7 +87,8 @@ is "others come and go beside: those that stay are all seen" $ok_count 20
 
 cd /
 ok "remounts" sh -c "'$VARVE' umount '$T/mnt' && '$VARVE' mount '$T/store' '$T/mnt'"
-is "odd names are the same after it" "$(cd "$T/mnt/bytes" && find . -print0 | sort -z | md5sum)" "$sum"
+is "odd names are the same after it" \
+	"$(cd "$T/mnt/bytes" && find . -print0 | sort -z | md5sum)" "$sum"
 cd "$T/mnt" || exit
 for i in $(seq 25); do cd "$d" || break; done
 is "so is the bottom" "$(cat bottom)" deep

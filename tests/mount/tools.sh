@@ -80,7 +80,8 @@ ok "rm -r of a file" "$VARVE" rm -r "$S" empty
 ok "compact" "$VARVE" compact "$S"
 ok "... leaves the files alone" sh -c "'$VARVE' get '$S' large | cmp - '$T/random'"
 ok "check" "$VARVE" check "$S"
-is "... counts" "$("$VARVE" check "$S" | grep -c "^4 files, 3 directories, 1 links, 1 others.*clean")" 1
+is "... counts" \
+	"$("$VARVE" check "$S" | grep -c "^4 files, 3 directories, 1 links, 1 others.*clean")" 1
 
 (sleep 1; echo late) | "$VARVE" put "$S" late &
 sleep 0.3
