@@ -179,8 +179,8 @@ static int check_torn(struct lsm *lsm, const struct listing *l, const struct man
 			uint64_t number = s->version->level[n].tables[i]->number;
 			size_t at = 0;
 
-			while (at < l->others_count && (l->others[at].kind != FILE_TABLE ||
-							l->others[at].number != number))
+			while (at < l->others_count &&
+			       (l->others[at].kind != FILE_TABLE || l->others[at].number != number))
 				at++;
 			whole = at < l->others_count;
 		}
