@@ -119,7 +119,7 @@ struct record {
 	struct sync_time {
 		uint64_t calls;
 		size_t op;
-	} *syncs; /* ascending */
+	} * syncs; /* ascending */
 	size_t syncs_count;
 	uint64_t calls;
 	char error[256];
@@ -163,8 +163,8 @@ static int open_on(const struct workload *w, struct storage *st, struct fs **fs)
 
 static const char *name_of(unsigned n)
 {
-	static const char *const names[NAMES] = {"a", "b", "c.txt", "dir", "e", "lib",
-						 "main.c", "x", "y"};
+	static const char *const names[NAMES] = {"a",   "b",      "c.txt", "dir", "e",
+						 "lib", "main.c", "x",     "y"};
 
 	return names[n];
 }

@@ -35,7 +35,9 @@ static const struct lsm_options tiny = {
 	.level1_bytes = 8 << 10,
 	.segment_bytes = 16 << 10,
 	.separate_min = 700,
-	.l0_compact = 4,
+	.l0_compact = 3,
+	.l0_slow = 4,
+	.l0_stop = 5,
 	.imm_max = 2,
 	.memory_bytes = 4 << 20,
 };
@@ -63,7 +65,8 @@ struct store {
 	size_t files_count;
 	struct damage_found found[32];
 	size_t found_count;
-	bool found_anywhere, reported;
+	bool found_anywhere;
+	unsigned reported; /* errors; atomic */
 	struct counts {
 		unsigned refused, found, harmless, keys_lost;
 	} counts;
@@ -75,7 +78,7 @@ static void take_report(void *ctx, enum lsm_report_level level, const char *mess
 
 	(void)message;
 	if (level == LSM_REPORT_ERROR)
-		__atomic_store_n(&s->reported, true, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&s->reported, 1, __ATOMIC_RELAXED);
 }
 
 static int open_on(struct store *s, struct storage *st, bool create, struct lsm **lsm)
@@ -181,8 +184,8 @@ static bool check_keys(struct store *s, struct lsm *lsm, bool exact, const char 
 		if (err == -EUCLEAN && !exact && may_be_lost(s, s->m.keys[i]))
 			s->counts.keys_lost++;
 		else if (err < 0)
-			right = model_wrong(&s->m, "get %s %s: error %d",
-					    model_name(s->m.keys[i]), when, err);
+			right = model_wrong(&s->m, "get %s %s: error %d", model_name(s->m.keys[i]),
+					    when, err);
 		else if (err ? want.seed != 0 : !mval_is(want, value.data, value.size))
 			right = model_wrong(&s->m, "get %s %s: wrong", model_name(s->m.keys[i]),
 					    when);
@@ -242,7 +245,7 @@ static bool check_goes_on(struct store *s, struct lsm *lsm, bool damaged)
 	int err = 0;
 
 	/* More than level 0 holds, were it not compacted. */
-	for (int i = 0; !err && i < 6; i++) {
+	for (int i = 0; !err && i < 9; i++) {
 		bytes[0] = (char)i;
 		lsm_batch_clear(b);
 		err = lsm_batch_put(b, key, data);
@@ -276,7 +279,8 @@ static bool take_prefix(struct store *s, struct lsm *lsm)
 	if (!s->killed || batch < 0)
 		return !s->mute;
 	if ((uint64_t)batch < (s->mute ? 0 : s->synced) || (uint64_t)batch > s->m.batch)
-		return model_wrong(&s->m, "batch %" PRId64 " is the last, want %" PRIu64 " at least",
+		return model_wrong(&s->m,
+				   "batch %" PRId64 " is the last, want %" PRIu64 " at least",
 				   batch, s->synced);
 	model_go(&s->m, (uint64_t)batch);
 	return true;
@@ -314,7 +318,8 @@ static bool check(struct store *s, struct storage *st, bool go_on)
 	int err;
 
 	s->found_count = 0;
-	s->found_anywhere = s->reported = false;
+	s->found_anywhere = false;
+	s->reported = 0;
 	err = open_on(s, st, false, &lsm);
 	if (err) {
 		s->counts.refused++;
@@ -460,13 +465,70 @@ static void test_store(struct store *s, uint64_t seed, unsigned batches, uint64_
 	for (size_t i = 0; i < s->files_count; i++) {
 		const struct file *f = &s->files[i];
 
-		flip_bytes(s, f, stride * (strstr(f->name, ".seg") ? 16 : 1) +
-					 (strcmp(f->name, "RESERVE") ? 0 : f->size));
+		flip_bytes(s, f,
+			   stride * (strstr(f->name, ".seg") ? 16 : 1) +
+				   (strcmp(f->name, "RESERVE") ? 0 : f->size));
 		cut_off(s, f);
 		grow(s, f);
 		lose(s, f);
 		swap(s, f);
 	}
+	s->st->ops->free(s->st);
+	model_release(&s->m);
+}
+
+/*
+ * Every table is broken. Writing goes on until level 0 is far above its limit, then it
+ * is refused; nothing of what was written is lost; what is wrong is told once.
+ */
+static void test_stuck(struct store *s, uint64_t seed)
+{
+	static const struct lsm_slice all;
+	struct lsm_batch *b = model_must(lsm_batch_new());
+	struct lsm_value value = {0};
+	struct storage *st;
+	struct lsm *lsm;
+	unsigned written = 0, errors;
+	char key[16];
+	int err = 0;
+
+	make_store(s, seed, 150);
+	st = copy(s);
+	for (size_t i = 0; i < s->files_count; i++)
+		if (strstr(s->files[i].name, ".tab"))
+			must(storage_mem_flip(st, s->files[i].name, s->files[i].size - 1, 1),
+			     "flip");
+	must(open_on(s, st, false, &lsm), "opening");
+	while (!err && written < 1000) {
+		sprintf(key, "new %03u", written);
+		lsm_batch_clear(b);
+		must(lsm_batch_put(b, (struct lsm_slice){key, 7}, (struct lsm_slice){key, 7}),
+		     "put");
+		err = lsm_write(lsm, b, 0);
+		if (!err) {
+			written++;
+			err = lsm_flush(lsm);
+		}
+	}
+	ok(err == -EUCLEAN && written > 4 * tiny.l0_stop && written < 10 * tiny.l0_stop,
+	   "stuck: after %u tables in level 0 writes are refused (%d)", written, err);
+	for (unsigned i = 0; i < written; i++) {
+		sprintf(key, "new %03u", i);
+		err = lsm_get(lsm, NULL, (struct lsm_slice){key, 7}, &value);
+		if (err || value.size != 7 || memcmp(value.data, key, 7) != 0)
+			model_wrong(&s->m, "get %s: %d", key, err);
+	}
+	ok(!s->m.error[0], "stuck: all that was written is there%s", s->m.error);
+	is_int(lsm_compact(lsm, all, all, NULL, NULL), -EUCLEAN, "stuck: compacting says so");
+	sleep(1);
+	errors = __atomic_load_n(&s->reported, __ATOMIC_RELAXED);
+	sleep(2);
+	is_int(__atomic_load_n(&s->reported, __ATOMIC_RELAXED), errors,
+	       "stuck: what is wrong is not told again and again");
+	must(lsm_close(lsm), "closing");
+	lsm_value_release(&value);
+	lsm_batch_free(b);
+	st->ops->free(st);
 	s->st->ops->free(s->st);
 	model_release(&s->m);
 }
@@ -477,11 +539,13 @@ int main(void)
 	uint64_t stride = env_stride ? strtoull(env_stride, NULL, 0) : STRIDE_DEFAULT;
 	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
 	struct store closed = {.name = "closed"}, killed = {.name = "killed", .killed = true};
+	struct store stuck = {.name = "stuck"};
 
 	if (!stride)
 		stride = 1;
 	alarm(stride < STRIDE_DEFAULT ? 0 : WATCHDOG_SECONDS);
 	test_store(&closed, seed, 150, stride);
 	test_store(&killed, seed + 1, 100, stride);
+	test_stuck(&stuck, seed + 2);
 	return done();
 }
