@@ -546,6 +546,18 @@ static void *flusher(void *arg)
 	}
 }
 
+static void note_stuck(struct lsm *lsm, bool stuck)
+{
+	pthread_mutex_lock(&lsm->mu);
+	if (stuck && !lsm->l0_stuck)
+		report(&lsm->report, LSM_REPORT_ERROR,
+		       "damage keeps new tables from being compacted: copy what you need to "
+		       "another store before this one is full");
+	lsm->l0_stuck = stuck;
+	pthread_cond_broadcast(&lsm->changed);
+	pthread_mutex_unlock(&lsm->mu);
+}
+
 /* One thing to compact, if there is any. */
 static int compact_step(struct lsm *lsm, bool *did)
 {
@@ -575,9 +587,13 @@ static int compact_step(struct lsm *lsm, bool *did)
 	s = tree_super(lsm);
 	if (!err)
 		err = version_pick(s->version, &o, &p);
+	if (!err)
+		note_stuck(lsm, p.l0_stuck);
 	*did = !err && p.reason != PICK_NONE;
 	if (*did)
 		err = compact_pick(lsm, s->version, &p, NULL, 0);
+	if (*did && err == -EUCLEAN)
+		err = 0; /* told; the next pick is another one */
 	pick_release(&p);
 	super_unref(s);
 	if (!err && !*did)

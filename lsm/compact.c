@@ -19,6 +19,17 @@
  * clipped to the part of the key space from one cut to the next, so that a table's
  * tombstones never reach beyond its bounds.
  *
+ * Damage. An input that cannot be read whole ends a compaction: nothing is dropped and
+ * nothing changes. The table is marked, in memory, and told once; from then on no
+ * compaction takes it, nor what it overlaps on either side of it, because data may not
+ * pass an older version of the same key on its way down. The rest of the tree goes
+ * on. What of the marked table can be read is read where it is.
+ *   If that is level 0, or what lies under all of it, level 0 cannot be emptied at all.
+ * It then grows beyond l0_stop, up to L0_STUCK_FACTOR times as many tables (write.c):
+ * the store stays in use long enough to copy everything out of it. Only then do
+ * writes fail, with -EUCLEAN. A value in a segment that cannot be read whole is not
+ * moved out of it, and that segment is not emptied again.
+ *
  * A value in a segment that is being emptied is copied to the newest segment
  * under the same sequence: it is the same version in another place, so this
  * cannot bring back anything that was deleted.
@@ -283,6 +294,10 @@ static int relocate(struct writing *w, struct segment_ref *ref, struct lsm_slice
 	uint8_t *sums;
 	int err = tree_value(lsm, IKEY_PUT_REF, *value, &w->moved);
 
+	if (err == -EUCLEAN) { /* told by then; it stays where it is */
+		segments_set_stuck(lsm->segments, ref->segment);
+		return 0;
+	}
 	if (err)
 		return err;
 	sums = malloc(chunks * 4);
@@ -595,6 +610,51 @@ static int rewrite(struct compact_job *job, const struct pick *p)
 	return err;
 }
 
+static void note_damage(void *ctx, const struct lsm_damage *d)
+{
+	(void)d; /* reading it has told what is wrong */
+	*(bool *)ctx = true;
+}
+
+void compact_mark(struct lsm *lsm, struct table_meta *t)
+{
+	char name[TABLE_NAME_BYTES];
+
+	if (atomic_exchange(&t->damaged, true))
+		return;
+	table_name(name, t->number);
+	report(&lsm->report, LSM_REPORT_ERROR,
+	       "%s is damaged and is not compacted any more; what it can still tell stays readable",
+	       name);
+}
+
+/* Find out which tables of the pick cannot be read whole. */
+static void mark_damaged(struct lsm *lsm, struct table_meta *const *tables, size_t count, bool *any)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct table_meta *t = tables[i];
+		bool damaged = false;
+
+		(void)table_verify(&lsm->env, t->number, t->bytes, t->smallest, t->largest,
+				   note_damage, &damaged, NULL, NULL);
+		if (damaged)
+			compact_mark(lsm, tables[i]);
+		*any |= damaged;
+	}
+}
+
+/* A compaction met damage. After this it is not picked again. */
+static void mark_pick(struct lsm *lsm, const struct pick *p)
+{
+	bool any = false;
+
+	mark_damaged(lsm, p->inputs, p->inputs_count, &any);
+	mark_damaged(lsm, p->below, p->below_count, &any);
+	/* Each for itself is whole, so they contradict each other. */
+	for (size_t i = 0; !any && i < p->inputs_count; i++)
+		compact_mark(lsm, p->inputs[i]);
+}
+
 int compact_pick(struct lsm *lsm, struct version *v, struct pick *p, const uint64_t *relocate,
 		 size_t relocate_count)
 {
@@ -617,6 +677,8 @@ int compact_pick(struct lsm *lsm, struct version *v, struct pick *p, const uint6
 		err = rewrite(&job, p);
 	if (!err)
 		err = background_apply(lsm, &edit, NULL);
+	if (err == -EUCLEAN)
+		mark_pick(lsm, p);
 	if (!err) {
 		atomic_fetch_add(move ? &lsm->moves : &lsm->compactions, 1);
 		if (p->level) {

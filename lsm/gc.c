@@ -11,7 +11,8 @@
  *   1. no memtable and no writer refers to it (its only references are tables');
  *   2. the version looked at is the only one alive, so no reader can still reach
  *      a value that it does not have, nor make a new reference to one;
- *   3. every table that refers to it was read whole, without an error.
+ *   3. every table that refers to it was read whole, without an error. A table that
+ *      could not be is marked, and the segments it refers to are left alone.
  * New references can then only come from live ones (lsm_batch_put_slice), so what
  * is dead now stays dead.
  *
@@ -55,14 +56,20 @@ static void add_live(const struct version *v, struct segment_info *infos, size_t
 		}
 }
 
+/* The references of tables; -1 if one of those tables is known to be damaged. */
 static int table_refs(const struct version *v, uint64_t segment)
 {
 	int refs = 0;
 
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; i < v->level[l].count; i++)
-			for (size_t u = 0; u < v->level[l].tables[i]->uses_count; u++)
-				refs += v->level[l].tables[i]->uses[u].number == segment;
+			for (size_t u = 0; u < v->level[l].tables[i]->uses_count; u++) {
+				if (v->level[l].tables[i]->uses[u].number != segment)
+					continue;
+				if (atomic_load(&v->level[l].tables[i]->damaged))
+					return -1;
+				refs++;
+			}
 	return refs;
 }
 
@@ -179,8 +186,11 @@ static int punch_candidates(struct lsm *lsm, const struct super *s, struct candi
 
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; !err && i < s->version->level[l].count; i++)
-			if (table_uses(s->version->level[l].tables[i], list, count))
+			if (table_uses(s->version->level[l].tables[i], list, count)) {
 				err = read_table(lsm, s->version->level[l].tables[i], list, count);
+				if (err == -EUCLEAN)
+					compact_mark(lsm, s->version->level[l].tables[i]);
+			}
 	for (size_t i = 0; !err && i < count; i++)
 		err = punch(lsm, &list[i]);
 	return err;
@@ -239,7 +249,7 @@ int gc_step(struct lsm *lsm, bool *did)
 			continue;
 		}
 		if (g->live && g->live < lsm->opt.segment_bytes / EMPTY_BELOW &&
-		    g->size >= lsm->opt.segment_bytes / 2 && !to_empty)
+		    g->size >= lsm->opt.segment_bytes / 2 && !to_empty && !g->stuck)
 			to_empty = g->number;
 		else if (worth_punching(lsm, g) && chosen < SEGMENTS_AT_ONCE)
 			list[chosen++].info = *g;
@@ -250,6 +260,10 @@ int gc_step(struct lsm *lsm, bool *did)
 	}
 	if (!err && !*did && to_empty)
 		err = empty_segment(lsm, s, to_empty, did);
+	if (err == -EUCLEAN) { /* told and marked: next time without those segments */
+		err = 0;
+		*did = true;
+	}
 	for (size_t i = 0; i < chosen; i++)
 		buf_release(&list[i].ranges);
 	free(infos);

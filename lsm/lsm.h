@@ -64,7 +64,7 @@ struct lsm_options {
 	struct storage *storage;     /* NULL: a local directory at `path`; borrowed otherwise */
 	bool create;                 /* make the store if it is not there */
 	bool read_only;              /* never write a byte; the log is replayed into memory */
-	bool discard_damage;         /* go on past damaged log records, reporting what is lost */
+	bool discard_damage;         /* drop what is behind damage in the log, reporting how much */
 	size_t memory_bytes;         /* memtables, caches, filters, indexes; default 256 MiB */
 	unsigned commit_interval_ms; /* an unsynced write is never older; default 5000 */
 	enum lsm_compression compression; /* of tables in the deeper levels */
@@ -219,6 +219,7 @@ typedef int lsm_progress_fn(void *ctx, uint64_t done, uint64_t total);
 /*
  * Compact [start, end) (size 0: open end) down to the deepest level, dropping
  * everything dead, and give back the space of dead segments. `progress` may be NULL.
+ * -EUCLEAN: damaged tables, and what overlaps them, had to stay as they are.
  */
 int lsm_compact(struct lsm *lsm, struct lsm_slice start, struct lsm_slice end,
 		lsm_progress_fn *progress, void *ctx);

@@ -12,7 +12,10 @@
  * A torn tail or damage? Every record says which sequence was durable when it was
  * written. If any record anywhere in the logs says that more was durable than the
  * replay reached, bytes that had been synced are wrong: that is damage, and opening
- * fails, saying how much would be lost, unless told to go on without it.
+ * fails, saying how much would be lost, unless told to go on without it: without
+ * everything behind the damage, as what is found must be a prefix of the history.
+ * (Of the last records that were synced nothing later says so, and of the newest log,
+ * should all of it be gone, no other file does: those look like a torn tail.)
  *
  * A record beyond what was surely synced may be on disk while the segment it refers
  * to is not: the values it brought are read and verified, and a wrong one ends the

@@ -31,7 +31,7 @@ struct segment {
 	uint64_t allocated;        /* on disk, when it was last looked at */
 	uint64_t mark;
 	int refs;
-	bool sealed, dirty, keep_file;
+	bool sealed, dirty, keep_file, stuck;
 	bool grown;   /* by segments_probe() */
 	bool opening; /* one of the references is the opening's own */
 };
@@ -668,6 +668,7 @@ int segments_list(struct segments *s, struct segment_info **out, size_t *count)
 					      .allocated = g->allocated,
 					      .refs = g->refs,
 					      .sealed = g->sealed,
+					      .stuck = g->stuck,
 					      .punched_at_live = g->mark};
 		++*count;
 	}
@@ -688,6 +689,17 @@ void segments_set_mark(struct segments *s, uint64_t number, uint64_t live)
 	at = find(s, number);
 	if (at < s->count && s->list[at]->number == number)
 		s->list[at]->mark = live;
+	pthread_mutex_unlock(&s->mu);
+}
+
+void segments_set_stuck(struct segments *s, uint64_t number)
+{
+	size_t at;
+
+	pthread_mutex_lock(&s->mu);
+	at = find(s, number);
+	if (at < s->count && s->list[at]->number == number)
+		s->list[at]->stuck = true;
 	pthread_mutex_unlock(&s->mu);
 }
 

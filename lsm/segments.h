@@ -72,11 +72,13 @@ struct segment_info {
 	uint64_t number, size, allocated, live;
 	int refs;
 	bool sealed;
+	bool stuck; /* a value in it cannot be read: it is never empty */
 	/* gc's mark: the live bytes when holes were last punched; UINT64_MAX: never */
 	uint64_t punched_at_live;
 };
 int segments_list(struct segments *s, struct segment_info **out, size_t *count);
 void segments_set_mark(struct segments *s, uint64_t number, uint64_t live);
+void segments_set_stuck(struct segments *s, uint64_t number);
 int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_t size);
 /* Close what files can be closed, when descriptors are short. Returns how many were. */
 size_t segments_close_idle(struct segments *s);

@@ -90,6 +90,7 @@ struct lsm {
 	size_t tombstones_pending;      /* in the newest memtable, waiting to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
 	bool no_space;                  /* a flush or compaction met a full disk */
+	bool l0_stuck;                  /* damage keeps level 0 from being compacted */
 
 	/* manifest_mu: one edit at a time; taken before mu */
 	pthread_mutex_t manifest_mu;
@@ -226,7 +227,13 @@ struct compact_job {
 /* Write the job's input to new tables, which the edit then adds. -ECANCELED: it is closing. */
 int compact_write(struct compact_job *job);
 int compact_pin(struct compact_job *job, struct segment *g); /* takes the reference over */
-/* Carry out a pick of `v`, the current version. compact_mu held. */
+#define L0_STUCK_FACTOR 8u /* so many times l0_stop while damage keeps level 0 from compaction */
+/* Remember, and tell once, that a table cannot be read whole. */
+void compact_mark(struct lsm *lsm, struct table_meta *t);
+/*
+ * Carry out a pick of `v`, the current version. compact_mu held. -EUCLEAN: nothing
+ * changed, and tables of it are marked as damaged, so that it is not picked again.
+ */
 int compact_pick(struct lsm *lsm, struct version *v, struct pick *p, const uint64_t *relocate,
 		 size_t relocate_count);
 

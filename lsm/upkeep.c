@@ -42,6 +42,7 @@ struct demand {
 	void *ctx;
 	uint64_t done, total;
 	struct buf reached; /* within a level: tables up to this key are done */
+	bool damaged;       /* something had to stay where it was */
 };
 
 static uint64_t oldest_snapshot(struct lsm *lsm)
@@ -93,7 +94,12 @@ static int demand_step(struct demand *d, unsigned level, const struct super *s)
 		for (size_t i = 0; i < p.inputs_count; i++)
 			bytes += p.inputs[i]->bytes;
 		if (!err)
-			err = compact_pick(d->lsm, s->version, &p, NULL, 0);
+			err = pick_damaged(&p) ? -EUCLEAN :
+						 compact_pick(d->lsm, s->version, &p, NULL, 0);
+	}
+	if (err == -EUCLEAN) { /* go on with the others; a pick of level 0 is all of it */
+		d->damaged = true;
+		err = level ? 0 : 1;
 	}
 	if (!err) {
 		d->reached.size = 0;
@@ -181,7 +187,7 @@ int lsm_compact(struct lsm *lsm, struct lsm_slice start, struct lsm_slice end,
 		err = background_tidy_manifest(lsm);
 	if (!err && progress)
 		progress(ctx, d.total, d.total);
-	return err;
+	return !err && d.damaged ? -EUCLEAN : err;
 }
 
 /* ---- verification ---- */

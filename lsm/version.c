@@ -350,6 +350,17 @@ void pick_release(struct pick *p)
 	*p = (struct pick){0};
 }
 
+bool pick_damaged(const struct pick *p)
+{
+	for (size_t i = 0; i < p->inputs_count; i++)
+		if (atomic_load_explicit(&p->inputs[i]->damaged, memory_order_relaxed))
+			return true;
+	for (size_t i = 0; i < p->below_count; i++)
+		if (atomic_load_explicit(&p->below[i]->damaged, memory_order_relaxed))
+			return true;
+	return false;
+}
+
 /* The tables of `level` that overlap `r`, in the version's order. */
 static int tables_in(const struct version *v, unsigned level, const struct key_range *r,
 		     struct table_meta ***out, size_t *count)
@@ -418,17 +429,16 @@ static double level_score(const struct version *v, const struct pick_options *o,
 	return size >= separated ? size : separated;
 }
 
-/* The first table that starts behind where the last pick of this level ended. */
-static struct table_meta *next_in_turn(const struct version *v, const struct pick_options *o,
-				       unsigned level)
+/* The index of the first table that starts behind where the last pick of this level ended. */
+static size_t next_in_turn(const struct version *v, const struct pick_options *o, unsigned level)
 {
 	const struct level *l = &v->level[level];
 
 	for (size_t i = 0; i < l->count; i++)
 		if (!o->cursor[level].size ||
 		    slice_compare(l->tables[i]->smallest, o->cursor[level]) > 0)
-			return l->tables[i];
-	return l->tables[0];
+			return i;
+	return 0;
 }
 
 /*
@@ -469,35 +479,71 @@ static int pick_one(const struct version *v, unsigned level, struct table_meta *
 	return err;
 }
 
-int version_pick(const struct version *v, const struct pick_options *o, struct pick *p)
+/* The next table of `level` in turn whose pick no damage is in the way of; PICK_NONE: none. */
+static int pick_level(const struct version *v, const struct pick_options *o, unsigned level,
+		      enum pick_reason reason, struct pick *p)
 {
-	enum pick_reason reason, best_reason = PICK_NONE;
-	unsigned best = 0;
-	double best_score = 0;
-	int err;
+	const struct level *l = &v->level[level];
+	size_t first = next_in_turn(v, o, level);
+	/* A pick of level 0 takes all of it. */
+	size_t turns = level ? l->count : 1;
+	int err = 0;
 
-	*p = (struct pick){0};
-	for (unsigned l = 0; l < LSM_LEVELS - 1; l++) {
-		double score = level_score(v, o, l, &reason);
+	for (size_t i = 0; !err && i < turns; i++) {
+		err = pick_one(v, level, l->tables[(first + i) % l->count], reason, p);
+		if (err || !pick_damaged(p))
+			break;
+		pick_release(p);
+	}
+	return err;
+}
 
-		if (v->level[l].count && score > best_score) {
-			best_score = score;
-			best_reason = reason;
-			best = l;
-		}
-	}
-	if (best_score >= 1) {
-		err = pick_one(v, best, next_in_turn(v, o, best), best_reason, p);
-		p->score = best_score;
-		return err;
-	}
+static int pick_for_tombstones(const struct version *v, const struct pick_options *o,
+			       struct pick *p)
+{
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; i < v->level[l].count; i++) {
 			struct table_meta *t = v->level[l].tables[i];
+			enum pick_reason reason = tombstone_reason(v, o, l, t);
+			int err;
 
-			reason = tombstone_reason(v, o, l, t);
-			if (reason != PICK_NONE)
-				return pick_one(v, l, t, reason, p);
+			if (reason == PICK_NONE)
+				continue;
+			err = pick_one(v, l, t, reason, p);
+			if (err || !pick_damaged(p))
+				return err;
+			pick_release(p);
 		}
 	return 0;
+}
+
+int version_pick(const struct version *v, const struct pick_options *o, struct pick *p)
+{
+	enum pick_reason reason, best_reason = PICK_NONE;
+	unsigned best = 0, stuck = 0;
+	double best_score;
+	int err = 0;
+
+	*p = (struct pick){0};
+	do {
+		best_score = 0;
+		for (unsigned l = 0; l < LSM_LEVELS - 1; l++) {
+			double score = level_score(v, o, l, &reason);
+
+			if (v->level[l].count && score > best_score && !(stuck & 1u << l)) {
+				best_score = score;
+				best_reason = reason;
+				best = l;
+			}
+		}
+		if (best_score >= 1) {
+			err = pick_level(v, o, best, best_reason, p);
+			p->score = best_score;
+			stuck |= 1u << best;
+		}
+	} while (!err && best_score >= 1 && p->reason == PICK_NONE);
+	if (!err && best_score < 1)
+		err = pick_for_tombstones(v, o, p);
+	p->l0_stuck = (stuck & 1u) && !(best_score >= 1 && best == 0);
+	return err;
 }

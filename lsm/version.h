@@ -34,7 +34,8 @@ struct table_meta {
 	uint64_t created_s;        /* when its oldest input was written, seconds since 1970 */
 	struct lsm_slice smallest; /* user keys; owned */
 	struct lsm_slice largest;
-	bool largest_excluded;    /* the largest key is the end of a range tombstone */
+	bool largest_excluded; /* the largest key is the end of a range tombstone */
+	atomic_bool damaged;   /* cannot be read whole: it and what overlaps it stay (compact.c) */
 	struct segment_use *uses; /* ordered by number */
 	size_t uses_count;
 	/* Called when the last reference goes, before it is freed; NULL: nothing to do. */
@@ -135,13 +136,18 @@ struct pick {
 	size_t below_count;
 	struct key_range range;
 	double score;
+	bool l0_stuck; /* level 0 is due, but damage keeps it where it is; also without a pick */
 };
-/* 0 with PICK_NONE when there is nothing to do; -ENOMEM. Release it with pick_release(). */
+/*
+ * 0 with PICK_NONE when there is nothing to do; -ENOMEM. Release it with pick_release().
+ * Nothing that takes a damaged table along is picked.
+ */
 int version_pick(const struct version *v, const struct pick_options *o, struct pick *p);
 /* A pick of `count` given tables of `level` (level 0: extended to all of it). */
 int version_pick_tables(const struct version *v, unsigned level, unsigned output,
 			struct table_meta *const *tables, size_t count, struct pick *p);
 void pick_release(struct pick *p);
+bool pick_damaged(const struct pick *p); /* one of its tables is */
 
 /* Whether any version of a key in the range may be in a level below `level`. */
 bool version_has_below(const struct version *v, unsigned level, const struct key_range *r);

@@ -96,6 +96,7 @@ static int wait_for_room(struct lsm *lsm)
 	for (;;) {
 		const struct super *s = lsm->super;
 		int failed = atomic_load(&lsm->failed);
+		size_t l0_max = lsm->opt.l0_stop * (lsm->l0_stuck ? L0_STUCK_FACTOR : 1);
 
 		if (failed)
 			return -EROFS;
@@ -103,8 +104,11 @@ static int wait_for_room(struct lsm *lsm)
 		if (lsm->stop)
 			return s->runs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
 		if (s->runs_count <= lsm->opt.imm_max &&
-		    s->version->level[0].count < lsm->opt.l0_stop)
+		    s->version->level[0].count < l0_max)
 			return 0;
+		/* Nothing will make room there: see compact.c. */
+		if (lsm->l0_stuck && s->runs_count <= lsm->opt.imm_max)
+			return -EUCLEAN;
 		if (s->runs_count > lsm->opt.imm_max ? lsm->flush_error : lsm->compact_error)
 			return s->runs_count > lsm->opt.imm_max ? lsm->flush_error :
 								  lsm->compact_error;
@@ -186,7 +190,7 @@ static int make_room(struct lsm *lsm, const struct writer *w)
 		pthread_mutex_unlock(&lsm->mu);
 		return -ENOSPC;
 	}
-	slow = lsm->super->version->level[0].count >= lsm->opt.l0_slow;
+	slow = lsm->super->version->level[0].count >= lsm->opt.l0_slow && !lsm->l0_stuck;
 	pthread_mutex_unlock(&lsm->mu);
 	if (slow) {
 		atomic_fetch_add(&lsm->slowdowns, 1);

@@ -16,7 +16,7 @@
 #include "lsm/storage_mem.h"
 #include "tests/lsm/model.h"
 
-#define CUTS_DEFAULT 3000
+#define CUTS_DEFAULT 5000
 #define WATCHDOG_SECONDS 600
 
 struct workload {
