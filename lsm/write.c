@@ -103,8 +103,7 @@ static int wait_for_room(struct lsm *lsm)
 		/* Closing: nobody is left to make room, and only the queue's length matters. */
 		if (lsm->stop)
 			return s->runs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
-		if (s->runs_count <= lsm->opt.imm_max &&
-		    s->version->level[0].count < l0_max)
+		if (s->runs_count <= lsm->opt.imm_max && s->version->level[0].count < l0_max)
 			return 0;
 		/* Nothing will make room there: see compact.c. */
 		if (lsm->l0_stuck && s->runs_count <= lsm->opt.imm_max)
