@@ -350,9 +350,7 @@ static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64
 	struct change c;
 	int rc;
 
-	/* Space cannot be set aside where nothing is written in place. */
-	if (!punch && !grow)
-		return fs->read_only ? -EROFS : 0;
+	/* Space cannot be set aside where nothing is written in place; the times say it was asked. */
 	rc = change_begin(&c, fs, inode);
 	if (!rc && punch)
 		rc = stage_punch(&c, offset, offset + size, buf);
