@@ -167,7 +167,7 @@ run: deps $(BUILD)/varve ## build, create the store at STORE= and mount it on MN
 	esac; \
 	$(BUILD)/varve mount '$(STORE)' '$(MNT)' && printf '%s\n' \
 		'Mounted the store $(STORE) on $(MNT). Try:' '' \
-		"  cp -a /usr/include '$(MNT)/' && diff -r /usr/include '$(MNT)/include' && echo same" \
+		"  cp -a /usr/include '$(MNT)/' && diff -r --no-dereference /usr/include '$(MNT)/include' && echo same" \
 		"  $(BUILD)/varve stat '$(MNT)'" \
 		"  $(BUILD)/varve umount '$(MNT)'" \
 		"  $(BUILD)/varve check '$(STORE)'"

@@ -145,6 +145,7 @@ void inode_changed(struct fs *fs, const struct inode *inode)
 void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
 {
 	inode->attr = *attr;
+	inode->touched = false;
 	if (inode->where == INODE_NAMELESS && attr->flags & ATTR_FLAGS)
 		inode->orphaned = true;
 	inode_changed(fs, inode);
@@ -246,14 +247,22 @@ bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 
 void inode_touch(struct fs *fs, struct inode *inode)
 {
+	inode_lock(inode);
+	if (inode_touch_due(fs, inode)) {
+		inode->attr.atime = clock_now();
+		inode->touched = true;
+	}
+	inode_unlock(inode);
+}
+
+void inode_settle(struct fs *fs, struct inode *inode)
+{
 	struct change c;
 
 	inode_lock(inode);
-	/* Reading succeeded already; that the time of it is not kept is no error. */
-	if (inode_touch_due(fs, inode) && !change_begin(&c, fs, inode)) {
-		c.attr.atime = clock_now();
-		if (c.attr.atime != inode->attr.atime)
-			(void)change_commit(&c, 0);
+	if (inode->touched && inode->where != INODE_NAMELESS && !change_begin(&c, fs, inode)) {
+		/* That the time of reading is not kept is no error of anybody's. */
+		(void)change_commit(&c, 0);
 		change_end(&c);
 	}
 	inode_unlock(inode);

@@ -59,8 +59,14 @@ int64_t inode_now(const struct inode *inode);
 int64_t time_pack(struct timespec ts);
 struct timespec time_unpack(int64_t ns);
 
-/* Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. */
+/*
+ * Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. Only in
+ * memory: reading would be writing otherwise. It reaches the store with the next
+ * change, or with inode_settle().
+ */
 void inode_touch(struct fs *fs, struct inode *inode);
+/* Write an atime that is only in memory, before the inode leaves it; takes its lock. */
+void inode_settle(struct fs *fs, struct inode *inode);
 /* Do they? REQUIRES: lock, shared. */
 bool inode_touch_due(const struct fs *fs, const struct inode *inode);
 

@@ -3,8 +3,8 @@
  *
  * A directory is read under a snapshot of the tree, so the names are those of
  * one moment, each once. Offsets count them: 1 is behind ".", 2 behind "..",
- * n + 2 behind the nth name. The usual reader goes straight on with the
- * iterator; who seeks (or is told to come back for an entry that had no room)
+ * n + 2 behind the nth name. The usual reader goes straight on at the name
+ * where the last call stopped; who seeks (or is told to come back for an entry that had no room)
  * is brought there from the nearest remembered name, of which there is one in
  * every MARK_EVERY.
  *
@@ -33,6 +33,7 @@ struct fs_dir {
 	struct lsm_iter *it; /* NULL: not needed yet, or no longer */
 	struct key start, end;
 	uint64_t index; /* of the name the iterator is at, from 0 */
+	char *parked;   /* without an iterator: the name at `index`; NULL: none */
 	char **marks;   /* the names at index 0, MARK_EVERY, ... */
 	size_t mark_count, mark_room;
 };
@@ -41,6 +42,8 @@ static void dir_reset(struct fs_dir *dir)
 {
 	lsm_iter_free(dir->it);
 	dir->it = NULL;
+	free(dir->parked);
+	dir->parked = NULL;
 	if (dir->snapshot)
 		lsm_snapshot_drop(dir->fs->lsm, dir->snapshot);
 	dir->snapshot = NULL;
@@ -98,10 +101,17 @@ void fs_dir_close(struct fs_dir *dir)
 	free(dir);
 }
 
+/* A copy of the name the iterator is at; NULL: no memory. */
+static char *name_here(struct fs_dir *dir)
+{
+	struct lsm_slice key = lsm_iter_key(dir->it);
+
+	return strndup((const char *)key.data + 9, key.size - 9);
+}
+
 /* Remember where we are, if it is a place to. Without memory the next seek takes longer. */
 static void dir_mark(struct fs_dir *dir)
 {
-	struct lsm_slice key;
 	char *name;
 
 	if (dir->index % MARK_EVERY || dir->index / MARK_EVERY != dir->mark_count ||
@@ -116,8 +126,7 @@ static void dir_mark(struct fs_dir *dir)
 		dir->marks = marks;
 		dir->mark_room = room;
 	}
-	key = lsm_iter_key(dir->it);
-	name = strndup((const char *)key.data + 9, key.size - 9);
+	name = name_here(dir);
 	if (name)
 		dir->marks[dir->mark_count++] = name;
 }
@@ -129,32 +138,60 @@ static void dir_step(struct fs_dir *dir)
 	dir_mark(dir);
 }
 
+static int dir_iterate(struct fs_dir *dir)
+{
+	struct lsm_iter_options o = {.snapshot = dir->snapshot,
+				     .lower = key_slice(&dir->start),
+				     .upper = key_slice(&dir->end)};
+
+	if (!dir->it)
+		dir->it = lsm_iter_new(dir->fs->lsm, &o);
+	return dir->it ? 0 : -ENOMEM;
+}
+
+static void dir_seek_name(struct fs_dir *dir, const char *name)
+{
+	struct key k;
+
+	lsm_iter_seek(dir->it, key_make(&k, KEY_NAME, dir->inode->ino, name, strlen(name)));
+}
+
+/*
+ * Let the iterator go until the next call, and remember the place: it would pin
+ * memtables and files for as long as somebody keeps the directory open.
+ */
+static void dir_park(struct fs_dir *dir)
+{
+	if (!dir->it || !lsm_iter_valid(dir->it))
+		return;
+	free(dir->parked);
+	dir->parked = name_here(dir);
+	lsm_iter_free(dir->it);
+	dir->it = NULL;
+}
+
 /* Bring the iterator to the name at `index`, or to the end. */
 static int dir_seek(struct fs_dir *dir, uint64_t index)
 {
+	bool parked = !dir->it && dir->parked;
 	size_t mark = 0;
 
 	if (dir->mark_count)
 		mark = index / MARK_EVERY < dir->mark_count ? (size_t)(index / MARK_EVERY) :
 							      dir->mark_count - 1;
-	if (!dir->it || index < dir->index || mark * MARK_EVERY > dir->index) {
-		struct lsm_iter_options o = {.snapshot = dir->snapshot,
-					     .lower = key_slice(&dir->start),
-					     .upper = key_slice(&dir->end)};
-		struct key k;
-
-		if (!dir->it)
-			dir->it = lsm_iter_new(dir->fs->lsm, &o);
-		if (!dir->it)
+	if ((!dir->it && !parked) || index < dir->index || mark * MARK_EVERY > dir->index) {
+		if (dir_iterate(dir))
 			return -ENOMEM;
 		if (dir->mark_count)
-			lsm_iter_seek(dir->it,
-				      key_make(&k, KEY_NAME, dir->inode->ino, dir->marks[mark],
-					       strlen(dir->marks[mark])));
+			dir_seek_name(dir, dir->marks[mark]);
 		else
 			lsm_iter_first(dir->it);
 		dir->index = mark * MARK_EVERY;
 		dir_mark(dir);
+	} else if (parked) {
+		if (dir_iterate(dir))
+			return -ENOMEM;
+		dir_seek_name(dir, dir->parked);
 	}
 	while (dir->index < index && lsm_iter_valid(dir->it))
 		dir_step(dir);
@@ -284,6 +321,8 @@ static int read_locked(struct reading *r, uint64_t offset)
 		/* At the end. Do not pin files for as long as it stays open. */
 		lsm_iter_free(dir->it);
 		dir->it = NULL;
+		free(dir->parked);
+		dir->parked = NULL;
 	}
 	return rc;
 }
@@ -296,6 +335,7 @@ int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_di
 
 	pthread_mutex_lock(&dir->lock);
 	rc = read_locked(&r, offset);
+	dir_park(dir);
 	pthread_mutex_unlock(&dir->lock);
 	if (rc < 0)
 		/* What was given out holds references, so it counts; the error comes next time. */

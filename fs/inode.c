@@ -72,8 +72,21 @@ static void inode_destroy(struct inode *inode)
 	free(inode);
 }
 
+/* Write the times that are only in memory. Nobody else is at work any more. */
+static void settle_all(struct fs *fs)
+{
+	for (unsigned i = 0; i < INODE_SHARDS; i++) {
+		struct shard *s = &fs->shards[i];
+
+		for (size_t n = 0; s->buckets && n <= s->mask; n++)
+			for (struct inode *inode = s->buckets[n]; inode; inode = inode->next)
+				inode_settle(fs, inode);
+	}
+}
+
 void inode_table_release(struct fs *fs)
 {
+	settle_all(fs);
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
@@ -251,12 +264,27 @@ void inode_hold(struct fs *fs, struct inode *inode)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* Whether the caller's one reference and `count` lookups are all that is left. */
+static bool inode_is_last(struct fs *fs, struct inode *inode, uint64_t count)
+{
+	struct shard *s = ino_shard(fs, inode->ino);
+	bool last;
+
+	pthread_mutex_lock(&s->lock);
+	last = inode->refs == 1 && inode->lookups <= count;
+	pthread_mutex_unlock(&s->lock);
+	return last;
+}
+
 void inode_forget(struct fs *fs, uint64_t ino, uint64_t count)
 {
 	struct inode *inode;
 
-	if (!inode_get(fs, ino, &inode))
-		inode_drop(fs, inode, count, 1);
+	if (inode_get(fs, ino, &inode))
+		return;
+	if (inode_is_last(fs, inode, count))
+		inode_settle(fs, inode);
+	inode_drop(fs, inode, count, 1);
 }
 
 bool inode_is_only_mine(struct fs *fs, struct inode *inode)

@@ -33,6 +33,7 @@ struct inode {
 	enum inode_where where;
 	bool orphaned; /* nameless, and 'O' ino is in the store */
 	bool linkable; /* nameless, but never had a name */
+	bool touched;  /* attr.atime is newer than the record's */
 	/*
 	 * Where the name is, when NAMED; when OWN a name it once had, as a hint
 	 * for pruning; when NAMELESS what it was. A reference is held on `parent`,

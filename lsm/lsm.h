@@ -249,7 +249,7 @@ struct lsm_level_stats {
 struct lsm_stats {
 	struct lsm_level_stats level[LSM_LEVELS];
 	uint64_t memtable_bytes, memtable_entries, immutable_memtables;
-	uint64_t segments, segment_bytes /* on disk */, segment_live_bytes;
+	uint64_t segments, segment_bytes /* on disk */, segment_live_bytes /* referred to */;
 	uint64_t log_bytes;
 	uint64_t cache_bytes, cache_bytes_max, cache_hits, cache_misses;
 	uint64_t user_bytes_written, log_bytes_written, table_bytes_written, segment_bytes_written;

@@ -48,7 +48,7 @@ struct segments {
 	pthread_mutex_t mu;
 	struct segment **list; /* ascending by number */
 	size_t count, room;
-	size_t files; /* open */
+	size_t files;            /* open */
 	struct segment *current; /* written to; NULL: none yet */
 	uint64_t *deleted;
 	size_t deleted_count;
@@ -592,8 +592,8 @@ static int open_ref(struct segments *s, const struct report *rep, const struct s
 		segment_ref_drop(s, *out);
 	}
 	segment_name(name, ref->segment);
-	return err == -ENOENT ? report_corrupt(rep, name, ref->offset, "the segment is missing")
-			      : err;
+	return err == -ENOENT ? report_corrupt(rep, name, ref->offset, "the segment is missing") :
+				err;
 }
 
 static int read_part(struct segments *s, const struct report *rep, const struct segment_ref *ref,

@@ -37,6 +37,7 @@ struct run {
 	uint64_t log_reserved;
 	uint64_t sequence_first; /* of its entries; 0: none yet; the leader's */
 	atomic_uint_fast64_t sequence_last;
+	atomic_uint_fast64_t segment_bytes; /* that its entries refer to, as segment_use counts */
 	uint64_t created_s;
 	bool log_synced;           /* wholly, and closed for writing; guarded by sync_mu */
 	struct segment **segments; /* pinned; only the leading writer adds */
@@ -86,7 +87,7 @@ struct lsm {
 	struct buf cursor[LSM_LEVELS];
 	uint64_t spare_log; /* number of an old log to be recycled; 0: none */
 	bool stop;
-	size_t tombstones_pending; /* in the newest memtable, waiting to be pushed down */
+	size_t tombstones_pending;      /* in the newest memtable, waiting to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
 	bool no_space;                  /* a flush or compaction met a full disk */
 	bool l0_stuck;                  /* damage keeps level 0 from being compacted */

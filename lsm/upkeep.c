@@ -338,6 +338,7 @@ void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
 	for (size_t i = 0; i < s->runs_count; i++) {
 		st->memtable_bytes += memtable_bytes(s->runs[i]->mem);
 		st->memtable_entries += memtable_entries(s->runs[i]->mem);
+		st->segment_live_bytes += atomic_load(&s->runs[i]->segment_bytes);
 		if (s->runs[i]->log)
 			st->log_bytes += s->runs[i]->log_reserved;
 	}

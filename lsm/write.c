@@ -246,6 +246,8 @@ int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes)
 
 	if (err)
 		return err;
+	atomic_fetch_add_explicit(&run->segment_bytes, segment_ref_bytes(&ref),
+				  memory_order_relaxed);
 	if (run->segments_count &&
 	    segment_number(run->segments[run->segments_count - 1]) == ref.segment)
 		return 0;
@@ -401,8 +403,9 @@ static size_t tombstones_in(const struct lsm_batch *b)
 	size_t n = 0;
 
 	for (size_t i = 0; i < b->ops_count; i++)
-		n += b->ops[i].kind == BATCH_DELETE ? 1
-		     : b->ops[i].kind == BATCH_DELETE_RANGE ? TOMBSTONES_MANY : 0;
+		n += b->ops[i].kind == BATCH_DELETE       ? 1 :
+		     b->ops[i].kind == BATCH_DELETE_RANGE ? TOMBSTONES_MANY :
+							    0;
 	return n;
 }
 

@@ -130,7 +130,7 @@ static const struct storage_ops mem_ops = {
 	.size = mem_size,
 	.close = mem_close,
 };
-static struct storage mem = {&mem_ops};
+static struct storage mem = {.ops = &mem_ops};
 
 static inline void mem_clear(void)
 {

@@ -102,16 +102,17 @@ echo '/* more */' >>include/parts.h
 ok 'make after a change of the header' make -j2
 is 'compiles all' "$(compiled)" $((BUILD_FILES + 1))
 ok 'install with modes' install -D -m 755 sum out/bin/sum
-ok 'an archive of all' tar -cf "$T/project.tar" .
+ok 'an archive of all' tar -cf "$T/project.tar" --exclude=./log . # compiled() changes it
 cd /
 ok 'umount' unmount_store
 
 mount_store
 cd "$MNT/project" || bail 'no project'
+# Before anything else: counting what was compiled empties the log, which changes its time.
+ok 'the archive has what is there' tar -df "$T/project.tar"
 ok 'make after a remount' make -j2
 is 'has nothing to do' "$(compiled)" 0
 ok 'make check after a remount' make check
-ok 'the archive has what is there' tar -df "$T/project.tar"
 ok 'make clean' make clean
 ok 'objects are gone' test ! -e obj
 
