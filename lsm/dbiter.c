@@ -16,6 +16,10 @@
  * Two things keep long walks short: after a few versions of one key it seeks to
  * the next key instead of stepping; and where a range tombstone hides entry after
  * entry, all sources older than the tombstone's seek to its end.
+ *
+ * A table whose checksums are right may still have been written by somebody hostile,
+ * with keys in any order. Nothing here or above may then loop: a step always goes on in
+ * the file, and whatever seeks checks that it arrived where it should (out_of_order).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -312,26 +316,51 @@ static void pass_saved_key(struct lsm_iter *it)
 	}
 }
 
-/* To the newest visible version of the key the merge is on, or to the next key. */
-static void pass_invisible(struct lsm_iter *it)
+static void out_of_order(struct lsm_iter *it)
 {
-	struct ikey_buf target;
-	int steps = 0;
+	it->valid = false;
+	it->status = report_corrupt(&it->lsm->report, "table", 0, "keys out of order");
+}
+
+/*
+ * To the newest visible version of the key the merge is on, or to the next key.
+ * Returns how many steps that took.
+ */
+static unsigned pass_invisible(struct lsm_iter *it)
+{
+	struct lsm_slice last = {0};
+	struct ikey_buf targets[2];
+	unsigned steps = 0, seeks = 0;
 
 	while (it->merge->valid && ikey_sequence(it->merge->key) > it->sequence) {
-		if (++steps < STEPS_BEFORE_SEEK) {
+		struct lsm_slice ikey;
+
+		if (++steps % STEPS_BEFORE_SEEK) {
 			it->merge->ops->next(it->merge);
 			continue;
 		}
 		/* Made before the seek, which may overwrite the key it is made from. */
-		it->merge->ops->seek(it->merge, ikey_make(&target, ikey_user(it->merge->key),
-							  it->sequence, IKEY_TYPE_MAX));
-		steps = 0;
+		ikey = ikey_make(&targets[seeks++ % 2], ikey_user(it->merge->key), it->sequence,
+				 IKEY_TYPE_MAX);
+		if (last.size && ikey_compare(last, ikey) >= 0) {
+			out_of_order(it);
+			break;
+		}
+		it->merge->ops->seek(it->merge, ikey);
+		if (it->merge->valid && ikey_compare(it->merge->key, ikey) < 0) {
+			out_of_order(it);
+			break;
+		}
+		last = ikey;
 	}
+	return steps;
 }
 
-/* From where the merge is: show the first entry that is to be seen. */
-static void find_forward(struct lsm_iter *it)
+/*
+ * From where the merge is: show the first entry that is to be seen. `after`: it is
+ * to be above the saved key.
+ */
+static void find_forward(struct lsm_iter *it, bool after)
 {
 	const struct range_source *by;
 	unsigned hidden_count = 0;
@@ -339,13 +368,19 @@ static void find_forward(struct lsm_iter *it)
 	it->backward = false;
 	for (;;) {
 		struct lsm_slice ikey, user;
+		unsigned steps = pass_invisible(it);
 		bool covered;
 
-		pass_invisible(it);
+		if (it->status)
+			return;
 		if (!it->merge->valid)
 			break;
 		ikey = it->merge->key;
 		user = ikey_user(ikey);
+		if (after && steps && slice_compare(user, buf_slice(&it->saved_key)) <= 0) {
+			out_of_order(it);
+			return;
+		}
 		if (it->upper.size && slice_compare(user, it->upper) >= 0)
 			return;
 		covered = it->ranges_count && hidden(it, user, ikey_sequence(ikey), &by);
@@ -358,6 +393,7 @@ static void find_forward(struct lsm_iter *it)
 		}
 		if (save_key(it, user))
 			return;
+		after = true;
 		if (covered && ++hidden_count >= HIDDEN_BEFORE_SKIP) {
 			hidden_count = 0;
 			skip_hidden(it, by, buf_slice(&it->saved_key));
@@ -459,12 +495,17 @@ void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 	}
 	if (it->lower.size && slice_compare(key, it->lower) < 0)
 		key = it->lower;
-	if (key.size)
-		it->merge->ops->seek(it->merge,
-				     ikey_make(&target, key, it->sequence, IKEY_TYPE_MAX));
-	else
+	if (key.size) {
+		struct lsm_slice ikey = ikey_make(&target, key, it->sequence, IKEY_TYPE_MAX);
+
+		key = ikey_user(ikey); /* the caller's may be one that goes as we move */
+		it->merge->ops->seek(it->merge, ikey);
+	} else {
 		it->merge->ops->first(it->merge);
-	find_forward(it);
+	}
+	find_forward(it, false);
+	if (it->valid && key.size && slice_compare(it->key, key) < 0)
+		out_of_order(it);
 }
 
 void lsm_iter_first(struct lsm_iter *it)
@@ -475,6 +516,7 @@ void lsm_iter_first(struct lsm_iter *it)
 void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 {
 	struct ikey_buf target;
+	struct lsm_slice ikey;
 
 	if (!begin(it))
 		return;
@@ -489,8 +531,12 @@ void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 	/* Behind every version of the key. An empty key is before all others. */
 	if (!key.size)
 		return;
-	it->merge->ops->seek_prev(it->merge, ikey_make(&target, key, 0, IKEY_DELETE));
+	ikey = ikey_make(&target, key, 0, IKEY_DELETE);
+	key = ikey_user(ikey);
+	it->merge->ops->seek_prev(it->merge, ikey);
 	find_backward(it);
+	if (it->valid && slice_compare(it->key, key) > 0)
+		out_of_order(it);
 }
 
 void lsm_iter_last(struct lsm_iter *it)
@@ -506,6 +552,8 @@ void lsm_iter_last(struct lsm_iter *it)
 	else
 		it->merge->ops->last(it->merge);
 	find_backward(it);
+	if (it->valid && it->upper.size && slice_compare(it->key, it->upper) >= 0)
+		out_of_order(it);
 }
 
 void lsm_iter_next(struct lsm_iter *it)
@@ -527,7 +575,7 @@ void lsm_iter_next(struct lsm_iter *it)
 			return;
 		pass_saved_key(it);
 	}
-	find_forward(it);
+	find_forward(it, true);
 }
 
 void lsm_iter_prev(struct lsm_iter *it)
