@@ -421,13 +421,14 @@ static void do_create(struct record *r)
 {
 	int d = pick(r, DIR_NODE), n = free_node(r);
 	unsigned name = below(r, NAMES), what = below(r, 5);
-	struct node *node = &r->nodes[n];
+	struct node *node;
 	unsigned char *bytes;
 	struct stat st;
 	uint64_t dir;
 
 	if (n < 0 || r->nodes[d].names[name] >= 0)
 		return;
+	node = &r->nodes[n];
 	hold(r, d);
 	dir = r->nodes[d].ino;
 	begin(r);
@@ -616,11 +617,12 @@ static void do_truncate(struct record *r)
 static void do_punch(struct record *r)
 {
 	int n = pick(r, FILE_NODE);
-	struct node *node = &r->nodes[n];
+	struct node *node;
 	size_t at, size;
 
-	if (n < 0 || node->size < 2)
+	if (n < 0 || r->nodes[n].size < 2)
 		return;
+	node = &r->nodes[n];
 	at = below(r, (uint32_t)node->size - 1);
 	size = 1 + below(r, (uint32_t)(node->size - at));
 	hold(r, n);
@@ -635,11 +637,13 @@ static void do_punch(struct record *r)
 static void do_copy(struct record *r)
 {
 	int a = pick(r, FILE_NODE), b = pick(r, FILE_NODE);
-	struct node *from = &r->nodes[a], *to = &r->nodes[b];
+	struct node *from, *to;
 	size_t copied;
 
-	if (a < 0 || b < 0 || a == b || !from->size)
+	if (a < 0 || b < 0 || a == b || !r->nodes[a].size)
 		return;
+	from = &r->nodes[a];
+	to = &r->nodes[b];
 	hold(r, a);
 	hold(r, b);
 	begin(r);
