@@ -213,6 +213,12 @@ static void fuzz_seeds(fuzz_give_fn *give)
 			put_pair(&out, key_make(&k, KEY_INODE, 13, NULL, 0), record,
 				 record_encode(record, 13, &attr, "four"));
 		}
+		if (n == 4) { /* large numbers are no reason to take memory */
+			put_pair(&out, (struct lsm_slice){"Snext", 5},
+				 "\377\377\377\377\377\377\377\377", 8);
+			put_name(&out, FS_ROOT_INO, "far", UINT64_C(1) << 43, S_IFREG, 3, 0);
+			put_name(&out, FS_ROOT_INO, "out", UINT64_MAX - 1, S_IFREG, 3, 0);
+		}
 		if (n == 3) {
 			put_pair(&out, key_make(&k, KEY_ORPHAN, 12, NULL, 0), "", 0);
 			put_pair(&out, key_make(&k, KEY_XATTR, 10, "user.a", 6), "x", 1);
