@@ -36,19 +36,12 @@ struct timespec time_unpack(int64_t ns)
 	return ts;
 }
 
-static int64_t clock_now(void)
+int64_t time_now(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return time_pack(ts);
-}
-
-int64_t inode_now(const struct inode *inode)
-{
-	int64_t now = clock_now();
-
-	return now > inode->attr.ctime ? now : inode->attr.ctime;
 }
 
 void inode_stat(const struct inode *inode, struct stat *st)
@@ -242,14 +235,14 @@ bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 	if (fs->atime == FS_STRICTATIME)
 		return true;
 	return a->atime <= a->mtime || a->atime <= a->ctime ||
-	       clock_now() - a->atime >= 86400 * INT64_C(1000000000);
+	       time_now() - a->atime >= 86400 * INT64_C(1000000000);
 }
 
 void inode_touch(struct fs *fs, struct inode *inode)
 {
 	inode_lock(inode);
 	if (inode_touch_due(fs, inode)) {
-		inode->attr.atime = clock_now();
+		inode->attr.atime = time_now();
 		inode->touched = true;
 	}
 	inode_unlock(inode);

@@ -54,8 +54,8 @@ void change_content(struct change *c, const void *data, size_t size);
 int change_commit(struct change *c, unsigned flags);
 void change_end(struct change *c);
 
-/* Now, but not before the inode's last change: mtime and ctime never go back by themselves. */
-int64_t inode_now(const struct inode *inode);
+/* As the clock has it, also when it was set back: a wrong time is not kept longer than that. */
+int64_t time_now(void);
 int64_t time_pack(struct timespec ts);
 struct timespec time_unpack(int64_t ns);
 

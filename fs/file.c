@@ -278,7 +278,7 @@ static int write_locked(struct fs *fs, struct inode *inode, uint64_t offset, con
 		rc = stage_outgrow(&c, offset, data, size, &copy);
 	}
 	c.attr.size = new_size;
-	c.attr.mtime = c.attr.ctime = inode_now(inode);
+	c.attr.mtime = c.attr.ctime = time_now();
 	if (!rc)
 		rc = change_commit(&c, 0);
 	change_end(&c);
@@ -350,15 +350,13 @@ static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64
 	struct change c;
 	int rc;
 
-	/* Space cannot be set aside where nothing is written in place. */
-	if (!punch && !grow)
-		return fs->read_only ? -EROFS : 0;
+	/* Space cannot be set aside where nothing is written in place: then only times change. */
 	rc = change_begin(&c, fs, inode);
 	if (!rc && punch)
 		rc = stage_punch(&c, offset, offset + size, buf);
 	if (!rc && grow)
 		rc = file_stage_size(&c, offset + size);
-	c.attr.mtime = c.attr.ctime = inode_now(inode);
+	c.attr.mtime = c.attr.ctime = time_now();
 	if (!rc)
 		rc = change_commit(&c, mode & FALLOC_FL_PUNCH_HOLE ? LSM_FREES : 0);
 	change_end(&c);
@@ -422,7 +420,7 @@ static int copy_clone(struct copying *p)
 	stored_add(&c, delta);
 	if (end > c.attr.size)
 		c.attr.size = end;
-	c.attr.mtime = c.attr.ctime = inode_now(p->to);
+	c.attr.mtime = c.attr.ctime = time_now();
 	if (!rc)
 		rc = change_commit(&c, 0);
 	if (!rc)

@@ -144,7 +144,7 @@ int name_stage_dir(struct lsm_batch *b, const struct inode *dir, int entries, in
 	*next = dir->attr;
 	next->entries = count_changed(next->entries, entries);
 	next->subdirs = count_changed(next->subdirs, subdirs);
-	next->mtime = next->ctime = inode_now(dir);
+	next->mtime = next->ctime = time_now();
 	/* So that nobody walks over the tombstones of all that was in it. */
 	if (entries < 0 && !next->entries && dir->entries_max >= EMPTIED_ENTRIES_MIN)
 		rc = key_drop_range(b, KEY_NAME, dir->ino);
@@ -229,7 +229,7 @@ static struct attr attr_new(const struct fs_cred *cred, const struct inode *dir,
 			 a.gid != cred->gid)
 			a.mode &= ~(mode_t)S_ISGID;
 	}
-	a.atime = a.mtime = a.ctime = a.btime = inode_now(dir);
+	a.atime = a.mtime = a.ctime = a.btime = time_now();
 	return a;
 }
 
@@ -447,7 +447,7 @@ static int link_locked(struct linking *l)
 		return rc;
 	l->attr = inode->attr;
 	l->attr.nlink++;
-	l->attr.ctime = inode_now(inode);
+	l->attr.ctime = time_now();
 	name = strdup(l->name);
 	l->b = fs_batch_get(l->fs);
 	rc = name && l->b ? 0 : -ENOMEM;
@@ -520,7 +520,7 @@ int name_stage_loss(struct fs *fs, struct lsm_batch *b, const struct inode *dir,
 		return fs_corrupt(fs, key_make(&k, KEY_INODE, inode->ino, NULL, 0),
 				  "it has more names than it knows of");
 	loss->attr = inode->attr;
-	loss->attr.ctime = inode_now(inode);
+	loss->attr.ctime = time_now();
 	loss->attr.nlink--;
 	if (inode->attr.content_size)
 		rc = name_content(fs, dir, n, &content);

@@ -136,7 +136,7 @@ static int stage_move(struct renaming *r, struct end *from, const struct end *to
 	int rc = 0;
 
 	from->attr = inode->attr;
-	from->attr.ctime = inode_now(inode);
+	from->attr.ctime = time_now();
 	from->new_name = strdup(to->name);
 	if (!from->new_name)
 		return -ENOMEM;

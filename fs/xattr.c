@@ -53,7 +53,7 @@ static int set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
 		return -ENODATA;
 	rc = change_begin(&c, fs, inode);
 	c.attr.flags |= ATTR_XATTRS;
-	c.attr.ctime = inode_now(inode);
+	c.attr.ctime = time_now();
 	if (!rc)
 		rc = lsm_batch_put(c.b, key, value);
 	if (!rc)
@@ -213,7 +213,7 @@ static int remove_locked(struct fs *fs, struct inode *inode, struct lsm_slice ke
 	rc = change_begin(&c, fs, inode);
 	if (only)
 		c.attr.flags &= ~ATTR_XATTRS;
-	c.attr.ctime = inode_now(inode);
+	c.attr.ctime = time_now();
 	if (!rc)
 		rc = lsm_batch_delete(c.b, key);
 	if (!rc)

@@ -34,20 +34,20 @@
 
 void background_dead_file(struct lsm *lsm, enum file_kind kind, uint64_t number)
 {
-	pthread_mutex_lock(&lsm->dead_mu);
+	mutex_lock(&lsm->dead_mu);
 	if (lsm->dead_count == lsm->dead_room) {
 		size_t room = lsm->dead_room ? lsm->dead_room * 2 : 64;
 		struct dead_file *grown = realloc(lsm->dead, room * sizeof(*grown));
 
 		if (!grown) { /* the next open deletes it */
-			pthread_mutex_unlock(&lsm->dead_mu);
+			mutex_unlock(&lsm->dead_mu);
 			return;
 		}
 		lsm->dead = grown;
 		lsm->dead_room = room;
 	}
 	lsm->dead[lsm->dead_count++] = (struct dead_file){kind, number};
-	pthread_mutex_unlock(&lsm->dead_mu);
+	mutex_unlock(&lsm->dead_mu);
 }
 
 static void unlink_dead(struct lsm *lsm, const struct dead_file *d)
@@ -73,17 +73,17 @@ void background_purge(struct lsm *lsm)
 	size_t count;
 	bool broken;
 
-	pthread_mutex_lock(&lsm->manifest_mu);
+	mutex_lock(&lsm->manifest_mu);
 	broken = lsm->manifest_broken;
-	pthread_mutex_unlock(&lsm->manifest_mu);
+	mutex_unlock(&lsm->manifest_mu);
 	if (broken || lsm->opt.read_only)
 		return;
-	pthread_mutex_lock(&lsm->dead_mu);
+	mutex_lock(&lsm->dead_mu);
 	dead = lsm->dead;
 	count = lsm->dead_count;
 	lsm->dead = NULL;
 	lsm->dead_count = lsm->dead_room = 0;
-	pthread_mutex_unlock(&lsm->dead_mu);
+	mutex_unlock(&lsm->dead_mu);
 	for (size_t i = 0; i < count; i++)
 		unlink_dead(lsm, &dead[i]);
 	free(dead);
@@ -120,7 +120,7 @@ static void unrecord_segment(struct lsm *lsm, uint64_t number)
 }
 
 /* Start a new manifest of what is current. manifest_mu held. */
-static int new_manifest(struct lsm *lsm)
+static int new_manifest(struct lsm *lsm) REQUIRES(lsm->manifest_mu)
 {
 	struct super *s = tree_super(lsm);
 	struct manifest_state state = {.version = s->version,
@@ -130,11 +130,11 @@ static int new_manifest(struct lsm *lsm)
 	uint64_t number = tree_new_file(lsm);
 	int err;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	state.next_file = lsm->next_file;
 	state.log_number = lsm->log_number;
 	state.sequence_flushed = lsm->sequence_flushed;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	err = manifest_create(lsm->st, &state, number, &m);
 	super_unref(s);
 	if (err) {
@@ -154,7 +154,7 @@ static int new_manifest(struct lsm *lsm)
 }
 
 /* Log an edit. manifest_mu held. */
-static int log_edit(struct lsm *lsm, const struct version_edit *e)
+static int log_edit(struct lsm *lsm, const struct version_edit *e) REQUIRES(lsm->manifest_mu)
 {
 	uint64_t next_file;
 	int err = 0;
@@ -164,9 +164,9 @@ static int log_edit(struct lsm *lsm, const struct version_edit *e)
 		err = new_manifest(lsm);
 	if (err)
 		return err;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	next_file = lsm->next_file;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	err = manifest_append(lsm->manifest, e, next_file, true);
 	if (err) {
 		lsm->manifest_broken = true;
@@ -198,7 +198,7 @@ int background_new_segment(void *ctx, uint64_t *number)
 	struct lsm *lsm = ctx;
 	int err;
 
-	pthread_mutex_lock(&lsm->manifest_mu);
+	mutex_lock(&lsm->manifest_mu);
 	*number = tree_new_file(lsm);
 	err = version_edit_segment(&e, *number, false);
 	/* Not listed before it is logged, or a new manifest would name it twice. */
@@ -208,7 +208,7 @@ int background_new_segment(void *ctx, uint64_t *number)
 		err = record_segment(lsm, *number);
 	if (!err)
 		err = make_segment_file(lsm, *number);
-	pthread_mutex_unlock(&lsm->manifest_mu);
+	mutex_unlock(&lsm->manifest_mu);
 	version_edit_release(&e);
 	return err;
 }
@@ -221,14 +221,14 @@ int background_tidy_manifest(struct lsm *lsm)
 	int err = 0;
 
 	segments_take_deleted(lsm->segments, &gone, &count);
-	pthread_mutex_lock(&lsm->manifest_mu);
+	mutex_lock(&lsm->manifest_mu);
 	for (size_t i = 0; !err && i < count; i++) {
 		unrecord_segment(lsm, gone[i]);
 		err = version_edit_segment(&e, gone[i], true);
 	}
 	if (!err && (count || lsm->manifest_broken))
 		err = log_edit(lsm, &e);
-	pthread_mutex_unlock(&lsm->manifest_mu);
+	mutex_unlock(&lsm->manifest_mu);
 	version_edit_release(&e);
 	free(gone);
 	return err;
@@ -238,10 +238,10 @@ int background_close_manifest(struct lsm *lsm)
 {
 	int err = background_tidy_manifest(lsm);
 
-	pthread_mutex_lock(&lsm->manifest_mu);
+	mutex_lock(&lsm->manifest_mu);
 	if (!err && !atomic_load(&lsm->failed))
 		err = new_manifest(lsm);
-	pthread_mutex_unlock(&lsm->manifest_mu);
+	mutex_unlock(&lsm->manifest_mu);
 	return err;
 }
 
@@ -274,7 +274,7 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 	struct super *old = NULL, *base;
 	int err = 0;
 
-	pthread_mutex_lock(&lsm->manifest_mu);
+	mutex_lock(&lsm->manifest_mu);
 	base = tree_super(lsm);
 	/* After a failed sync nothing is made of what may not be on disk. */
 	if (atomic_load(&lsm->failed))
@@ -287,18 +287,18 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 	if (!err)
 		err = log_edit(lsm, e);
 	if (!err) {
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		err = install(lsm, e, next, flushed, &old);
 		pthread_cond_broadcast(&lsm->changed);
 		pthread_cond_broadcast(&lsm->work);
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		/* Logged but not current in memory: only a new manifest makes that right. */
 		if (err) {
 			lsm->manifest_broken = true;
 			segments_hold_deletes(lsm->segments, true);
 		}
 	}
-	pthread_mutex_unlock(&lsm->manifest_mu);
+	mutex_unlock(&lsm->manifest_mu);
 	super_unref(old);
 	super_unref(base);
 	version_unref(next);
@@ -347,22 +347,22 @@ static void retire_log(struct lsm *lsm, const struct run *r)
 {
 	bool kept;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	kept = r->log && !lsm->spare_log && !lsm->no_space;
 	if (kept)
 		lsm->spare_log = r->log_number;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	if (!kept)
 		background_dead_file(lsm, FILE_LOG, r->log_number);
 }
 
 static void note_synced(struct lsm *lsm, uint64_t sequence)
 {
-	pthread_mutex_lock(&lsm->sync_mu);
+	mutex_lock(&lsm->sync_mu);
 	if (sequence > atomic_load(&lsm->sequence_synced))
 		atomic_store(&lsm->sequence_synced, sequence);
 	pthread_cond_broadcast(&lsm->sync_done);
-	pthread_mutex_unlock(&lsm->sync_mu);
+	mutex_unlock(&lsm->sync_mu);
 }
 
 int background_flush_one(struct lsm *lsm, bool *did)
@@ -383,9 +383,9 @@ int background_flush_one(struct lsm *lsm, bool *did)
 	e.sequence_flushed = atomic_load(&r->sequence_last);
 	/* An empty run says nothing about sequences. */
 	if (!e.sequence_flushed) {
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		e.sequence_flushed = lsm->sequence_flushed;
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 	}
 	super_unref(s);
 	err = write_run(lsm, r, &e);
@@ -420,12 +420,12 @@ void background_reserve(struct lsm *lsm)
 	struct storage_file *f;
 	int err;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	if (lsm->reserve_there || lsm->opt.read_only) {
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		return;
 	}
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	bytes = reserve_bytes(lsm);
 	if (lsm->st->ops->space(lsm->st, &free_bytes, &total) || free_bytes < 2 * bytes)
 		return;
@@ -440,13 +440,13 @@ void background_reserve(struct lsm *lsm)
 		lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
 		return;
 	}
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	lsm->reserve_there = true;
 	if (lsm->no_space)
 		report(&lsm->report, LSM_REPORT_INFO, "the disk has room again");
 	lsm->no_space = false;
 	pthread_cond_broadcast(&lsm->changed);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 }
 
 /* Give back most of the reserve: a quarter stays, for the next open. True: there was any. */
@@ -470,7 +470,7 @@ bool background_reserve_drop(struct lsm *lsm)
 	uint64_t spare;
 	bool there;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	there = lsm->reserve_there;
 	lsm->reserve_there = false;
 	spare = lsm->spare_log;
@@ -479,7 +479,7 @@ bool background_reserve_drop(struct lsm *lsm)
 		report(&lsm->report, LSM_REPORT_WARNING,
 		       "the disk of the store is full: writes fail until space is freed");
 	lsm->no_space = true;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	if (spare)
 		background_dead_file(lsm, FILE_LOG, spare);
 	/* What is dead in the segment being written to could not be given back. */
@@ -509,14 +509,14 @@ static bool note_result(struct lsm *lsm, int err, int *slot, const char *what)
 {
 	bool again = err == -ENOSPC && background_reserve_drop(lsm);
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	if (err == -ECANCELED || again)
 		err = 0;
 	if (err && err != -EROFS && *slot != err) /* what made it read-only has been told */
 		report(&lsm->report, LSM_REPORT_ERROR, "%s failed: %s", what, strerror(-err));
 	*slot = err;
 	pthread_cond_broadcast(&lsm->changed);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return again;
 }
 
@@ -528,17 +528,17 @@ static void *flusher(void *arg)
 	int err;
 
 	for (;;) {
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		deadline_in(&until, RETRY_MS);
 		if (failing && !lsm->stop)
-			pthread_cond_timedwait(&lsm->work, &lsm->mu, &until);
+			cond_wait_until(&lsm->work, &lsm->mu, &until);
 		while (!lsm->stop && lsm->super->runs_count < 2)
-			pthread_cond_wait(&lsm->work, &lsm->mu);
+			cond_wait(&lsm->work, &lsm->mu);
 		if (lsm->stop) {
-			pthread_mutex_unlock(&lsm->mu);
+			mutex_unlock(&lsm->mu);
 			return NULL;
 		}
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		err = background_flush_one(lsm, &did);
 		failing = err && !note_result(lsm, err, &lsm->flush_error, "writing a table");
 		if (!err)
@@ -548,14 +548,14 @@ static void *flusher(void *arg)
 
 static void note_stuck(struct lsm *lsm, bool stuck)
 {
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	if (stuck && !lsm->l0_stuck)
 		report(&lsm->report, LSM_REPORT_ERROR,
 		       "damage keeps new tables from being compacted: copy what you need to "
 		       "another store before this one is full");
 	lsm->l0_stuck = stuck;
 	pthread_cond_broadcast(&lsm->changed);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 }
 
 /* One thing to compact, if there is any. */
@@ -575,15 +575,15 @@ static int compact_step(struct lsm *lsm, bool *did)
 	struct pick p = {0};
 	int err = 0;
 
-	pthread_mutex_lock(&lsm->compact_mu);
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->compact_mu);
+	mutex_lock(&lsm->mu);
 	for (unsigned l = 0; l < LSM_LEVELS; l++) {
 		err = err ? err : buf_add(&cursors[l], lsm->cursor[l].data, lsm->cursor[l].size);
 		o.cursor[l] = buf_slice(&cursors[l]);
 	}
 	if (lsm->snapshots)
 		o.oldest_snapshot = lsm->snapshots->sequence;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	s = tree_super(lsm);
 	if (!err)
 		err = version_pick(s->version, &o, &p);
@@ -598,7 +598,7 @@ static int compact_step(struct lsm *lsm, bool *did)
 	super_unref(s);
 	if (!err && !*did)
 		err = gc_step(lsm, did);
-	pthread_mutex_unlock(&lsm->compact_mu);
+	mutex_unlock(&lsm->compact_mu);
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		buf_release(&cursors[l]);
 	background_purge(lsm);
@@ -613,16 +613,16 @@ static void *compactor(void *arg)
 	int err = 0;
 
 	for (;;) {
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		if (!lsm->stop && (err || !did)) {
 			deadline_in(&until, RETRY_MS);
-			pthread_cond_timedwait(&lsm->work, &lsm->mu, &until);
+			cond_wait_until(&lsm->work, &lsm->mu, &until);
 		}
 		if (lsm->stop) {
-			pthread_mutex_unlock(&lsm->mu);
+			mutex_unlock(&lsm->mu);
 			return NULL;
 		}
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		err = compact_step(lsm, &did);
 		if (!err)
 			err = background_tidy_manifest(lsm);
@@ -640,17 +640,16 @@ static void *committer(void *arg)
 
 	tick_ms = lsm->opt.commit_interval_ms < 500 ? lsm->opt.commit_interval_ms : 500;
 	for (;;) {
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		deadline_in(&until, tick_ms);
-		while (!lsm->stop &&
-		       pthread_cond_timedwait(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
+		while (!lsm->stop && cond_wait_until(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
 			;
 		many = lsm->tombstones_pending >= TOMBSTONES_MANY;
 		if (lsm->stop) {
-			pthread_mutex_unlock(&lsm->mu);
+			mutex_unlock(&lsm->mu);
 			return NULL;
 		}
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		background_reserve(lsm);
 		waited_ms = many ? waited_ms + tick_ms : 0;
 		if (waited_ms >= TOMBSTONES_FLUSH_MS) {
@@ -682,10 +681,10 @@ int background_start(struct lsm *lsm)
 			return 0;
 		}
 	}
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	lsm->stop = true;
 	pthread_cond_broadcast(&lsm->work);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	pthread_join(lsm->flusher, NULL);
 	if (lsm->compactor)
 		pthread_join(lsm->compactor, NULL);
@@ -697,12 +696,12 @@ void background_stop(struct lsm *lsm)
 	if (!lsm->threads_started)
 		return;
 	atomic_store(&lsm->stopping, true);
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	lsm->stop = true;
 	pthread_cond_broadcast(&lsm->work);
 	pthread_cond_broadcast(&lsm->tick);
 	pthread_cond_broadcast(&lsm->changed);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	pthread_join(lsm->flusher, NULL);
 	pthread_join(lsm->compactor, NULL);
 	pthread_join(lsm->committer, NULL);

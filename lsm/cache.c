@@ -19,8 +19,10 @@
  * Values are destroyed outside of the lock: that of an open table closes a file.
  */
 #include <assert.h>
-#include <pthread.h>
+
 #include <stdlib.h>
+
+#include "lock.h"
 
 #include "cache.h"
 
@@ -42,7 +44,7 @@ struct cache_entry {
 };
 
 struct shard {
-	_Alignas(64) pthread_mutex_t lock;
+	_Alignas(64) struct mutex lock;
 	/* ---- guarded by it ---- */
 	struct cache_entry **buckets;
 	size_t buckets_count; /* a power of two */
@@ -92,7 +94,7 @@ struct cache *cache_new(size_t bytes_max)
 
 		*s = (struct shard){.buckets_count = BUCKETS_MIN, .bytes_max = bytes_max / count};
 		s->buckets = calloc(s->buckets_count, sizeof(struct cache_entry *));
-		if (!s->buckets || pthread_mutex_init(&s->lock, NULL)) {
+		if (!s->buckets || mutex_init(&s->lock, LOCK_CACHE)) {
 			free(s->buckets);
 			cache_free(c);
 			return NULL;
@@ -220,7 +222,7 @@ struct cache_entry *cache_get(struct cache *c, uint64_t file, uint64_t offset)
 	struct shard *s = shard_of(c, hash);
 	struct cache_entry *e;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	e = find(s, hash, file, offset);
 	if (e) {
 		take_reference(s, e);
@@ -228,7 +230,7 @@ struct cache_entry *cache_get(struct cache *c, uint64_t file, uint64_t offset)
 	} else {
 		s->misses++;
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return e;
 }
 
@@ -249,7 +251,7 @@ struct cache_entry *cache_put(struct cache *c, uint64_t file, uint64_t offset, v
 		.charge = charge + sizeof(*e),
 		.references = 1,
 	};
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	present = find(s, hash, file, offset);
 	if (present) {
 		take_reference(s, present);
@@ -260,7 +262,7 @@ struct cache_entry *cache_put(struct cache *c, uint64_t file, uint64_t offset, v
 			evict(s, &dead);
 		}
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	destroy_all(dead);
 	if (!present)
 		return e;
@@ -277,10 +279,10 @@ void cache_ref(struct cache *c, struct cache_entry *e)
 {
 	struct shard *s = shard_of(c, hash_of(e->file, e->offset));
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	assert(e->references);
 	e->references++;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 void cache_release(struct cache *c, struct cache_entry *e)
@@ -291,7 +293,7 @@ void cache_release(struct cache *c, struct cache_entry *e)
 	if (!e)
 		return;
 	s = shard_of(c, hash_of(e->file, e->offset));
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	assert(e->references);
 	if (!--e->references) {
 		if (e->present && e->charge > s->bytes_max)
@@ -302,7 +304,7 @@ void cache_release(struct cache *c, struct cache_entry *e)
 			bury(s, e, &dead);
 		evict(s, &dead);
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	destroy_all(dead);
 }
 
@@ -312,7 +314,7 @@ void cache_erase(struct cache *c, uint64_t file, uint64_t offset)
 	struct shard *s = shard_of(c, hash);
 	struct cache_entry *e, *dead = NULL;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	e = find(s, hash, file, offset);
 	if (e) {
 		table_remove(s, e);
@@ -321,7 +323,7 @@ void cache_erase(struct cache *c, uint64_t file, uint64_t offset)
 			bury(s, e, &dead);
 		}
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	destroy_all(dead);
 }
 
@@ -329,10 +331,10 @@ static void shard_set_limit(struct shard *s, size_t bytes_max)
 {
 	struct cache_entry *dead = NULL;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	s->bytes_max = bytes_max;
 	evict(s, &dead);
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	destroy_all(dead);
 }
 
@@ -348,12 +350,12 @@ void cache_stats(struct cache *c, struct cache_stats *stats)
 	for (unsigned i = 0; i < c->shards_count; i++) {
 		struct shard *s = &c->shards[i];
 
-		pthread_mutex_lock(&s->lock);
+		mutex_lock(&s->lock);
 		stats->bytes += s->bytes;
 		stats->bytes_max += s->bytes_max;
 		stats->hits += s->hits;
 		stats->misses += s->misses;
-		pthread_mutex_unlock(&s->lock);
+		mutex_unlock(&s->lock);
 	}
 }
 
@@ -366,7 +368,7 @@ void cache_free(struct cache *c)
 
 		shard_set_limit(s, 0);
 		assert(!s->entries && !s->bytes); /* or somebody still holds one */
-		pthread_mutex_destroy(&s->lock);
+		mutex_destroy(&s->lock);
 		free(s->buckets);
 	}
 	free(c);

@@ -682,13 +682,13 @@ int compact_pick(struct lsm *lsm, struct version *v, struct pick *p, const uint6
 	if (!err) {
 		atomic_fetch_add(move ? &lsm->moves : &lsm->compactions, 1);
 		if (p->level) {
-			pthread_mutex_lock(&lsm->mu);
+			mutex_lock(&lsm->mu);
 			lsm->cursor[p->level].size = 0;
 			/* Out of memory only makes the next turn start over. */
 			(void)buf_add(&lsm->cursor[p->level],
 				      p->inputs[p->inputs_count - 1]->largest.data,
 				      p->inputs[p->inputs_count - 1]->largest.size);
-			pthread_mutex_unlock(&lsm->mu);
+			mutex_unlock(&lsm->mu);
 		}
 	}
 	compact_unpin(&job);

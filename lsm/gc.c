@@ -171,11 +171,11 @@ static bool only_view(struct lsm *lsm, const struct super *s)
 {
 	bool only;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	/* The tree's reference and ours; a version's are its super's and nobody else's. */
 	only = lsm->super == s && atomic_load(&s->version->refs) == 1 &&
 	       atomic_load(&lsm->supers_alive) == 1;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return only;
 }
 

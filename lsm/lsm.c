@@ -11,11 +11,12 @@
  * (but for the newest memtable) and counted; whoever drops the last reference frees
  * them, and with them the claim on files. So nothing is deleted under a reader.
  *
- * Lock order, outermost first:
+ * Lock order, outermost first (lock.h has the ranks, and asserts them):
  *
- *   compact_mu  >  segments.create_mu  >  manifest_mu  >  mu  >  super_mu
- *   write_mu, sync_mu, dead_mu, segments.mu and the cache's locks are leaves:
- *   nothing else is taken under them
+ *   compact_mu  >  segments.create_mu  >  manifest_mu  >  segments.sync_mu  >  mu
+ *     >  super_mu
+ *   write_mu, sync_mu, dead_mu, segments.mu, the cache's and the storage's locks are
+ *   leaves: of the tree's, nothing else is taken under them
  *
  * The leading writer needs no lock for the newest run: see write.c. A super's last
  * reference is never dropped under mu.
@@ -110,10 +111,10 @@ struct super *tree_super(struct lsm *lsm)
 {
 	struct super *s;
 
-	pthread_mutex_lock(&lsm->super_mu);
+	mutex_lock(&lsm->super_mu);
 	s = lsm->super;
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
-	pthread_mutex_unlock(&lsm->super_mu);
+	mutex_unlock(&lsm->super_mu);
 	return s;
 }
 
@@ -147,10 +148,10 @@ int tree_install(struct lsm *lsm, struct run *const *runs, size_t runs_count,
 		s->runs[i] = runs[i];
 		run_ref(runs[i]);
 	}
-	pthread_mutex_lock(&lsm->super_mu);
+	mutex_lock(&lsm->super_mu);
 	*old = lsm->super;
 	lsm->super = s;
-	pthread_mutex_unlock(&lsm->super_mu);
+	mutex_unlock(&lsm->super_mu);
 	return 0;
 }
 
@@ -158,9 +159,9 @@ uint64_t tree_new_file(struct lsm *lsm)
 {
 	uint64_t number;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	number = lsm->next_file++;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return number;
 }
 
@@ -172,9 +173,9 @@ int tree_fail(struct lsm *lsm, int err, const char *what)
 		report(&lsm->report, LSM_REPORT_ERROR,
 		       "%s failed: %s; the store is read-only until it is opened again", what,
 		       strerror(-err));
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	pthread_cond_broadcast(&lsm->changed);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return err;
 }
 
@@ -266,13 +267,13 @@ static struct lsm *tree_new(const struct lsm_options *options)
 		lsm->opt = *options;
 	fill_options(&lsm->opt);
 	lsm->report = (struct report){lsm->opt.report, lsm->opt.report_ctx};
-	pthread_mutex_init(&lsm->super_mu, NULL);
-	pthread_mutex_init(&lsm->mu, NULL);
-	pthread_mutex_init(&lsm->manifest_mu, NULL);
-	pthread_mutex_init(&lsm->compact_mu, NULL);
-	pthread_mutex_init(&lsm->write_mu, NULL);
-	pthread_mutex_init(&lsm->sync_mu, NULL);
-	pthread_mutex_init(&lsm->dead_mu, NULL);
+	mutex_init(&lsm->super_mu, LOCK_SUPER);
+	mutex_init(&lsm->mu, LOCK_TREE);
+	mutex_init(&lsm->manifest_mu, LOCK_MANIFEST);
+	mutex_init(&lsm->compact_mu, LOCK_COMPACT);
+	mutex_init(&lsm->write_mu, LOCK_WRITERS);
+	mutex_init(&lsm->sync_mu, LOCK_SYNC);
+	mutex_init(&lsm->dead_mu, LOCK_DEAD);
 	cond_init(&lsm->work);
 	cond_init(&lsm->tick);
 	cond_init(&lsm->changed);
@@ -307,13 +308,13 @@ static void tree_free(struct lsm *lsm)
 		buf_release(&lsm->cursor[l]);
 	free(lsm->recorded);
 	free(lsm->dead);
-	pthread_mutex_destroy(&lsm->super_mu);
-	pthread_mutex_destroy(&lsm->mu);
-	pthread_mutex_destroy(&lsm->manifest_mu);
-	pthread_mutex_destroy(&lsm->compact_mu);
-	pthread_mutex_destroy(&lsm->write_mu);
-	pthread_mutex_destroy(&lsm->sync_mu);
-	pthread_mutex_destroy(&lsm->dead_mu);
+	mutex_destroy(&lsm->super_mu);
+	mutex_destroy(&lsm->mu);
+	mutex_destroy(&lsm->manifest_mu);
+	mutex_destroy(&lsm->compact_mu);
+	mutex_destroy(&lsm->write_mu);
+	mutex_destroy(&lsm->sync_mu);
+	mutex_destroy(&lsm->dead_mu);
 	pthread_cond_destroy(&lsm->work);
 	pthread_cond_destroy(&lsm->tick);
 	pthread_cond_destroy(&lsm->changed);
@@ -589,13 +590,13 @@ struct lsm_snapshot *lsm_snapshot_take(struct lsm *lsm)
 
 	if (!n)
 		return NULL;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	n->sequence = tree_sequence(lsm);
 	/* Ascending; the newest goes last, and there are few. */
 	for (at = &lsm->snapshots; *at; at = &(*at)->next)
 		n->prev = *at;
 	*at = n;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return n;
 }
 
@@ -603,14 +604,14 @@ void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *snapshot)
 {
 	if (!snapshot)
 		return;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	if (snapshot->prev)
 		snapshot->prev->next = snapshot->next;
 	else
 		lsm->snapshots = snapshot->next;
 	if (snapshot->next)
 		snapshot->next->prev = snapshot->prev;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	free(snapshot);
 }
 
@@ -619,7 +620,7 @@ int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count)
 	size_t n = 0;
 	int err = 0;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	for (const struct lsm_snapshot *s = lsm->snapshots; s; s = s->next)
 		n++;
 	*out = malloc((n + 1) * sizeof(**out));
@@ -629,6 +630,6 @@ int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count)
 	for (const struct lsm_snapshot *s = lsm->snapshots; !err && s; s = s->next)
 		if (!*count || (*out)[*count - 1] != s->sequence)
 			(*out)[(*count)++] = s->sequence;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return err;
 }

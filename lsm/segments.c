@@ -15,9 +15,11 @@
 #include "segments.h"
 
 #include <inttypes.h>
-#include <pthread.h>
+
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "lock.h"
 
 #define FILES_MAX 256
 
@@ -43,9 +45,9 @@ struct segments {
 	segments_new_fn *fresh;
 	void *fresh_ctx;
 
-	pthread_mutex_t create_mu; /* one new segment at a time; before mu */
-	pthread_mutex_t sync_mu;   /* one sync at a time; before mu */
-	pthread_mutex_t mu;
+	struct mutex create_mu; /* one new segment at a time; before mu */
+	struct mutex sync_mu;   /* one sync at a time; before mu */
+	struct mutex mu;
 	struct segment **list; /* ascending by number */
 	size_t count, room;
 	size_t files;            /* open */
@@ -71,9 +73,9 @@ struct segments *segments_new(struct storage *st, const struct report *rep, uint
 	s->segment_bytes = segment_bytes;
 	s->fresh = fn;
 	s->fresh_ctx = ctx;
-	pthread_mutex_init(&s->create_mu, NULL);
-	pthread_mutex_init(&s->sync_mu, NULL);
-	pthread_mutex_init(&s->mu, NULL);
+	mutex_init(&s->create_mu, LOCK_SEGMENTS_CREATE);
+	mutex_init(&s->sync_mu, LOCK_SEGMENTS_SYNC);
+	mutex_init(&s->mu, LOCK_SEGMENTS);
 	return s;
 }
 
@@ -88,9 +90,9 @@ void segments_free(struct segments *s)
 	free(s->list);
 	free(s->deleted);
 	free(s->kept);
-	pthread_mutex_destroy(&s->create_mu);
-	pthread_mutex_destroy(&s->sync_mu);
-	pthread_mutex_destroy(&s->mu);
+	mutex_destroy(&s->create_mu);
+	mutex_destroy(&s->sync_mu);
+	mutex_destroy(&s->mu);
 	free(s);
 }
 
@@ -121,7 +123,7 @@ static int push_number(uint64_t **list, size_t *count, uint64_t number)
 }
 
 /* See what an open file occupies by now; of one that is closed nothing has changed. mu held. */
-static void look_at_size(struct segments *s, struct segment *g)
+static void look_at_size(struct segments *s, struct segment *g) REQUIRES(s->mu)
 {
 	uint64_t size, allocated;
 
@@ -130,7 +132,7 @@ static void look_at_size(struct segments *s, struct segment *g)
 }
 
 /* Close files that nobody uses. Returns how many. mu held. */
-static size_t close_idle(struct segments *s)
+static size_t close_idle(struct segments *s) REQUIRES(s->mu)
 {
 	size_t closed = 0;
 
@@ -165,6 +167,7 @@ static int open_file(struct segments *s, struct segment *g)
 
 /* The open file of `g`, to be given back with put_file(). mu held. */
 static int take_file(struct segments *s, struct segment *g, struct storage_file **out)
+	REQUIRES(s->mu)
 {
 	int err = 0;
 
@@ -188,18 +191,18 @@ static int take_file(struct segments *s, struct segment *g, struct storage_file 
 
 static void put_file(struct segments *s, struct segment *g)
 {
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	g->users--;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }
 
 size_t segments_close_idle(struct segments *s)
 {
 	size_t closed;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	closed = close_idle(s);
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	return closed;
 }
 
@@ -246,14 +249,14 @@ int segments_add(struct segments *s, uint64_t number)
 		free(g);
 		return err;
 	}
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	err = take_file(s, g, &f);
 	if (!err) {
 		err = s->st->ops->size(f, &g->size, &g->allocated);
 		g->users--;
 	}
 	g->missing = err == -ENOENT;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	return g->missing ? 1 : err;
 }
 
@@ -273,7 +276,7 @@ static void unlink_file(struct segments *s, uint64_t number)
  * Take `g`, which has no reference left, out of the list. mu held. The caller
  * then calls discard() without it: deleting a large file takes a while.
  */
-static void detach(struct segments *s, struct segment *g)
+static void detach(struct segments *s, struct segment *g) REQUIRES(s->mu)
 {
 	size_t at = find(s, g->number);
 
@@ -301,7 +304,7 @@ void segments_drop_unused(struct segments *s)
 {
 	size_t i = 0;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	while (i < s->count) {
 		struct segment *g = s->list[i];
 
@@ -315,22 +318,22 @@ void segments_drop_unused(struct segments *s)
 			continue;
 		}
 		detach(s, g);
-		pthread_mutex_unlock(&s->mu);
+		mutex_unlock(&s->mu);
 		discard(s, g);
-		pthread_mutex_lock(&s->mu);
+		mutex_lock(&s->mu);
 	}
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }
 
 void segments_hold_deletes(struct segments *s, bool hold)
 {
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	s->hold = hold;
 	for (size_t i = 0; !hold && i < s->kept_count; i++)
 		unlink_file(s, s->kept[i]);
 	if (!hold)
 		s->kept_count = 0;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }
 
 struct segment *segments_get(struct segments *s, uint64_t number)
@@ -338,13 +341,13 @@ struct segment *segments_get(struct segments *s, uint64_t number)
 	struct segment *g = NULL;
 	size_t at;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	at = find(s, number);
 	if (at < s->count && s->list[at]->number == number) {
 		g = s->list[at];
 		g->refs++;
 	}
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	return g;
 }
 
@@ -354,11 +357,11 @@ void segment_ref_drop(struct segments *s, struct segment *g)
 
 	if (!g)
 		return;
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	dead = !--g->refs && g->sealed;
 	if (dead)
 		detach(s, g);
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	if (dead)
 		discard(s, g);
 }
@@ -371,7 +374,7 @@ uint64_t segment_number(const struct segment *g)
 /* ---- writing ---- */
 
 /* Room for `bytes` in the current segment, with a reference; NULL: it is full. mu held. */
-static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *offset)
+static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *offset) REQUIRES(s->mu)
 {
 	struct segment *g = s->current;
 
@@ -384,7 +387,7 @@ static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *off
 }
 
 /* Seal the current segment, if any. Returns it if nobody needs it: discard() it. mu held. */
-static struct segment *seal(struct segments *s)
+static struct segment *seal(struct segments *s) REQUIRES(s->mu)
 {
 	struct segment *g = s->current;
 
@@ -402,10 +405,10 @@ void segments_seal(struct segments *s, uint64_t number)
 {
 	struct segment *dead = NULL;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	if (s->current && (!number || s->current->number == number))
 		dead = seal(s);
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	discard(s, dead);
 }
 
@@ -419,7 +422,7 @@ static int start_segment(struct segments *s)
 		return -ENOMEM;
 	g->mark = UINT64_MAX;
 	err = s->fresh(s->fresh_ctx, &g->number);
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	if (!err)
 		err = take_file(s, g, &f);
 	if (!err) {
@@ -432,7 +435,7 @@ static int start_segment(struct segments *s)
 	} else {
 		s->files -= g->file != NULL;
 	}
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	discard(s, dead);
 	if (err) {
 		storage_close(g->file);
@@ -445,24 +448,24 @@ static int reserve_wait(struct segments *s, uint64_t bytes, struct segment **out
 {
 	int err = 0;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	*out = reserve(s, bytes, offset);
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	if (*out)
 		return 0;
-	pthread_mutex_lock(&s->create_mu);
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->create_mu);
+	mutex_lock(&s->mu);
 	*out = reserve(s, bytes, offset); /* somebody else may have made one */
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	while (!err && !*out) {
 		err = start_segment(s);
 		if (!err) {
-			pthread_mutex_lock(&s->mu);
+			mutex_lock(&s->mu);
 			*out = reserve(s, bytes, offset);
-			pthread_mutex_unlock(&s->mu);
+			mutex_unlock(&s->mu);
 		}
 	}
-	pthread_mutex_unlock(&s->create_mu);
+	mutex_unlock(&s->create_mu);
 	return err;
 }
 
@@ -514,16 +517,16 @@ int segments_write(struct segments *s, struct segment_write *writes, size_t coun
 		writes[i].offset = offset;
 		offset += padded(writes[i].data.size);
 	}
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	err = take_file(s, g, &f);
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	if (!err) {
 		err = write_values(f, writes, count);
-		pthread_mutex_lock(&s->mu);
+		mutex_lock(&s->mu);
 		g->users--;
 		g->dirty = true;
 		s->bytes_written += total;
-		pthread_mutex_unlock(&s->mu);
+		mutex_unlock(&s->mu);
 	}
 	if (err) {
 		segment_ref_drop(s, g);
@@ -538,12 +541,12 @@ int segments_sync(struct segments *s)
 	int err = 0;
 
 	/* What another thread is syncing right now counts only when it has succeeded. */
-	pthread_mutex_lock(&s->sync_mu);
+	mutex_lock(&s->sync_mu);
 	while (!err) {
 		struct storage_file *f = NULL;
 		struct segment *g = NULL;
 
-		pthread_mutex_lock(&s->mu);
+		mutex_lock(&s->mu);
 		err = s->sync_error;
 		/* Dirty ones are near the end; older ones were synced and are not written again. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
@@ -554,19 +557,19 @@ int segments_sync(struct segments *s)
 			g->dirty = false;
 			g->refs++;
 		}
-		pthread_mutex_unlock(&s->mu);
+		mutex_unlock(&s->mu);
 		if (!g)
 			break;
 		if (!err)
 			err = storage_sync(f);
-		pthread_mutex_lock(&s->mu);
+		mutex_lock(&s->mu);
 		g->users -= f != NULL;
 		if (err)
 			s->sync_error = err;
-		pthread_mutex_unlock(&s->mu);
+		mutex_unlock(&s->mu);
 		segment_ref_drop(s, g);
 	}
-	pthread_mutex_unlock(&s->sync_mu);
+	mutex_unlock(&s->sync_mu);
 	return err;
 }
 
@@ -584,9 +587,9 @@ static int open_ref(struct segments *s, const struct report *rep, const struct s
 
 	*out = segments_get(s, ref->segment);
 	if (*out) {
-		pthread_mutex_lock(&s->mu);
+		mutex_lock(&s->mu);
 		err = take_file(s, *out, f);
-		pthread_mutex_unlock(&s->mu);
+		mutex_unlock(&s->mu);
 		if (!err)
 			return 0;
 		segment_ref_drop(s, *out);
@@ -653,7 +656,7 @@ int segments_list(struct segments *s, struct segment_info **out, size_t *count)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	*count = 0;
 	*out = calloc(s->count + 1, sizeof(**out));
 	if (!*out)
@@ -672,7 +675,7 @@ int segments_list(struct segments *s, struct segment_info **out, size_t *count)
 					      .punched_at_live = g->mark};
 		++*count;
 	}
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	if (err) {
 		free(*out);
 		*out = NULL;
@@ -685,22 +688,22 @@ void segments_set_mark(struct segments *s, uint64_t number, uint64_t live)
 {
 	size_t at;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	at = find(s, number);
 	if (at < s->count && s->list[at]->number == number)
 		s->list[at]->mark = live;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }
 
 void segments_set_stuck(struct segments *s, uint64_t number)
 {
 	size_t at;
 
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	at = find(s, number);
 	if (at < s->count && s->list[at]->number == number)
 		s->list[at]->stuck = true;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }
 
 int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_t size)
@@ -711,15 +714,15 @@ int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_
 
 	if (!g)
 		return 0;
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	err = take_file(s, g, &f);
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 	if (!err) {
 		err = s->st->ops->punch(f, offset, size);
-		pthread_mutex_lock(&s->mu);
+		mutex_lock(&s->mu);
 		look_at_size(s, g);
 		g->users--;
-		pthread_mutex_unlock(&s->mu);
+		mutex_unlock(&s->mu);
 	}
 	segment_ref_drop(s, g);
 	return err == -ENOENT ? 0 : err;
@@ -727,7 +730,7 @@ int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_
 
 void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64_t *written)
 {
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	*count = s->count;
 	*bytes = 0;
 	for (size_t i = 0; i < s->count; i++) {
@@ -735,15 +738,15 @@ void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64
 		*bytes += s->list[i]->allocated;
 	}
 	*written = s->bytes_written;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }
 
 void segments_take_deleted(struct segments *s, uint64_t **numbers, size_t *count)
 {
-	pthread_mutex_lock(&s->mu);
+	mutex_lock(&s->mu);
 	*numbers = s->deleted;
 	*count = s->deleted_count;
 	s->deleted = NULL;
 	s->deleted_count = 0;
-	pthread_mutex_unlock(&s->mu);
+	mutex_unlock(&s->mu);
 }

@@ -21,13 +21,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "lock.h"
 
 #define LOCK_NAME "LOCK"
 
@@ -43,7 +45,7 @@ struct dir {
 	int fd;
 	bool read_only;
 	/* guarded by mutex */
-	pthread_mutex_t mutex;
+	struct mutex mutex;
 	bool locked;
 	bool exclusive;
 	int lock_fd; /* -1: none, also while a read-only store is locked without a file */
@@ -211,7 +213,7 @@ static void dir_free(struct storage *st)
 	struct dir *d = to_dir(st);
 
 	dir_unlock(st);
-	pthread_mutex_destroy(&d->mutex);
+	mutex_destroy(&d->mutex);
 	close(d->fd);
 	free(d);
 }
@@ -284,7 +286,7 @@ static int dir_lock(struct storage *st, bool exclusive, long *holder)
 		*holder = 0;
 	if (d->read_only && exclusive)
 		return -EROFS;
-	pthread_mutex_lock(&d->mutex);
+	mutex_lock(&d->mutex);
 	if (d->locked) {
 		err = -EBUSY;
 		if (holder)
@@ -306,7 +308,7 @@ static int dir_lock(struct storage *st, bool exclusive, long *holder)
 	d->exclusive = exclusive;
 	d->lock_fd = fd < 0 ? -1 : fd;
 out:
-	pthread_mutex_unlock(&d->mutex);
+	mutex_unlock(&d->mutex);
 	return err;
 }
 
@@ -314,7 +316,7 @@ static void dir_unlock(struct storage *st)
 {
 	struct dir *d = to_dir(st);
 
-	pthread_mutex_lock(&d->mutex);
+	mutex_lock(&d->mutex);
 	if (d->lock_fd >= 0) {
 		/* So that nobody is named when a later reader holds the lock. */
 		bool cleared = d->exclusive && !ftruncate(d->lock_fd, 0);
@@ -324,7 +326,7 @@ static void dir_unlock(struct storage *st)
 	}
 	d->lock_fd = -1;
 	d->locked = false;
-	pthread_mutex_unlock(&d->mutex);
+	mutex_unlock(&d->mutex);
 }
 
 /* ---- files ---- */
@@ -543,7 +545,7 @@ int storage_dir_open(const char *path, bool create, bool read_only, struct stora
 	if (create)
 		err = sync_parent(d->fd);
 	if (!err)
-		err = -pthread_mutex_init(&d->mutex, NULL);
+		err = -mutex_init(&d->mutex, LOCK_STORAGE);
 	if (err) {
 		close(d->fd);
 		goto out;

@@ -20,11 +20,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lock.h"
 #include "mem_disk.h"
 
 #define OPS (STORAGE_MEM_SIZE + 1)
@@ -63,7 +64,7 @@ struct rule { /* of storage_mem_fail() */
 
 struct mem {
 	struct storage base;
-	pthread_mutex_t mutex;
+	struct mutex mutex;
 	/* guarded by mutex: all that follows */
 	struct mem_disk disk;
 	uint64_t calls;
@@ -132,7 +133,7 @@ void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, 
 {
 	struct mem *m = to_mem(st);
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	if (op == STORAGE_MEM_ANY && !nth)
 		memset(m->rules, 0, sizeof(m->rules));
 	else
@@ -143,18 +144,18 @@ void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, 
 			.left = times,
 			.error = error,
 		};
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 }
 
 void storage_mem_limit(struct storage *st, uint64_t bytes)
 {
 	struct mem *m = to_mem(st);
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	m->pages_max = bytes / MEM_PAGE_BYTES;
 	if (bytes && !m->pages_max)
 		m->pages_max = 1;
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 }
 
 static uint64_t pages_left(const struct mem *m)
@@ -254,7 +255,7 @@ void storage_mem_record(struct storage *st, bool on)
 {
 	struct mem *m = to_mem(st);
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	if (!on) {
 		record_drop(m);
 	} else if (!m->recording) {
@@ -262,7 +263,7 @@ void storage_mem_record(struct storage *st, bool on)
 		/* Without memory there is no record, and a cut says so. */
 		m->recording = !mem_disk_clone(&m->disk, &m->start);
 	}
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 }
 
 uint64_t storage_mem_calls(struct storage *st)
@@ -270,9 +271,9 @@ uint64_t storage_mem_calls(struct storage *st)
 	struct mem *m = to_mem(st);
 	uint64_t calls;
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	calls = m->calls;
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return calls;
 }
 
@@ -302,9 +303,9 @@ struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep
 
 	if (!cut)
 		return NULL;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = mem_disk_settle(&m->disk, keep, seed, &to_mem(cut)->disk);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	if (err) {
 		cut->ops->free(cut);
 		return NULL;
@@ -321,14 +322,14 @@ struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage
 
 	if (!cut)
 		return NULL;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	if (m->recording) {
 		assert(calls >= m->start_calls && calls <= m->calls);
 		err = replay_to(m, (size_t)(calls - m->start_calls));
 		if (!err)
 			err = mem_disk_settle(&m->replay, keep, seed, &to_mem(cut)->disk);
 	}
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	if (err) {
 		cut->ops->free(cut);
 		return NULL;
@@ -382,13 +383,13 @@ static int mem_open(struct storage *st, const char *name, enum storage_open how,
 		return -ENOMEM;
 	f->base.st = st;
 	f->writable = how != STORAGE_READ;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = open_locked(m, name, how, &f->node);
 	if (!err) {
 		mem_node_take(&m->disk, f->node);
 		m->handles++;
 	}
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	if (err) {
 		free(f);
 		return err;
@@ -406,11 +407,11 @@ static int mem_rename(struct storage *st, const char *from, const char *to)
 		err = name_check(to);
 	if (err)
 		return err;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, STORAGE_MEM_RENAME);
 	if (!err)
 		err = name_call(m, CALL_RENAME, from, to);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -421,11 +422,11 @@ static int mem_unlink(struct storage *st, const char *name)
 
 	if (err)
 		return err;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, STORAGE_MEM_UNLINK);
 	if (!err)
 		err = name_call(m, CALL_UNLINK, name, NULL);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -434,11 +435,11 @@ static int mem_sync_dir(struct storage *st)
 	struct mem *m = to_mem(st);
 	int err;
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, STORAGE_MEM_SYNC_DIR);
 	if (!err)
 		err = name_call(m, CALL_SYNC_DIR, "", NULL);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -453,7 +454,7 @@ static int mem_list(struct storage *st, storage_list_fn *fn, void *ctx)
 	size_t count = 0;
 	int err;
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, STORAGE_MEM_LIST);
 	if (!err)
 		listed = malloc((m->disk.now.count + 1) * sizeof(*listed));
@@ -463,7 +464,7 @@ static int mem_list(struct storage *st, storage_list_fn *fn, void *ctx)
 		memcpy(listed[count].name, m->disk.now.v[count].name, MEM_NAME_BYTES);
 		listed[count].size = m->disk.now.v[count].node->size_now;
 	}
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	for (size_t i = 0; !err && i < count; i++)
 		err = fn(ctx, listed[i].name, listed[i].size);
 	free(listed);
@@ -475,7 +476,7 @@ static int mem_lock(struct storage *st, bool exclusive, long *holder)
 	struct mem *m = to_mem(st);
 	int err = 0;
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	if (holder)
 		*holder = 0;
 	if (m->locked_exclusive || (exclusive && m->locked_shared)) {
@@ -487,7 +488,7 @@ static int mem_lock(struct storage *st, bool exclusive, long *holder)
 	} else {
 		m->locked_shared++;
 	}
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -495,12 +496,12 @@ static void mem_unlock(struct storage *st)
 {
 	struct mem *m = to_mem(st);
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	if (m->locked_exclusive)
 		m->locked_exclusive = false;
 	else if (m->locked_shared)
 		m->locked_shared--;
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 }
 
 static int mem_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
@@ -508,11 +509,11 @@ static int mem_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_b
 	struct mem *m = to_mem(st);
 	uint64_t used;
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	used = m->disk.pages * MEM_PAGE_BYTES;
 	*total_bytes = m->pages_max ? m->pages_max * MEM_PAGE_BYTES : UNLIMITED_BYTES;
 	*free_bytes = used < *total_bytes ? *total_bytes - used : 0;
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return 0;
 }
 
@@ -523,7 +524,7 @@ static void mem_free(struct storage *st)
 	assert(!m->handles); /* each is a descriptor leaked */
 	record_drop(m);
 	mem_disk_release(&m->disk);
-	pthread_mutex_destroy(&m->mutex);
+	mutex_destroy(&m->mutex);
 	free(m);
 }
 
@@ -540,11 +541,11 @@ static int mem_pread(struct storage_file *f, void *buf, size_t size, uint64_t of
 	int err;
 
 	*got = 0;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, STORAGE_MEM_READ);
 	if (!err)
 		*got = mem_node_read(to_file(f)->node, buf, size, offset);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -579,7 +580,7 @@ static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_
 	c.data = join(iov, iov_count, &size);
 	if (!c.data)
 		return -ENOMEM;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	part = mem_node_fits(n, size, offset, pages_left(m));
 	failure = part < size ? -ENOSPC : 0;
 	fault = injected(m, STORAGE_MEM_WRITE);
@@ -592,7 +593,7 @@ static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_
 		err = call_now(m, &c);
 	if (!part || err)
 		free(c.data);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return failure ? failure : err;
 }
 
@@ -607,7 +608,7 @@ static int file_call(struct storage_file *f, enum storage_mem_op op, enum call_k
 
 	if (!to_file(f)->writable && kind != CALL_SYNC)
 		return -EBADF;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, op);
 	if (err && kind == CALL_SYNC) {
 		c.kind = CALL_LOSE;
@@ -618,7 +619,7 @@ static int file_call(struct storage_file *f, enum storage_mem_op op, enum call_k
 		err = -ENOSPC;
 	if (!err)
 		err = call_now(m, &c);
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -648,13 +649,13 @@ static int mem_size(struct storage_file *f, uint64_t *size, uint64_t *allocated)
 	struct mem_node *n = to_file(f)->node;
 	int err;
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	err = injected(m, STORAGE_MEM_SIZE);
 	if (size)
 		*size = err ? 0 : n->size_now;
 	if (allocated)
 		*allocated = err ? 0 : n->pages * MEM_PAGE_BYTES;
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -662,10 +663,10 @@ static int mem_close(struct storage_file *f)
 {
 	struct mem *m = to_mem(f->st);
 
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	mem_node_drop(&m->disk, to_file(f)->node);
 	m->handles--;
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	free(f);
 	return 0;
 }
@@ -679,7 +680,7 @@ int storage_mem_flip(struct storage *st, const char *name, uint64_t offset, unsi
 
 	if (err)
 		return err;
-	pthread_mutex_lock(&m->mutex);
+	mutex_lock(&m->mutex);
 	n = mem_disk_find(&m->disk, name);
 	if (!n) {
 		err = -ENOENT;
@@ -689,7 +690,7 @@ int storage_mem_flip(struct storage *st, const char *name, uint64_t offset, unsi
 		c.node = n->id;
 		err = call_now(m, &c);
 	}
-	pthread_mutex_unlock(&m->mutex);
+	mutex_unlock(&m->mutex);
 	return err;
 }
 
@@ -719,7 +720,7 @@ struct storage *storage_mem_new(void)
 
 	if (!m)
 		return NULL;
-	if (pthread_mutex_init(&m->mutex, NULL)) {
+	if (mutex_init(&m->mutex, LOCK_STORAGE)) {
 		free(m);
 		return NULL;
 	}

@@ -54,10 +54,10 @@ int sync_up_to(struct lsm *lsm, uint64_t sequence)
 	uint64_t reached = 0;
 	int err = 0;
 
-	pthread_mutex_lock(&lsm->sync_mu);
+	mutex_lock(&lsm->sync_mu);
 	while (!err && atomic_load(&lsm->sequence_synced) < sequence) {
 		if (lsm->syncing) {
-			pthread_cond_wait(&lsm->sync_done, &lsm->sync_mu);
+			cond_wait(&lsm->sync_done, &lsm->sync_mu);
 			continue;
 		}
 		/* Not -EROFS: what is to be synced was written, and may be lost. */
@@ -66,17 +66,17 @@ int sync_up_to(struct lsm *lsm, uint64_t sequence)
 			break;
 		}
 		lsm->syncing = true;
-		pthread_mutex_unlock(&lsm->sync_mu);
+		mutex_unlock(&lsm->sync_mu);
 		err = sync_all(lsm, &reached);
 		if (err)
 			tree_fail(lsm, err, "syncing the log");
-		pthread_mutex_lock(&lsm->sync_mu);
+		mutex_lock(&lsm->sync_mu);
 		lsm->syncing = false;
 		if (!err && reached > atomic_load(&lsm->sequence_synced))
 			atomic_store(&lsm->sequence_synced, reached);
 		pthread_cond_broadcast(&lsm->sync_done);
 	}
-	pthread_mutex_unlock(&lsm->sync_mu);
+	mutex_unlock(&lsm->sync_mu);
 	return err;
 }
 

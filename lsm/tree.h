@@ -5,10 +5,10 @@
 #ifndef LSM_TREE_H
 #define LSM_TREE_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "cache.h"
+#include "lock.h"
 #include "lsm.h"
 #include "manifest.h"
 #include "memtable.h"
@@ -71,12 +71,12 @@ struct lsm {
 	struct segments *segments;
 
 	/* The current view. Readers take super_mu for a moment; it is changed under mu too. */
-	pthread_mutex_t super_mu;
+	struct mutex super_mu;
 	struct super *super;
 	atomic_int supers_alive;
 
 	/* mu: the shape of the tree */
-	pthread_mutex_t mu;
+	struct mutex mu;
 	pthread_cond_t work;    /* for the background threads */
 	pthread_cond_t tick;    /* only to stop the committer */
 	pthread_cond_t changed; /* something finished: for who waits for room or for a flush */
@@ -93,27 +93,27 @@ struct lsm {
 	bool l0_stuck;                  /* damage keeps level 0 from being compacted */
 
 	/* manifest_mu: one edit at a time; taken before mu */
-	pthread_mutex_t manifest_mu;
+	struct mutex manifest_mu;
 	struct manifest *manifest;
 	bool manifest_broken;
 	uint64_t *recorded; /* segments that the manifest names */
 	size_t recorded_count;
 
 	/* dead_mu: files to be unlinked; a leaf: tables die wherever their last reader ends */
-	pthread_mutex_t dead_mu;
+	struct mutex dead_mu;
 	struct dead_file *dead;
 	size_t dead_count, dead_room;
 
 	/* compact_mu: one compaction at a time; taken before manifest_mu */
-	pthread_mutex_t compact_mu;
+	struct mutex compact_mu;
 
 	/* write_mu: the queue of writers; its head leads */
-	pthread_mutex_t write_mu;
+	struct mutex write_mu;
 	struct writer *writers, **writers_tail;
 	struct run *newest; /* the current super's first; the leading writer's alone */
 
 	/* sync_mu: one sync at a time; waiters share it */
-	pthread_mutex_t sync_mu;
+	struct mutex sync_mu;
 	pthread_cond_t sync_done;
 	bool syncing;
 

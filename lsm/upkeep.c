@@ -21,15 +21,15 @@ int lsm_flush(struct lsm *lsm)
 	err = write_force_rotate(lsm);
 	if (err)
 		return err;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	log = lsm->super->runs[0]->log_number;
 	lsm->flush_error = 0;
 	pthread_cond_broadcast(&lsm->work);
 	while (!lsm->flush_error && !atomic_load(&lsm->failed) && lsm->super->runs_count > 1 &&
 	       lsm->super->runs[lsm->super->runs_count - 1]->log_number < log)
-		pthread_cond_wait(&lsm->changed, &lsm->mu);
+		cond_wait(&lsm->changed, &lsm->mu);
 	err = lsm->flush_error ? lsm->flush_error : atomic_load(&lsm->failed) ? -EROFS : 0;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return err;
 }
 
@@ -49,9 +49,9 @@ static uint64_t oldest_snapshot(struct lsm *lsm)
 {
 	uint64_t s;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	s = lsm->snapshots ? lsm->snapshots->sequence : SEQUENCE_MAX;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	return s;
 }
 
@@ -121,11 +121,11 @@ static int demand_level(struct demand *d, unsigned level)
 	while (!err) {
 		struct super *s;
 
-		pthread_mutex_lock(&d->lsm->compact_mu);
+		mutex_lock(&d->lsm->compact_mu);
 		s = tree_super(d->lsm);
 		err = demand_step(d, level, s);
 		super_unref(s);
-		pthread_mutex_unlock(&d->lsm->compact_mu);
+		mutex_unlock(&d->lsm->compact_mu);
 		if (d->total < d->done)
 			d->total = d->done;
 		if (!err && d->progress && d->progress(d->ctx, d->done, d->total))
@@ -152,9 +152,9 @@ static int collect_segments(struct lsm *lsm)
 	int err = 0;
 
 	while (!err && did) {
-		pthread_mutex_lock(&lsm->compact_mu);
+		mutex_lock(&lsm->compact_mu);
 		err = gc_step(lsm, &did);
-		pthread_mutex_unlock(&lsm->compact_mu);
+		mutex_unlock(&lsm->compact_mu);
 	}
 	return err;
 }

@@ -51,11 +51,11 @@ int write_rotate(struct lsm *lsm, struct run **fresh)
 	*fresh = NULL;
 	if (!r)
 		return -ENOMEM;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	spare = lsm->spare_log;
 	lsm->spare_log = 0;
 	number = lsm->next_file++;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	log_name(name, number);
 	log_name(old, spare);
 	err = wal_create(lsm->st, name, (uint32_t)number, 0, spare ? old : NULL, &r->log);
@@ -89,7 +89,7 @@ static void nap_us(unsigned us)
  * Wait until the queue of immutable memtables and level 0 have room for one more.
  * mu held. While the disk is full there is nothing to wait for: -ENOSPC.
  */
-static int wait_for_room(struct lsm *lsm)
+static int wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 {
 	bool counted = false;
 
@@ -103,8 +103,7 @@ static int wait_for_room(struct lsm *lsm)
 		/* Closing: nobody is left to make room, and only the queue's length matters. */
 		if (lsm->stop)
 			return s->runs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
-		if (s->runs_count <= lsm->opt.imm_max &&
-		    s->version->level[0].count < l0_max)
+		if (s->runs_count <= lsm->opt.imm_max && s->version->level[0].count < l0_max)
 			return 0;
 		/* Nothing will make room there: see compact.c. */
 		if (lsm->l0_stuck && s->runs_count <= lsm->opt.imm_max)
@@ -116,7 +115,7 @@ static int wait_for_room(struct lsm *lsm)
 			atomic_fetch_add(&lsm->stops, 1);
 		counted = true;
 		pthread_cond_signal(&lsm->work);
-		pthread_cond_wait(&lsm->changed, &lsm->mu);
+		cond_wait(&lsm->changed, &lsm->mu);
 	}
 }
 
@@ -127,14 +126,14 @@ static int rotate(struct lsm *lsm)
 	struct super *s, *old = NULL;
 	int err;
 
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	err = wait_for_room(lsm);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	if (!err)
 		err = write_rotate(lsm, &fresh);
 	if (err)
 		return err;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	s = lsm->super;
 	runs = malloc((s->runs_count + 1) * sizeof(*runs));
 	if (!runs) {
@@ -148,7 +147,7 @@ static int rotate(struct lsm *lsm)
 	}
 	lsm->tombstones_pending = 0;
 	pthread_cond_broadcast(&lsm->work);
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	super_unref(old);
 	free(runs);
 	run_unref(fresh);
@@ -184,14 +183,14 @@ static int make_room(struct lsm *lsm, const struct writer *w)
 
 	if (atomic_load(&lsm->failed))
 		return -EROFS;
-	pthread_mutex_lock(&lsm->mu);
+	mutex_lock(&lsm->mu);
 	if (lsm->no_space && w->batch && !(w->flags & LSM_FREES)) {
 		pthread_cond_signal(&lsm->work);
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		return -ENOSPC;
 	}
 	slow = lsm->super->version->level[0].count >= lsm->opt.l0_slow && !lsm->l0_stuck;
-	pthread_mutex_unlock(&lsm->mu);
+	mutex_unlock(&lsm->mu);
 	if (slow) {
 		atomic_fetch_add(&lsm->slowdowns, 1);
 		nap_us(SLOWDOWN_US);
@@ -363,30 +362,30 @@ static int queue(struct lsm *lsm, struct writer *w)
 	size_t count;
 	int err;
 
-	pthread_mutex_lock(&lsm->write_mu);
+	mutex_lock(&lsm->write_mu);
 	*lsm->writers_tail = w;
 	lsm->writers_tail = &w->next;
 	if (lsm->writers != w) {
 		pthread_cond_init(&w->wake, NULL);
 		while (!w->done && lsm->writers != w)
-			pthread_cond_wait(&w->wake, &lsm->write_mu);
+			cond_wait(&w->wake, &lsm->write_mu);
 		pthread_cond_destroy(&w->wake);
 		if (w->done) {
-			pthread_mutex_unlock(&lsm->write_mu);
+			mutex_unlock(&lsm->write_mu);
 			return w->status;
 		}
 	}
-	pthread_mutex_unlock(&lsm->write_mu);
+	mutex_unlock(&lsm->write_mu);
 	err = make_room(lsm, w);
 	if (!err && w->batch) {
-		pthread_mutex_lock(&lsm->write_mu);
+		mutex_lock(&lsm->write_mu);
 		last = take_group(w, &count, &bytes);
-		pthread_mutex_unlock(&lsm->write_mu);
+		mutex_unlock(&lsm->write_mu);
 		err = commit_group(lsm, w, last, count, bytes);
 	}
-	pthread_mutex_lock(&lsm->write_mu);
+	mutex_lock(&lsm->write_mu);
 	finish_group(lsm, w, last, err);
-	pthread_mutex_unlock(&lsm->write_mu);
+	mutex_unlock(&lsm->write_mu);
 	return err;
 }
 
@@ -424,9 +423,9 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 		err = queue(lsm, &w);
 	if (err == -ENOSPC) {
 		/* Let the background look for space to give back. */
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		pthread_cond_broadcast(&lsm->work);
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 		if ((flags & LSM_FREES) && background_reserve_drop(lsm)) {
 			w = (struct writer){.batch = b, .flags = flags};
 			err = queue(lsm, &w);
@@ -440,9 +439,9 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 	atomic_fetch_add(&lsm->user_bytes, b->user_bytes);
 	tombstones = tombstones_in(b);
 	if (tombstones) {
-		pthread_mutex_lock(&lsm->mu);
+		mutex_lock(&lsm->mu);
 		lsm->tombstones_pending += tombstones;
-		pthread_mutex_unlock(&lsm->mu);
+		mutex_unlock(&lsm->mu);
 	}
 	return flags & LSM_SYNC ? sync_up_to(lsm, w.sequence_last) : 0;
 }

@@ -32,6 +32,25 @@ static bool has_priv_bits(struct request *r)
 	return !fs_getattr(r->mount->fs, r->ino, &st) && (st.st_mode & (S_ISUID | S_ISGID));
 }
 
+/*
+ * What else changes content takes the bits away as well, but comes without the kernel's
+ * word on whether its caller may keep them: only root may.
+ */
+static int kill_priv_bits(struct request *r, uint64_t ino)
+{
+	struct stat st, none = {0};
+	int err;
+
+	if (!r->uid)
+		return 0;
+	err = fs_getattr(r->mount->fs, ino, &st);
+	if (err || !(st.st_mode & (S_ISUID | S_ISGID)))
+		return err;
+	err = fs_setattr(r->mount->fs, NULL, ino, &none, FS_SET_KILL_PRIV, &st);
+	transport_forget_attributes(r, ino);
+	return err;
+}
+
 /* O_APPEND needs nothing here: this mount's kernel is alone, and has set the offset. */
 void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
 	      bool kill_priv)
@@ -55,7 +74,11 @@ void op_write(struct request *r, uint64_t offset, const void *data, size_t size,
 
 void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size)
 {
-	reply_error(r, fs_fallocate(r->mount->fs, r->ino, mode, offset, size));
+	int err = kill_priv_bits(r, r->ino);
+
+	if (!err)
+		err = fs_fallocate(r->mount->fs, r->ino, mode, offset, size);
+	reply_error(r, err);
 }
 
 void op_lseek(struct request *r, uint64_t offset, int whence)
@@ -73,11 +96,12 @@ void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_
 			size_t size)
 {
 	size_t copied;
-	int err;
+	int err = kill_priv_bits(r, to);
 
 	if (size > COPY_BYTES_MAX)
 		size = COPY_BYTES_MAX;
-	err = fs_copy_range(r->mount->fs, r->ino, offset, to, to_offset, size, &copied);
+	if (!err)
+		err = fs_copy_range(r->mount->fs, r->ino, offset, to, to_offset, size, &copied);
 	if (err)
 		reply_error(r, err);
 	else

@@ -5,6 +5,12 @@
  * moment. The kernel may keep what it read: it forgets it when a name in the
  * directory changes through this mount, and nobody else changes any.
  *
+ * What it keeps is one list for all who read the directory, with the offsets of the
+ * handle that filled it; and it finds the place where a reader goes on by offset, also
+ * when the list was made anew since, by somebody else. Offsets count the names of one
+ * moment, so the reader would miss entries. Hence only one handle of a directory at a
+ * time may read from that list and fill it; the others get what they read from here.
+ *
  * The kernel does not close what is open when it is unmounted by force, while a
  * store cannot be closed with directories open: so they are in a list.
  */
@@ -15,27 +21,17 @@
 
 struct open_dir {
 	struct fs_dir *dir;
+	uint64_t ino;
+	bool kept;                     /* the kernel keeps what this one reads */
 	struct open_dir *next, **link; /* of the mount's list; guarded by its lock */
 };
 
-static int dir_open(struct mount *mount, uint64_t ino, struct open_dir **out)
+/* Does no handle of the directory's have the right to what is kept? REQUIRES: dirs_lock. */
+static bool may_keep(const struct open_dir *list, uint64_t ino)
 {
-	struct open_dir *open = malloc(sizeof(*open));
-	int err = open ? fs_dir_open(mount->fs, ino, &open->dir) : -ENOMEM;
-
-	*out = err ? NULL : open;
-	if (err) {
-		free(open);
-		return err;
-	}
-	pthread_mutex_lock(&mount->dirs_lock);
-	open->next = mount->dirs;
-	open->link = &mount->dirs;
-	if (open->next)
-		open->next->link = &open->next;
-	mount->dirs = open;
-	pthread_mutex_unlock(&mount->dirs_lock);
-	return 0;
+	while (list && !(list->ino == ino && list->kept))
+		list = list->next;
+	return !list;
 }
 
 static void dir_close(struct mount *mount, struct open_dir *open)
@@ -49,10 +45,40 @@ static void dir_close(struct mount *mount, struct open_dir *open)
 	free(open);
 }
 
+static int dir_open(struct mount *mount, uint64_t ino, struct open_dir **out)
+{
+	struct open_dir *open = calloc(1, sizeof(*open)), **list;
+	int err;
+
+	*out = NULL;
+	if (!open)
+		return -ENOMEM;
+	open->ino = ino;
+	/* The right first, then the names: who had it before kept no newer ones. */
+	pthread_mutex_lock(&mount->dirs_lock);
+	list = &mount->dirs[ino % MOUNT_DIR_LISTS];
+	open->kept = may_keep(*list, ino);
+	open->next = *list;
+	open->link = list;
+	if (open->next)
+		open->next->link = &open->next;
+	*list = open;
+	pthread_mutex_unlock(&mount->dirs_lock);
+	err = fs_dir_open(mount->fs, ino, &open->dir);
+	if (err)
+		dir_close(mount, open);
+	else
+		*out = open;
+	return err;
+}
+
 void open_dirs_close(struct mount *mount)
 {
-	while (mount->dirs)
-		dir_close(mount, mount->dirs);
+	size_t i;
+
+	for (i = 0; i < MOUNT_DIR_LISTS; i++)
+		while (mount->dirs[i])
+			dir_close(mount, mount->dirs[i]);
 }
 
 void op_opendir(struct request *r)
@@ -62,7 +88,7 @@ void op_opendir(struct request *r)
 
 	if (err)
 		reply_error(r, err);
-	else if (reply_directory(r, open))
+	else if (reply_directory(r, open, open->kept))
 		dir_close(r->mount, open);
 }
 

@@ -1,9 +1,11 @@
 /*
  * ops_xattr.c - extended attributes, and which of them there are not.
  *
- * POSIX ACLs and SELinux labels are refused by name: stored but not obeyed they
- * would promise what they do not do. EOPNOTSUPP also makes `ls -l` and `cp -a`
- * stop asking. The names of control.h are answered by the daemon itself.
+ * There are those of user, trusted and security, as on other filesystems; who may see
+ * and set which is the kernel's to check. POSIX ACLs and SELinux labels are refused by
+ * name: stored but not obeyed they would promise what they do not do. EOPNOTSUPP also
+ * makes `ls -l` and `cp -a` stop asking. The names of control.h are answered by the
+ * daemon itself.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,17 +13,26 @@
 #include "mount/control.h"
 #include "mount/ops.h"
 
-static bool is_refused(const char *name)
+/* 0 for a name there may be, or the error for it. */
+static int check_name(const char *name)
 {
-	return !strncmp(name, "system.", 7) || !strcmp(name, "security.selinux");
+	static const char *const kinds[] = {"user.", "trusted.", "security."};
+	size_t i;
+
+	if (!strcmp(name, "security.selinux"))
+		return -EOPNOTSUPP;
+	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (!strncmp(name, kinds[i], strlen(kinds[i])))
+			return name[strlen(kinds[i])] ? 0 : -EINVAL;
+	return -EOPNOTSUPP;
 }
 
 void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags)
 {
-	int err;
+	int err = check_name(name);
 
-	if (is_refused(name))
-		err = -EOPNOTSUPP;
+	if (err)
+		;
 	else if (control_has(r->ino, name))
 		err = control_set(r->mount->control, r->uid, name);
 	else
@@ -33,10 +44,10 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 {
 	size_t got, room_bytes = size < FS_XATTR_BYTES_MAX ? size : FS_XATTR_BYTES_MAX;
 	void *room = request_room(r, room_bytes);
-	int err;
+	int err = check_name(name);
 
-	if (is_refused(name))
-		err = -EOPNOTSUPP;
+	if (err)
+		;
 	else if (!room)
 		err = -ENOMEM;
 	else if (control_has(r->ino, name))
@@ -51,12 +62,33 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 		reply_bytes(r, room, got);
 }
 
+/* Take names of trusted. out of `list`; returns what is left of `size`. */
+static size_t without_trusted(char *list, size_t size)
+{
+	size_t from, n, to = 0;
+
+	for (from = 0; from < size; from += n) {
+		n = strnlen(list + from, size - from - 1) + 1;
+		if (strncmp(list + from, "trusted.", 8)) {
+			memmove(list + to, list + from, n);
+			to += n;
+		}
+	}
+	return to;
+}
+
 void op_listxattr(struct request *r, size_t size)
 {
-	size_t got, room_bytes = size < FS_XATTR_BYTES_MAX ? size : FS_XATTR_BYTES_MAX;
-	void *room = request_room(r, room_bytes);
-	int err = room ? fs_listxattr(r->mount->fs, r->ino, room, room_bytes, &got) : -ENOMEM;
+	char *room = request_room(r, FS_XATTR_BYTES_MAX);
+	size_t got = 0;
+	int err =
+		room ? fs_listxattr(r->mount->fs, r->ino, room, FS_XATTR_BYTES_MAX, &got) : -ENOMEM;
 
+	/* The kernel hides the values of trusted attributes, and leaves their names to us. */
+	if (!err && r->uid)
+		got = without_trusted(room, got);
+	if (!err && size && got > size)
+		err = -ERANGE;
 	if (err)
 		reply_error(r, err);
 	else if (!size)
@@ -67,10 +99,10 @@ void op_listxattr(struct request *r, size_t size)
 
 void op_removexattr(struct request *r, const char *name)
 {
-	int err;
+	int err = check_name(name);
 
-	if (is_refused(name))
-		err = -EOPNOTSUPP;
+	if (err)
+		;
 	else if (control_has(r->ino, name))
 		err = -ENODATA;
 	else

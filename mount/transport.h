@@ -19,14 +19,16 @@ struct control;
 struct open_dir;
 struct transport;
 
-/* What all handlers share. Constant while requests come, but for the list. */
+#define MOUNT_DIR_LISTS 64u
+
+/* What all handlers share. Constant while requests come, but for the lists. */
 struct mount {
 	struct fs *fs;
 	const struct mount_options *options;
 	struct control *control;
 	struct transport *transport; /* set by transport_open() */
 	pthread_mutex_t dirs_lock;
-	struct open_dir *dirs; /* that are open: ops_dir.c */
+	struct open_dir *dirs[MOUNT_DIR_LISTS]; /* that are open, by number: ops_dir.c */
 };
 
 struct request {
@@ -62,8 +64,11 @@ void reply_written(struct request *r, size_t size);
 void reply_length(struct request *r, size_t size);
 void reply_offset(struct request *r, uint64_t offset);
 void reply_statfs(struct request *r, const struct statvfs *st);
-/* A directory was opened. Non-zero as reply_entry(): `dir` is then still ours. */
-int reply_directory(struct request *r, struct open_dir *dir);
+/*
+ * A directory was opened. `kept`: the kernel reads from and adds to the entries it
+ * keeps. Non-zero as reply_entry(): `dir` is then still ours.
+ */
+int reply_directory(struct request *r, struct open_dir *dir, bool kept);
 
 /* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
 void *request_room(struct request *r, size_t size);

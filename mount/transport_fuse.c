@@ -180,12 +180,12 @@ void reply_statfs(struct request *r, const struct statvfs *st)
 	fuse_reply_statfs(handle(r), st);
 }
 
-int reply_directory(struct request *r, struct open_dir *dir)
+int reply_directory(struct request *r, struct open_dir *dir, bool kept)
 {
 	struct fuse_file_info fi = {
 		.fh = (uintptr_t)dir,
 		.keep_cache = 1,
-		.cache_readdir = 1,
+		.cache_readdir = kept,
 	};
 
 	return fuse_reply_open(handle(r), &fi);

@@ -88,7 +88,12 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	for (i = 0; i < sizeof(bits) / sizeof(*bits); i++)
 		if (to_set & bits[i].theirs)
 			mask |= bits[i].ours;
-	/* "Now" comes with a time beside it that is not to be taken. */
+	/*
+	 * "Now" comes with a time beside it that is not to be taken; but with the write-back
+	 * cache the kernel keeps mtime itself, and both are to be the same "now".
+	 */
+	if (mask & FS_SET_ATIME_NOW && mask & FS_SET_ATIME && t->mount->options->writeback)
+		mask &= ~(unsigned)FS_SET_ATIME_NOW;
 	if (mask & FS_SET_ATIME_NOW)
 		mask &= ~(unsigned)FS_SET_ATIME;
 	if (mask & FS_SET_MTIME_NOW)

@@ -4,6 +4,8 @@
 #include <sys/xattr.h>
 #include <time.h>
 
+#include <linux/falloc.h>
+
 #include "tests/fs/fixture.h"
 
 static struct fixture f;
@@ -84,6 +86,14 @@ static void test_times(void)
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME | FS_SET_CTIME, &s1);
 	fs_read(f.fs, a, 0, buf, 3, &got);
 	ok(attr_of(f.fs, a).st_atim.tv_sec > 1000, "... but when it is a day old");
+	fs_fallocate(f.fs, a, FALLOC_FL_KEEP_SIZE, 0, 1);
+	ok(attr_of(f.fs, a).st_mtim.tv_sec > 500, "fallocate of what is there sets mtime");
+	/* A clock that was wrong once: its time must not stay until it comes true. */
+	want.st_ctim = ts(8000000000, 0);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_CTIME, &s1);
+	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
+	ok(s1.st_mtim.tv_sec < 8000000000 && s1.st_ctim.tv_sec < 8000000000,
+	   "a time to come gives way to the present one");
 	fixture_close(&f);
 	f.options.atime = FS_NOATIME;
 	fixture_open(&f);
