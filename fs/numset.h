@@ -12,7 +12,7 @@
 
 struct numset_page;
 
-struct numset { /* starts as {0} */
+struct numset {                     /* starts as {0} */
 	struct numset_page **slots; /* a hash table by the page's number */
 	size_t slots_count, pages_count;
 };

@@ -16,7 +16,7 @@
 #include "lsm/storage_mem.h"
 #include "tests/lsm/model.h"
 
-#define FAILS_DEFAULT 150
+#define FAILS_DEFAULT 100
 #define BATCHES 40
 
 static const struct lsm_options tiny = {
