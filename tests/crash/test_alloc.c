@@ -36,10 +36,10 @@ static const struct model_mix mix = {6, 200, 3000, 8, 0, 20};
 /* ---- the allocator ---- */
 
 void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
+void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 
 static atomic_bool counting;
