@@ -80,6 +80,8 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 	/* Also for root: who gave a program away did not mean to give his rights with it. */
 	if (mask & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV))
 		rc = change_kill_priv(c);
+	if (mask & FS_SET_KILL_SGID && !S_ISDIR(c->inode->type))
+		c->attr.mode &= ~(mode_t)S_ISGID;
 	if (mask & FS_SET_MODE) {
 		mode_t mode = want->st_mode & 07777;
 

@@ -97,7 +97,8 @@ enum fs_set {
 	FS_SET_CTIME = 64,
 	FS_SET_ATIME_NOW = 128,
 	FS_SET_MTIME_NOW = 256,
-	FS_SET_KILL_PRIV = 512, /* clear setuid, setgid, and security.capability */
+	FS_SET_KILL_PRIV = 512,  /* clear setuid, setgid, and security.capability */
+	FS_SET_KILL_SGID = 1024, /* ... setgid also of what its group may not execute */
 };
 /* Set what `mask` names from `want`; `st` gets the result. All in one batch. */
 int fs_setattr(struct fs *fs, const struct fs_cred *cred, uint64_t ino, const struct stat *want,

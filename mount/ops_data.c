@@ -32,25 +32,6 @@ static bool has_priv_bits(struct request *r)
 	return !fs_getattr(r->mount->fs, r->ino, &st) && (st.st_mode & (S_ISUID | S_ISGID));
 }
 
-/*
- * What else changes content takes the bits away as well, but comes without the kernel's
- * word on whether its caller may keep them: only root may.
- */
-static int kill_priv_bits(struct request *r, uint64_t ino)
-{
-	struct stat st, none = {0};
-	int err;
-
-	if (!r->uid)
-		return 0;
-	err = fs_getattr(r->mount->fs, ino, &st);
-	if (err || !(st.st_mode & (S_ISUID | S_ISGID)))
-		return err;
-	err = fs_setattr(r->mount->fs, NULL, ino, &none, FS_SET_KILL_PRIV, &st);
-	transport_forget_attributes(r, ino);
-	return err;
-}
-
 /* O_APPEND needs nothing here: this mount's kernel is alone, and has set the offset. */
 void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
 	      bool kill_priv)

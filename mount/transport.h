@@ -70,6 +70,9 @@ void reply_statfs(struct request *r, const struct statvfs *st);
  */
 int reply_directory(struct request *r, struct open_dir *dir, bool kept);
 
+/* Is the caller in the group, by its own or a supplementary one? No, if that cannot be found out. */
+bool request_in_group(struct request *r, gid_t gid);
+
 /* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
 void *request_room(struct request *r, size_t size);
 

@@ -94,12 +94,36 @@ void *request_room(struct request *r, size_t size)
 	return room->data;
 }
 
-/* ---- replies ---- */
+/* ---- who asks ---- */
 
 static fuse_req_t handle(const struct request *r)
 {
 	return r->handle;
 }
+
+bool request_in_group(struct request *r, gid_t gid)
+{
+	gid_t few[64], *groups = few;
+	int i, n, room = 64;
+	bool found = false;
+
+	if (r->gid == gid)
+		return true;
+	/* Read from /proc: requests do not bring them. */
+	n = fuse_req_getgroups(handle(r), room, groups);
+	if (n > room) {
+		room = n;
+		groups = calloc((size_t)room, sizeof(*groups));
+		n = groups ? fuse_req_getgroups(handle(r), room, groups) : 0;
+	}
+	for (i = 0; i < n && i < room && !found; i++)
+		found = groups[i] == gid;
+	if (groups != few)
+		free(groups);
+	return found;
+}
+
+/* ---- replies ---- */
 
 static void fill_entry(struct fuse_entry_param *entry, const struct stat *st)
 {

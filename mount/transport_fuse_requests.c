@@ -99,7 +99,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	if (mask & FS_SET_MTIME_NOW)
 		mask &= ~(unsigned)FS_SET_MTIME;
 	/* A new owner takes the bits away, whoever gives it; a new mode beside it decides. */
-	if ((mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) && t->kill_priv_v2)
+	if ((!mask || mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) && t->kill_priv_v2)
 		mask |= FS_SET_KILL_PRIV;
 	op_setattr(&r, attr, mask);
 }

@@ -519,6 +519,64 @@ def priv_bits_cleared():
 
 
 @test
+def priv_bits_of_others():
+    """Setgid without group execution goes too, when the caller is not in the group."""
+    os.mkdir("shared")
+    os.chmod("shared", 0o1777)
+    ways = {
+        "write": lambda fd: os.write(fd, b"x"),
+        "ftruncate": lambda fd: os.ftruncate(fd, 5),
+        "fallocate": lambda fd: fallocate(fd, 0, 0, 30000),
+        "copy_file_range": copy_into,
+    }
+    for name, fn in ways.items():
+        for groups, want in (((), 0o766), ((2000,), 0o2766)):
+            put("prog", b"p" * 10000)
+            os.chown("prog", 1, 2000)
+            os.chmod("prog", 0o6766)
+
+            def user():
+                fd = os.open("prog", os.O_RDWR)
+                fn(fd)
+                os.close(fd)
+
+            as_user(user, groups=groups)
+            # With the write-back cache it is the kernel that does it, and leaves setgid.
+            if not os.environ.get("CALLS_WRITEBACK"):
+                same(os.stat("prog").st_mode & 0o7777, want, f"{name} {groups}")
+    # Through a descriptor that its user could not have opened.
+    for name, fn in ways.items():
+        put("prog", b"p" * 10000)
+        os.chmod("prog", 0o6755)
+        fd = os.open("prog", os.O_RDWR)
+        as_user(lambda: fn(fd))
+        os.close(fd)
+        same(os.stat("prog").st_mode & 0o7777, 0o755, name + " of a descriptor given")
+
+
+@test
+def chown_to_nobody():
+    put("prog")
+    os.chown("prog", 65534, 65534)
+    os.chmod("prog", 0o6775)
+    same(changed("prog", lambda: as_user(lambda: os.chown("prog", -1, -1))), "c")
+    same(os.stat("prog").st_mode & 0o7777, 0o775)
+    same(changed("prog", lambda: os.chown("prog", -1, -1)), "c")
+    os.chmod("prog", 0o4755)
+    try:
+        as_user(lambda: os.chown("prog", -1, -1), uid=1000, gid=1000)
+    except AssertionError:
+        pass  # EPERM on ext4
+    same(os.stat("prog").st_mode & 0o7777, 0o4755, "not a stranger's to take")
+    os.mkfifo("p")
+    os.chmod("p", 0o6777)
+    as_user(lambda: fails(errno.EPERM, os.chown, "p", -1, -1))
+    same(os.stat("p").st_mode & 0o7777, 0o6777)
+    os.chown("p", -1, -1)
+    same(os.stat("p").st_mode & 0o7777, 0o777)
+
+
+@test
 def priv_bits_and_root():
     put("prog", b"p" * 5000)
     os.chmod("prog", 0o6775)
