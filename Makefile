@@ -35,7 +35,7 @@ all: $(BUILD)/varve ## build the varve binary (the default)
 # ---- compiling ----
 
 # Targets that install packages compile only after that, also with -j.
-AFTER_DEPS = $(if $(filter run check model crash conformance bench%,$(MAKECMDGOALS)),deps)
+AFTER_DEPS = $(if $(filter run check model crash fuzz conformance bench%,$(MAKECMDGOALS)),deps)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(AFTER_DEPS)
 	@mkdir -p $(@D)
@@ -71,6 +71,8 @@ $(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
+# Its allocator fails: only calls from our own objects go through it.
+$(BUILD)/tests/crash/test_alloc.t: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o
 	$(LINK)
 
@@ -96,6 +98,20 @@ CUTS ?= 100000
 CRASH_TESTS = $(patsubst %.c,$(BUILD)/%.t,$(wildcard tests/crash/test_*.c))
 crash: deps $(CRASH_TESTS) ## simulated power cuts, the long form (CUTS=100000 of them)
 	CUTS=$(CUTS) $(PROVE) $(CRASH_TESTS)
+
+FUZZ_SECONDS ?= 60
+FUZZERS = $(patsubst %.c,%,$(wildcard tests/fuzz/test_*.c))
+# The seeds are made by the same files built as plain tests; what is found stays in the build folder.
+fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a decoder, FUZZ_SECONDS=60 for each
+	+$(MAKE) BUILD=$(BUILD)-fuzz CC=clang LDFLAGS=-fsanitize=fuzzer CFLAGS='-O1 -g -DLIBFUZZER \
+		-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+		$(FUZZERS:%=$(BUILD)-fuzz/%.t)
+	@for f in $(FUZZERS); do \
+		corpus=$(BUILD)-fuzz/$$f.corpus; mkdir -p $$corpus; echo "== $$f"; \
+		$(BUILD)/$$f.t --seeds $$corpus && $(BUILD)-fuzz/$$f.t -max_total_time=$(FUZZ_SECONDS) \
+			-max_len=20000 -timeout=20 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=$$corpus- $$corpus || exit 1; \
+	done
 
 conformance: deps $(BUILD)/varve ## run SUITE=/path, a folder of TAP tests such as pjdfstest, on a mount
 	@VARVE='$(abspath $(BUILD)/varve)' bash tests/conformance.sh '$(SUITE)'
@@ -180,13 +196,14 @@ uninstall: ## remove what install put there
 	rm -f '$(DESTDIR)$(PREFIX)/bin/varve' '$(DESTDIR)$(PREFIX)/share/man/man1/varve.1'
 
 clean: ## remove what was built, and nothing else
-	rm -rf '$(BUILD)' $(foreach x,asan ubsan tsan lint-gcc lint-clang,'$(BUILD)-$(x)')
+	rm -rf '$(BUILD)' $(foreach x,fuzz asan ubsan tsan lint-gcc lint-clang,'$(BUILD)-$(x)')
 
 # ---- packages ----
 
 DEPS = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
 TEST_DEPS = perl attr git sqlite3 procps python3 e2fsprogs groff-base
 LINT_DEPS = clang clang-format clang-tidy shellcheck
+FUZZ_DEPS = clang libclang-rt-dev
 BENCH_DEPS = librocksdb-dev libleveldb-dev liblmdb-dev
 
 deps: ## install the packages that are missing (apt-get; nothing is done when all are there)
@@ -195,6 +212,8 @@ lint-deps:
 	@$(call install,$(LINT_DEPS))
 bench-deps: | deps
 	@$(call install,$(BENCH_DEPS))
+fuzz-deps: | deps
+	@$(call install,$(FUZZ_DEPS))
 
 define install
 missing=; \
@@ -227,6 +246,6 @@ help: ## this list
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 .SECONDARY:
-.PHONY: all help deps lint-deps bench-deps run build-tests check heavy model crash conformance \
+.PHONY: all help deps fuzz fuzz-deps lint-deps bench-deps run build-tests check heavy model crash conformance \
 	asan ubsan tsan lint lint-rules lint-format format lint-scripts lint-tidy lint-builds \
 	objects bench bench-fs bench-lsm install uninstall clean FORCE

@@ -12,13 +12,13 @@
 
 struct numset_page;
 
-struct numset { /* starts as {0} */
-	struct numset_page **pages;
-	size_t page_count; /* room in `pages` */
+struct numset {                     /* starts as {0} */
+	struct numset_page **slots; /* a hash table by the page's number */
+	size_t slots_count, pages_count;
 };
 
 void numset_release(struct numset *s);
-/* Add `n`. Returns 0; 1 if it was there; -ENOMEM; -EINVAL for one too large to be kept. */
+/* Add `n`. Returns 0; 1 if it was there; -ENOMEM. */
 int numset_add(struct numset *s, uint64_t n);
 bool numset_has(const struct numset *s, uint64_t n);
 

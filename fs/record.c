@@ -227,7 +227,7 @@ static const char *decode_link(struct reader *r, struct record *rec)
 
 int record_decode(struct lsm_slice bytes, struct record *record, const char **why)
 {
-	struct reader r = {bytes.data, (const unsigned char *)bytes.data + bytes.size, false};
+	struct reader r = {bytes.data, NULL, false};
 
 	memset(record, 0, sizeof(*record));
 	*why = NULL;
@@ -235,6 +235,7 @@ int record_decode(struct lsm_slice bytes, struct record *record, const char **wh
 		*why = "empty";
 		return -EUCLEAN;
 	}
+	r.end = r.p + bytes.size;
 	record->kind = *r.p++;
 	record->ino = get_varint(&r);
 	if (r.bad || !record->ino)

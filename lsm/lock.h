@@ -1,8 +1,9 @@
 /*
  * lock.h - mutexes that can be checked: by clang's thread-safety analysis, which sees
  * that each is given back on every path (in C it cannot be told what a field is guarded
- * by: the bands of the structs say so), and in builds with assertions by their ranks. A thread takes them in ascending order of rank only, so no two threads can
- * wait for each other; and never two of one rank.
+ * by: the bands of the structs say so), and in builds with assertions by their ranks. A
+ * thread takes them in ascending order of rank only, so no two threads can wait for
+ * each other; and never two of one rank.
  */
 #ifndef LSM_LOCK_H
 #define LSM_LOCK_H

@@ -300,9 +300,9 @@ static void tree_free(struct lsm *lsm)
 	segments_free(lsm->segments);
 	if (lsm->cache)
 		cache_free(lsm->cache);
-	if (lsm->locked)
+	if (lsm->st && lsm->locked)
 		lsm->st->ops->unlock(lsm->st);
-	if (lsm->st_owned && lsm->st)
+	if (lsm->st && lsm->st_owned)
 		lsm->st->ops->free(lsm->st);
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		buf_release(&lsm->cursor[l]);

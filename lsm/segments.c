@@ -595,8 +595,11 @@ static int open_ref(struct segments *s, const struct report *rep, const struct s
 		segment_ref_drop(s, *out);
 	}
 	segment_name(name, ref->segment);
-	return err == -ENOENT ? report_corrupt(rep, name, ref->offset, "the segment is missing") :
-				err;
+	if (err == -ENOENT) {
+		report_corrupt(rep, name, ref->offset, "the segment is missing");
+		err = -EUCLEAN;
+	}
+	return err;
 }
 
 static int read_part(struct segments *s, const struct report *rep, const struct segment_ref *ref,

@@ -124,7 +124,7 @@ static void say_why(const char *path, int err, bool read_only)
 	case EUCLEAN:
 		say_error(
 			"%s: damaged%s; keep a copy of it before anything else; "
-			"-o discard_damage mounts it without what damaged records of the log held",
+			"-o discard_damage mounts it without what was logged from the damage on",
 			path, detail);
 		break;
 	case ENOSPC:

@@ -284,7 +284,7 @@ static int say_found(struct fs *fs, struct text *t, unsigned depth, const char *
 {
 	static unsigned char bytes[BYTES + 1];
 	uint64_t hash = 0;
-	char value;
+	unsigned char value;
 	int xattr = -1, rc;
 	size_t got;
 
@@ -421,13 +421,14 @@ static void do_create(struct record *r)
 {
 	int d = pick(r, DIR_NODE), n = free_node(r);
 	unsigned name = below(r, NAMES), what = below(r, 5);
-	struct node *node = &r->nodes[n];
+	struct node *node;
 	unsigned char *bytes;
 	struct stat st;
 	uint64_t dir;
 
 	if (n < 0 || r->nodes[d].names[name] >= 0)
 		return;
+	node = &r->nodes[n];
 	hold(r, d);
 	dir = r->nodes[d].ino;
 	begin(r);
@@ -568,10 +569,11 @@ static void do_write(struct record *r)
 	size_t size = 1 + below(r, most), at;
 	unsigned flags = below(r, r->w->sync_one_in) ? 0 : FS_WRITE_SYNC;
 	struct mval value = {rng_next(&r->rng) >> 1 | 1 << 2, 0, (uint32_t)size};
-	struct node *node = &r->nodes[n];
+	struct node *node;
 
 	if (n < 0)
 		return;
+	node = &r->nodes[n];
 	at = below(r, 3) ? node->size : below(r, (uint32_t)node->size + 5000);
 	if (at + size > BYTES)
 		at = 0;
@@ -591,12 +593,14 @@ static void do_write(struct record *r)
 static void do_truncate(struct record *r)
 {
 	int n = pick(r, FILE_NODE);
-	struct node *node = &r->nodes[n];
-	size_t old = n < 0 ? 0 : node->size;
 	struct stat want = {0}, st;
+	struct node *node;
+	size_t old;
 
 	if (n < 0)
 		return;
+	node = &r->nodes[n];
+	old = node->size;
 	node->size = below(r, 3) ? below(r, (uint32_t)old + 1) : below(r, BYTES / 2);
 	if (below(r, 4) == 0)
 		node->size = 0;
@@ -613,11 +617,12 @@ static void do_truncate(struct record *r)
 static void do_punch(struct record *r)
 {
 	int n = pick(r, FILE_NODE);
-	struct node *node = &r->nodes[n];
+	struct node *node;
 	size_t at, size;
 
-	if (n < 0 || node->size < 2)
+	if (n < 0 || r->nodes[n].size < 2)
 		return;
+	node = &r->nodes[n];
 	at = below(r, (uint32_t)node->size - 1);
 	size = 1 + below(r, (uint32_t)(node->size - at));
 	hold(r, n);
@@ -632,11 +637,13 @@ static void do_punch(struct record *r)
 static void do_copy(struct record *r)
 {
 	int a = pick(r, FILE_NODE), b = pick(r, FILE_NODE);
-	struct node *from = &r->nodes[a], *to = &r->nodes[b];
+	struct node *from, *to;
 	size_t copied;
 
-	if (a < 0 || b < 0 || a == b || !from->size)
+	if (a < 0 || b < 0 || a == b || !r->nodes[a].size)
 		return;
+	from = &r->nodes[a];
+	to = &r->nodes[b];
 	hold(r, a);
 	hold(r, b);
 	begin(r);
@@ -652,7 +659,7 @@ static void do_attr(struct record *r)
 {
 	int n = pick(r, (enum kind)(FILE_NODE + below(r, 2)));
 	struct stat want = {0}, st;
-	char value = (char)below(r, 100);
+	unsigned char value = (unsigned char)below(r, 100);
 
 	if (n <= 0)
 		return;
@@ -931,9 +938,11 @@ static uint64_t cut_everywhere(struct record *r, uint64_t seed, uint64_t cuts_ma
 	double stride = (double)r->calls * 3 / (double)cuts_max;
 	uint64_t cuts = 0;
 
-	for (double at = 0; at < (double)r->calls; at += stride) {
+	for (uint64_t i = 0; (double)i * stride < (double)r->calls; i++) {
+		uint64_t at = (uint64_t)((double)i * stride);
+
 		for (int keep = 0; keep < 3 && !r->error[0]; keep++) {
-			uint64_t calls = (uint64_t)at + below(r, (uint32_t)stride + 1);
+			uint64_t calls = at + below(r, (uint32_t)stride + 1);
 			uint64_t cut_seed = rng_next(&r->rng);
 
 			if (calls > r->calls)

@@ -48,7 +48,7 @@ static int memory_pread(struct storage_file *f, void *buf, size_t size, uint64_t
 }
 
 static const struct storage_ops memory_ops = {.pread = memory_pread};
-static struct storage memory_storage = {&memory_ops};
+static struct storage memory_storage = {.ops = &memory_ops};
 
 static char last_report[256];
 static unsigned reports_count;
