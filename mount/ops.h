@@ -28,7 +28,7 @@ void op_readlink(struct request *r);
 void op_getattr(struct request *r);
 void op_setattr(struct request *r, const struct stat *want, unsigned mask);
 void op_statfs(struct request *r);
-/* The caller is about to change the content of `ino`: take away setuid and setgid, if they must go. */
+/* Before the caller changes the content of `ino`: setuid and setgid go, if they must. */
 int kill_priv_bits(struct request *r, uint64_t ino);
 
 /* extended attributes: ops_xattr.c */

@@ -44,7 +44,9 @@ void op_write(struct request *r, uint64_t offset, const void *data, size_t size,
 		flags |= FS_WRITE_SYNC;
 	if (kill_priv)
 		flags |= FS_WRITE_KILL_PRIV;
-	err = fs_write(r->mount->fs, r->ino, offset, data, size, flags, NULL);
+	err = kill_priv ? kill_priv_bits(r, r->ino) : 0;
+	if (!err)
+		err = fs_write(r->mount->fs, r->ino, offset, data, size, flags, NULL);
 	if (kill_priv)
 		transport_forget_attributes(r, r->ino);
 	if (err)

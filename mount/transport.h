@@ -70,7 +70,7 @@ void reply_statfs(struct request *r, const struct statvfs *st);
  */
 int reply_directory(struct request *r, struct open_dir *dir, bool kept);
 
-/* Is the caller in the group, by its own or a supplementary one? No, if that cannot be found out. */
+/* Is the caller in the group, also by a supplementary one? Not, if that cannot be found out. */
 bool request_in_group(struct request *r, gid_t gid);
 
 /* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
