@@ -122,10 +122,9 @@ static void say_why(const char *path, int err, bool read_only)
 			  path, detail);
 		break;
 	case EUCLEAN:
-		say_error(
-			"%s: damaged%s; keep a copy of it before anything else; "
-			"-o discard_damage mounts it without what was logged from the damage on",
-			path, detail);
+		say_error("%s: damaged%s; keep a copy of it before anything else; "
+			  "-o discard_damage mounts it without what was logged from the damage on",
+			  path, detail);
 		break;
 	case ENOSPC:
 		say_error("%s: the disk is full%s; free some space and try again%s", path, detail,
