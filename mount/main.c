@@ -37,6 +37,7 @@ static const struct command {
 	 "  -o writeback       the kernel collects writes: faster when they are tiny\n"
 	 "  -o threads=N       that answer requests, at most (2)\n"
 	 "  -o nonempty        mount over a directory with files in it\n"
+	 "  -o halt            let a virtual machine's idle CPUs halt while requests come\n"
 	 "  -o discard_damage  open a damaged log, losing what was logged from the damage on\n"
 	 "  -o debug           print every request; implies -f\n"
 	 "\n"

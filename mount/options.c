@@ -39,6 +39,7 @@ enum kind {
 	THREADS,
 	DEBUG,
 	NONEMPTY,
+	HALT,
 	ALLOW,
 	PERMISSIONS,
 	MAX_READ,
@@ -63,6 +64,7 @@ static const struct option_name {
 	{"threads", true, THREADS},
 	{"debug", false, DEBUG},
 	{"nonempty", false, NONEMPTY},
+	{"halt", false, HALT},
 	{"discard_damage", false, DAMAGE},
 
 	{"allow_other", false, ALLOW},
@@ -279,6 +281,9 @@ static int apply(struct mount_options *o, const char *option)
 		break;
 	case DEBUG:
 		o->debug = o->foreground = true;
+		break;
+	case HALT:
+		o->halt = true;
 		break;
 	case NONEMPTY:
 		o->nonempty = true;

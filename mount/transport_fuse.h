@@ -24,7 +24,7 @@ struct transport {
 	atomic_bool running;
 	atomic_bool detached; /* nothing of ours is on the mount point */
 	pthread_t runner;
-	cpu_set_t cpus; /* where this process may run */
+	struct wakeful *wakeful; /* while it runs; may be NULL */
 };
 
 /* The write that this thread handles must clear setuid and setgid. */
