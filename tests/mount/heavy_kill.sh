@@ -10,7 +10,7 @@
 
 . "$(dirname "$0")/heavy_lib.sh"
 
-full KILL_FILES 20000 2000
+full KILL_FILES 21200 2000
 full KILL_ROUNDS 20 4
 : "${KILL_SEED:=$((RANDOM * 32768 + RANDOM))}"
 RANDOM=$((KILL_SEED % 32768))
