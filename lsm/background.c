@@ -307,26 +307,21 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 
 /* ---- flushing ---- */
 
-struct range_copy {
-	struct rangedel_list *list;
-};
-
 static int copy_range(void *ctx, uint64_t sequence, struct lsm_slice start, struct lsm_slice end)
 {
-	return rangedel_add(((struct range_copy *)ctx)->list, sequence, start, end);
+	return rangedel_add(ctx, sequence, start, end);
 }
 
 static int write_run(struct lsm *lsm, struct run *r, struct version_edit *e)
 {
 	struct compact_job job = {.lsm = lsm, .created_s = r->created_s, .edit = e};
-	struct range_copy copy;
 	int err;
 
 	job.input = memtable_iter(r->mem);
-	job.ranges = copy.list = rangedel_new();
+	job.ranges = rangedel_new();
 	err = job.input && job.ranges ? 0 : -ENOMEM;
 	if (!err)
-		err = memtable_each_range(r->mem, copy_range, &copy);
+		err = memtable_each_range(r->mem, copy_range, job.ranges);
 	if (!err)
 		err = rangedel_finish(job.ranges);
 	if (!err)

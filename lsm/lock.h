@@ -73,13 +73,6 @@ static inline void mutex_unlock(struct mutex *m) RELEASES(*m) NO_OTHER_THREADS
 	pthread_mutex_unlock(&m->pthread);
 }
 
-static inline void mutex_assert_held(struct mutex *m)
-	LOCK_ATTRIBUTE(assert_capability(*m)) NO_OTHER_THREADS
-{
-	(void)m;
-	assert(lock_held & UINT32_C(1) << m->rank);
-}
-
 static inline void cond_wait(pthread_cond_t *c, struct mutex *m) REQUIRES(*m)
 {
 	pthread_cond_wait(c, &m->pthread);

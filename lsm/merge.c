@@ -282,26 +282,10 @@ static void backward(struct level_cursor *c)
 	level_show(c);
 }
 
-/* The first table (in our part) whose end is not before the user key. */
-static size_t find_table(struct level_cursor *c, struct lsm_slice user)
-{
-	size_t low = 0, high = c->count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (table_meta_compare(c->tables[mid], user) > 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
 static void level_seek(struct iter *it, struct lsm_slice ikey)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
-	size_t at = find_table(c, ikey_user(ikey));
+	size_t at = tables_find(c->tables, c->count, ikey_user(ikey));
 
 	it->valid = false;
 	it->status = 0;
@@ -314,7 +298,7 @@ static void level_seek(struct iter *it, struct lsm_slice ikey)
 static void level_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
-	size_t at = find_table(c, ikey_user(ikey));
+	size_t at = tables_find(c->tables, c->count, ikey_user(ikey));
 
 	it->valid = false;
 	it->status = 0;

@@ -269,20 +269,24 @@ bool table_meta_overlaps(const struct table_meta *t, const struct key_range *r)
 	return true;
 }
 
-size_t version_find(const struct version *v, unsigned level, struct lsm_slice key)
+size_t tables_find(struct table_meta *const *tables, size_t count, struct lsm_slice key)
 {
-	const struct level *l = &v->level[level];
-	size_t low = 0, high = l->count;
+	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (table_meta_compare(l->tables[mid], key) > 0)
+		if (table_meta_compare(tables[mid], key) > 0)
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	return low;
+}
+
+size_t version_find(const struct version *v, unsigned level, struct lsm_slice key)
+{
+	return tables_find(v->level[level].tables, v->level[level].count, key);
 }
 
 bool version_overlaps(const struct version *v, unsigned level, const struct key_range *r)

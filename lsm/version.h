@@ -101,6 +101,8 @@ struct key_range key_range_of(const struct table_meta *t);
 
 /* Index of the first table of level > 0 whose end is not before `key`; count if none. */
 size_t version_find(const struct version *v, unsigned level, struct lsm_slice key);
+/* The same among `count` tables in the order of such a level. */
+size_t tables_find(struct table_meta *const *tables, size_t count, struct lsm_slice key);
 bool version_overlaps(const struct version *v, unsigned level, const struct key_range *r);
 unsigned version_deepest(const struct version *v); /* deepest level with tables; 0 if none */
 
