@@ -25,10 +25,21 @@ struct spot {
 	char *text;
 };
 
+/* An inode that a spot names, and a name of it once that was met. */
+struct wanted {
+	uint64_t ino;
+	struct key name; /* size 0: not met */
+};
+
 struct check {
 	struct fs *fs;
 	fs_finding_fn *finding;
 	void *ctx;
+	lsm_progress_fn *progress;
+	void *progress_ctx;
+	uint64_t verified, table_bytes; /* the tree's part of the progress, and ours */
+	uint64_t keys, keys_total;      /* gone over, and (about) how many there are */
+	bool stopped;                   /* somebody said so */
 	struct fs_check_counts *counts;
 	struct lsm_snapshot *snapshot;
 	uint64_t next; /* no inode has this number */
@@ -40,10 +51,23 @@ struct check {
 	struct numset xattrs;  /* ... attributes */
 	struct spot *spots;
 	size_t spot_count;
+	struct wanted *wanted; /* ascending */
+	size_t wanted_count;
 	bool incomplete;     /* part of the names could not be read: what is missing may be there */
 	unsigned slow_paths; /* paths found by reading all names */
 	struct lsm_value scratch;
 };
+
+/* So many keys at a time under one iterator. */
+#define WALK_STEP 4096u
+/* WALK_STEP keys were gone over. Non-zero: stop, with -EINTR. */
+int check_progress(struct check *c);
+
+/* What is found and gone around: wrong bytes, and those the device cannot read. */
+static inline bool is_damage(int rc)
+{
+	return rc == -EUCLEAN || rc == -EIO;
+}
 
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -56,6 +80,7 @@ struct walk {
 	struct check *c;
 	struct lsm_iter *it;
 	struct key lower, upper, at;
+	unsigned keys; /* under this iterator */
 	int rc;
 };
 /* To the first key of `kind`s; walk_valid() says whether there is one. */
@@ -64,6 +89,10 @@ bool walk_valid(struct walk *w);
 void walk_next(struct walk *w);
 void walk_skip_inode(struct walk *w); /* to the next inode's keys */
 int walk_end(struct walk *w);         /* 0, or why it could not go on */
+
+/* The inodes whose names will be asked for: those of the spots. -ENOMEM. */
+int check_want_names(struct check *c);
+void check_name_met(struct check *c, uint64_t ino, const struct key *name);
 
 #define CHECK_PATH_BYTES 4352u
 /* The path of `name` in directory `parent`, or of the inode `ino`, as well as it can be told. */
