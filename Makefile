@@ -96,8 +96,9 @@ model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, M
 
 CUTS ?= 100000
 CRASH_TESTS = $(patsubst %.c,$(BUILD)/%.t,$(wildcard tests/crash/test_*.c))
-crash: deps $(CRASH_TESTS) ## simulated power cuts, the long form (CUTS=100000 of them)
+crash: deps $(CRASH_TESTS) ## simulated power cuts (CUTS=100000), kills and load on the mount, the long form
 	CUTS=$(CUTS) $(PROVE) $(CRASH_TESTS)
+	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='tests/mount/heavy_writers.sh tests/mount/heavy_load.sh'
 
 FUZZ_SECONDS ?= 60
 FUZZERS = $(patsubst %.c,%,$(wildcard tests/fuzz/test_*.c))
