@@ -71,8 +71,10 @@ $(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
-# Its allocator fails: only calls from our own objects go through it.
-$(BUILD)/tests/crash/test_alloc.t: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# Their allocator fails (alloc.h): only calls from our own objects go through it.
+ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
+	pthread_create
+$(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o
 	$(LINK)
 

@@ -137,13 +137,13 @@ static inline bool changed(struct fs_model *m, int rc, const char *what)
 	return true;
 }
 
-static inline int fs_model_open(const struct fs_workload *w, struct storage *st, struct fs **fs)
+static inline int fs_model_open(const struct fs_model *m, struct storage *st, struct fs **fs)
 {
-	struct fs_options options = {.lsm = w->lsm, .atime = FS_NOATIME};
+	struct fs_options options = {.lsm = m->w->lsm, .atime = FS_NOATIME};
 
 	options.lsm.storage = st;
 	options.lsm.create = true;
-	options.lsm.report = cuts_print_report;
+	options.lsm.report = m->may_fail ? NULL : cuts_print_report;
 	return FS(fs_open(NULL, &options, fs));
 }
 
@@ -467,10 +467,10 @@ static inline void let_go(struct fs_model *m, int n)
 /* The times are the filesystem's to choose: believe what it says, here. */
 static inline void take_times(struct fs_model *m, int n)
 {
-	struct node *node = &m->nodes[n];
+	struct node *node = n < 0 ? NULL : &m->nodes[n];
 	struct stat st;
 
-	if (n < 0 || node->kind == FREE || !node->links)
+	if (!node || node->kind == FREE || !node->links)
 		return;
 	node->mtime = node->ctime = FS_MODEL_UNKNOWN;
 	if (m->doubt || !hold(m, n) || failed(m, FS(fs_getattr(m->fs, node->ino, &st)), "getattr"))
@@ -836,7 +836,7 @@ static inline void fs_model_close(struct fs_model *m)
 static inline void fs_model_start(struct fs_model *m)
 {
 	for (int i = 0; i < 2 && !m->fs; i++)
-		if (failed(m, fs_model_open(m->w, m->history.st, &m->fs), "opening"))
+		if (failed(m, fs_model_open(m, m->history.st, &m->fs), "opening"))
 			m->fs = NULL;
 }
 

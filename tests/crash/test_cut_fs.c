@@ -65,7 +65,7 @@ static int open_on(void *ctx, struct storage *st, void **db)
 {
 	const struct fs_model *m = ctx;
 	struct fs *fs;
-	int rc = fs_model_open(m->w, st, &fs);
+	int rc = fs_model_open(m, st, &fs);
 
 	*db = fs;
 	return rc;
