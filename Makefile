@@ -98,8 +98,8 @@ model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, M
 
 CUTS ?= 100000
 CRASH_TESTS = $(patsubst %.c,$(BUILD)/%.t,$(wildcard tests/crash/test_*.c))
-crash: deps $(CRASH_TESTS) ## simulated power cuts, the long form (CUTS=100000 of them)
-	CUTS=$(CUTS) $(PROVE) $(CRASH_TESTS)
+crash: deps $(CRASH_TESTS) ## power cuts (CUTS=100000 in each test), every call failing, every byte damaged
+	CUTS=$(CUTS) FAILS=all STRIDE=1 TEST_TIMEOUT=36000 $(PROVE) $(CRASH_TESTS)
 
 FUZZ_SECONDS ?= 60
 FUZZERS = $(patsubst %.c,%,$(wildcard tests/fuzz/test_*.c))

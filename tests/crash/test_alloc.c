@@ -8,7 +8,7 @@
  * address sanitizer looks for that); with memory again the store opens, and holds what was
  * acknowledged, and no half of a batch.
  *
- * FAILS=n in the environment: about n points; SEED=n: another workload.
+ * FAILS=n in the environment: about n points; FAILS=all: each; SEED=n: another workload.
  */
 #include <inttypes.h>
 
@@ -167,16 +167,23 @@ int main(void)
 	const char *env_fails = getenv("FAILS"), *env_seed = getenv("SEED");
 	uint64_t points = env_fails ? strtoull(env_fails, NULL, 0) : FAILS_DEFAULT;
 	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1, done_points = 0;
+	bool all = env_fails && !strcmp(env_fails, "all");
 	char error[512];
 	unsigned long long total = run(UINT64_MAX / 2, 1, seed, error);
 
-	alarm(900);
+	alarm(all ? 0 : 900);
 	ok(!error[0] && total, "a workload of %llu allocations", total);
+	if (all)
+		points = 2 * total; /* each alone, and with those after it */
 	for (uint64_t i = 0; !error[0] && i < points; i++) {
 		/* The first ones, that is opening, one by one. */
 		uint64_t nth = i < points / 4 ? i + 1 : i * total / points;
 		uint64_t times = i % 3 == 2 ? 50 : 1;
 
+		if (all) {
+			nth = i / 2 + 1;
+			times = i % 2 ? 50 : 1;
+		}
 		run(nth, times, seed, error);
 		if (error[0])
 			printf("#   seed %" PRIu64 ", allocation %" PRIu64 " and %" PRIu64
