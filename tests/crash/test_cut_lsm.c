@@ -314,7 +314,7 @@ static void test_workload(const struct workload *w, uint64_t seed, uint64_t cuts
 {
 	static const char *const keep_names[] = {"nothing", "everything", "a random part"};
 	struct record r = {.w = w, .st = storage_mem_new()};
-	struct rng rng = {seed};
+	struct rng rng = {.state = seed};
 	uint64_t cuts = 0, stride;
 	int err;
 

@@ -262,7 +262,7 @@ static void workload(struct run *r, const struct kind *kind, uint64_t nth, unsig
 static bool test_point(const struct kind *kind, uint64_t nth, unsigned times, int error,
 		       uint64_t seed, unsigned *errors)
 {
-	struct run r = {.st = storage_mem_new(), .rng = {seed}};
+	struct run r = {.st = storage_mem_new(), .rng = {.state = seed}};
 	struct storage *cut;
 	bool right;
 
@@ -297,7 +297,7 @@ static bool test_point(const struct kind *kind, uint64_t nth, unsigned times, in
 
 static void test_kind(const struct kind *kind, int error, uint64_t fails, uint64_t seed)
 {
-	struct rng rng = {seed};
+	struct rng rng = {.state = seed};
 	unsigned errors = 0;
 	bool right = true;
 
