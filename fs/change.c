@@ -235,7 +235,7 @@ bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 	if (fs->atime == FS_STRICTATIME)
 		return true;
 	return a->atime <= a->mtime || a->atime <= a->ctime ||
-	       time_now() - a->atime >= 86400 * INT64_C(1000000000);
+	       a->atime <= time_now() - 86400 * INT64_C(1000000000);
 }
 
 void inode_touch(struct fs *fs, struct inode *inode)
