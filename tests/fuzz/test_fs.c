@@ -219,12 +219,12 @@ static void fuzz_seeds(fuzz_give_fn *give)
 			put_name(&out, FS_ROOT_INO, "far", UINT64_C(1) << 43, S_IFREG, 3, 0);
 			put_name(&out, FS_ROOT_INO, "out", UINT64_MAX - 1, S_IFREG, 3, 0);
 		}
-		if (n == 5) { /* times further apart than the clock can count */
+		if (n == 5) { /* accessed before there were clocks */
 			struct attr old = {.mode = S_IFREG | 0600,
 					   .nlink = 1,
-					   .atime = INT64_MIN + 2,
-					   .mtime = INT64_MIN,
-					   .ctime = INT64_MIN + 1};
+					   .atime = 2,
+					   .mtime = 0,
+					   .ctime = 1};
 
 			put_pair(&out, key_make(&k, KEY_NAME, FS_ROOT_INO, "old", 3), record,
 				 record_encode(record, 14, &old, NULL));
