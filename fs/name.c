@@ -30,6 +30,15 @@ int name_check(const char *name, size_t *size)
 	return memchr(name, '/', *size) ? -EINVAL : 0;
 }
 
+bool name_possible(struct lsm_slice name)
+{
+	const char *bytes = name.data;
+
+	return name.size && name.size <= FS_NAME_BYTES_MAX && !memchr(bytes, '/', name.size) &&
+	       !memchr(bytes, 0, name.size) &&
+	       (bytes[0] != '.' || (name.size > 1 && (name.size > 2 || bytes[1] != '.')));
+}
+
 int name_dir(struct fs *fs, uint64_t ino, bool exclusive, struct inode **dir)
 {
 	int rc = inode_get(fs, ino, dir);
