@@ -149,8 +149,9 @@ if mkfs.ext4 -q "$T/image" 2>/dev/null && mount -o loop,acl "$T/image" "$T/ext4"
 	mkdir "$M/calls"
 	for seed in $(seq "${ACL_SEED:-1}" $((${ACL_SEED:-1} + ${ACL_SEEDS:-4} - 1))); do
 		mkdir "$M/calls/$seed" "$T/ext4/$seed"
-		ok "random calls do what they do on ext4, seed $seed" python3 "$tests_dir/acl_calls.py" \
-			"$seed" "${ACL_CALLS:-2000}" "$T/ext4/$seed" "$M/calls/$seed"
+		ok "random calls do what they do on ext4, seed $seed" \
+			python3 "$tests_dir/acl_calls.py" "$seed" "${ACL_CALLS:-2000}" \
+			"$T/ext4/$seed" "$M/calls/$seed"
 	done
 	umount "$T/ext4"
 else
