@@ -34,7 +34,9 @@ void op_statfs(struct request *r);
 int kill_priv_bits(struct request *r, uint64_t ino);
 
 /* extended attributes: ops_xattr.c */
-void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags);
+/* `kill_sgid`: an access ACL takes setgid away, as the caller is not in the file's group. */
+void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
+		 bool kill_sgid);
 void op_getxattr(struct request *r, const char *name, size_t size);
 void op_listxattr(struct request *r, size_t size);
 void op_removexattr(struct request *r, const char *name);
