@@ -12,8 +12,12 @@
  *   D  extents: none is nobody's (which ones a file has is checked when the
  *   X  file is met); the same for extended attributes
  *
- * In memory are kept: three bits for each inode, and an entry for each
- * directory and each inode with a record of its own. What lies on damaged
+ * In memory are kept: four bits for each inode, SPOTS_MAX pieces of damage, and an entry
+ * for each directory and each inode with a record of its own. Of entries there are
+ * as many as take an eighth of the memory of the mount; if there are more, those of
+ * the higher numbers are left, and I and N gone over again for them, as often as it
+ * takes. Which directories can be reached is then found with two bits for each
+ * instead (check_reach()). What lies on damaged
  * blocks is skipped; then what seems to be missing is not reported, as it is
  * only the damage once more.
  *
@@ -206,14 +210,35 @@ static int check_acl(struct check *c, const struct place *p, const struct record
 	return 0;
 }
 
+/* Put a directory, or an inode with a record of its own, into the table. */
+static int note_node(struct check *c, const struct place *p, const struct record *r)
+{
+	struct node *node;
+
+	if (!S_ISDIR(r->type) && p->key->bytes[0] != KEY_INODE)
+		return 0;
+	node = check_node_get(c, r->ino);
+	if (!node)
+		return -ENOMEM;
+	node->type = r->type;
+	node->nlink = r->attr.nlink;
+	if (S_ISDIR(r->type)) {
+		node->entries = r->attr.entries;
+		node->subdirs = r->attr.subdirs;
+		node->parent = p->key->bytes[0] == KEY_NAME ? key_ino(p->key) : 0;
+	}
+	return 0;
+}
+
 /* An inode was met, once for each. Returns an error only if the check cannot go on. */
 static int check_inode(struct check *c, const struct place *p, const struct record *r)
 {
 	struct fs_check_counts *n = c->counts;
 	char buf[CHECK_PATH_BYTES];
-	struct node *node;
 	int rc;
 
+	if (c->again)
+		return note_node(c, p, r);
 	if (r->ino >= c->next) {
 		check_say(c, "%s: inode number %llu was never given out", place_path(c, p, buf),
 			  (ull)r->ino);
@@ -236,18 +261,11 @@ static int check_inode(struct check *c, const struct place *p, const struct reco
 	else
 		n->others++;
 
-	if (S_ISDIR(r->type) || p->key->bytes[0] == KEY_INODE) {
-		node = check_node_get(c, r->ino);
-		if (!node)
-			return -ENOMEM;
-		node->type = r->type;
-		node->nlink = r->attr.nlink;
-		if (S_ISDIR(r->type)) {
-			node->entries = r->attr.entries;
-			node->subdirs = r->attr.subdirs;
-			node->parent = p->key->bytes[0] == KEY_NAME ? key_ino(p->key) : 0;
-		}
-	}
+	rc = note_node(c, p, r);
+	if (!rc && p->key->bytes[0] == KEY_INODE && !S_ISDIR(r->type))
+		rc = numset_add(&c->own, r->ino);
+	if (rc < 0)
+		return rc;
 	if (r->attr.flags & ATTR_XATTRS)
 		rc = numset_add(&c->xattrs, r->ino);
 	if (rc >= 0 && r->attr.flags & ATTR_XATTRS)
@@ -322,6 +340,23 @@ static void check_spelling(struct check *c, const struct key *key)
 			  check_path_name(c, key_ino(key), name, buf));
 }
 
+/* A link says another type than its inode. With a table in parts that is seen more than once. */
+static int say_mistyped(struct check *c, const struct place *p, const struct record *r,
+			struct node *node)
+{
+	char buf[CHECK_PATH_BYTES];
+	bool again = c->again;
+	int rc = numset_add(&c->mistyped, r->ino);
+
+	node->found++;
+	if (rc < 0 || (rc && (c->nodes_end || c->nodes_from)))
+		return rc < 0 ? rc : 0;
+	c->again = false;
+	check_say(c, "%s: not of the type its inode %llu is", place_path(c, p, buf), (ull)r->ino);
+	c->again = again;
+	return 0;
+}
+
 /* One name; its directory's counts are the caller's. */
 static int check_name(struct check *c, const struct place *p, const struct record *r)
 {
@@ -335,16 +370,17 @@ static int check_name(struct check *c, const struct place *p, const struct recor
 				  place_path(c, p, buf), r->attr.nlink);
 		return check_inode(c, p, r);
 	}
-	node = check_node_find(c, r->ino);
-	if (!node || !node->type || S_ISDIR(node->type)) {
+	if (!numset_has(&c->own, r->ino)) {
 		if (!c->incomplete)
 			check_say(c, "%s: its inode %llu does not exist", place_path(c, p, buf),
 				  (ull)r->ino);
 		return 0;
 	}
+	node = check_node_find(c, r->ino);
+	if (!node) /* left for another pass */
+		return 0;
 	if (node->type != r->type)
-		check_say(c, "%s: not of the type its inode %llu is", place_path(c, p, buf),
-			  (ull)r->ino);
+		return say_mistyped(c, p, r, node);
 	node->found++;
 	return 0;
 }
@@ -440,7 +476,7 @@ static void check_dir(struct check *c, const struct node *n)
 	if (n->found_subdirs != n->subdirs && !c->incomplete)
 		check_say(c, "%s: has %llu subdirectories, its record says %llu",
 			  check_path_inode(c, n->ino, buf), (ull)n->found_subdirs, (ull)n->subdirs);
-	if (node_reach(c, n->ino) == REACH_NO && !c->incomplete)
+	if (!c->in_parts && node_reach(c, n->ino) == REACH_NO && !c->incomplete)
 		check_say(c, "%s: cannot be reached from the root",
 			  check_path_inode(c, n->ino, buf));
 }
@@ -469,8 +505,83 @@ static void pass_nodes(struct check *c)
 				  check_path_inode(c, n->ino, buf), (ull)n->ino, n->found,
 				  n->nlink);
 	}
-	if (!check_node_find(c, FS_ROOT_INO) && !c->incomplete)
+	if (!numset_has(&c->seen, FS_ROOT_INO) && !c->nodes_from && !c->incomplete)
 		check_say(c, "/: the root does not exist");
+}
+
+/* Go over names and inodes again for the nodes that were left. */
+static int pass_again(struct check *c)
+{
+	int rc;
+
+	c->again = true;
+	rc = pass_inodes(c);
+	if (!rc)
+		rc = pass_names(c);
+	c->again = false;
+	if (!rc)
+		pass_nodes(c);
+	return rc;
+}
+
+/*
+ * Once over all names: add to `reached` the directories in those that are in it. `*added`
+ * and `*left` are how many were, and were not. With `say`, the latter are findings.
+ */
+static int reach_more(struct check *c, struct numset *reached, uint64_t *added, uint64_t *left,
+		      bool say)
+{
+	char buf[CHECK_PATH_BYTES];
+	struct walk w;
+
+	*added = *left = 0;
+	c->again = !say;
+	for (walk_begin(&w, c, KEY_NAME); walk_valid(&w); walk_next(&w)) {
+		const char *why;
+		struct record r;
+		struct place p = {.key = &w.at};
+		int rc = 1;
+
+		if (w.at.size < 10 || lsm_iter_value(w.it, &p.bytes) ||
+		    record_decode(p.bytes, &r, &why) || !S_ISDIR(r.type))
+			continue;
+		if (numset_has(reached, key_ino(&w.at)))
+			rc = numset_add(reached, r.ino);
+		else if (!numset_has(reached, r.ino))
+			++*left;
+		if (rc < 0) {
+			w.rc = rc;
+			break;
+		}
+		*added += !rc;
+		if (say && !numset_has(reached, r.ino))
+			check_say(c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+	}
+	c->again = false;
+	return walk_end(&w);
+}
+
+/*
+ * Where the table has not all directories: a directory mostly has a higher number than the
+ * one it is in, so that once over all names, which are in the order of the latter, finds
+ * nearly all; and as often again as a path has directories against that order.
+ */
+static int check_reach(struct check *c)
+{
+	struct numset reached = {0};
+	uint64_t added, left;
+	int rc = numset_add(&reached, FS_ROOT_INO);
+
+	if (c->incomplete)
+		goto out;
+	do
+		rc = reach_more(c, &reached, &added, &left, false);
+	while (!rc && added && left);
+	if (!rc && left)
+		rc = reach_more(c, &reached, &added, &left, true);
+out:
+	numset_release(&reached);
+	return rc;
 }
 
 static int pass_orphans(struct check *c)
@@ -552,6 +663,8 @@ static void check_end(struct check *c)
 	numset_release(&c->seen);
 	numset_release(&c->extents);
 	numset_release(&c->xattrs);
+	numset_release(&c->own);
+	numset_release(&c->mistyped);
 	lsm_value_release(&c->scratch);
 	if (c->snapshot)
 		lsm_snapshot_drop(c->fs->lsm, c->snapshot);
@@ -587,6 +700,7 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 			  .ctx = ctx,
 			  .progress = progress,
 			  .progress_ctx = progress_ctx,
+			  .nodes_bytes_max = fs->inode_bytes_max,
 			  .counts = counts ? counts : &none};
 	int rc;
 
@@ -604,7 +718,14 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 	if (!rc) {
 		/* Now that it is known where everything is. */
 		say_spots(&c);
+		c.in_parts = c.nodes_end != 0;
 		pass_nodes(&c);
+		while (!rc && check_nodes_next(&c))
+			rc = pass_again(&c);
+		if (!rc && c.in_parts)
+			rc = check_reach(&c);
+	}
+	if (!rc) {
 		rc = pass_orphans(&c);
 	}
 	if (!rc)

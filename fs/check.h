@@ -46,9 +46,17 @@ struct check {
 	/* hash table by linear probing */
 	struct node *nodes;
 	size_t node_mask, node_count;
-	struct numset seen;    /* inodes */
-	struct numset extents; /* ... that may have extents */
-	struct numset xattrs;  /* ... attributes */
+	size_t nodes_bytes_max; /* of the table; 0: no limit */
+	uint64_t nodes_from;    /* it holds those of this number on ... */
+	uint64_t nodes_end;     /* ... and below this; 0: all */
+	struct node stray;      /* given for the others */
+	bool in_parts;          /* it could not hold all */
+	bool again;             /* a later pass: nothing is said of what was seen before */
+	struct numset mistyped; /* inodes that a link says another type of */
+	struct numset own;      /* inodes with a record of their own, not directories */
+	struct numset seen;     /* inodes */
+	struct numset extents;  /* ... that may have extents */
+	struct numset xattrs;   /* ... attributes */
 	struct spot *spots;
 	size_t spot_count;
 	struct wanted *wanted; /* ascending */
@@ -72,8 +80,18 @@ static inline bool is_damage(int rc)
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct node *check_node_find(struct check *c, uint64_t ino);
-/* ... or a new one; NULL: no memory. Pointers to others are then no longer good. */
+/*
+ * ... or a new one; NULL: no memory. Pointers to others are then no longer good. When
+ * the table is full its upper half is dropped, and left for another pass; of an inode
+ * that is outside of it a node nobody looks at is returned.
+ */
 struct node *check_node_get(struct check *c, uint64_t ino);
+/* Empty the table, for the inodes that were left. False: none were. */
+bool check_nodes_next(struct check *c);
+static inline bool check_node_kept(const struct check *c, uint64_t ino)
+{
+	return ino >= c->nodes_from && (!c->nodes_end || ino < c->nodes_end);
+}
 
 /* Going over a range of keys under the snapshot, and on behind what cannot be read. */
 struct walk {

@@ -23,6 +23,8 @@ void check_say(struct check *c, const char *format, ...)
 	char text[CHECK_PATH_BYTES + 1024];
 	va_list args;
 
+	if (c->again)
+		return;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
@@ -78,14 +80,67 @@ static int nodes_grow(struct check *c)
 	return 0;
 }
 
+static int compare_nodes(const void *a, const void *b)
+{
+	const struct node *x = a, *y = b;
+
+	return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+/* Keep the lower half of the inodes. */
+static int nodes_halve(struct check *c)
+{
+	struct node *all = malloc(c->node_count * sizeof(*all));
+	size_t n = 0, keep = c->node_count / 2;
+
+	if (!all)
+		return -ENOMEM;
+	for (size_t i = 0; i <= c->node_mask; i++)
+		if (c->nodes[i].ino)
+			all[n++] = c->nodes[i];
+	qsort(all, n, sizeof(*all), compare_nodes);
+	c->nodes_end = all[keep].ino;
+	memset(c->nodes, 0, (c->node_mask + 1) * sizeof(*c->nodes));
+	for (size_t i = 0; i < keep; i++)
+		*node_slot(c->nodes, c->node_mask, all[i].ino) = all[i];
+	c->node_count = keep;
+	free(all);
+	return 0;
+}
+
+bool check_nodes_next(struct check *c)
+{
+	if (!c->nodes_end)
+		return false;
+	c->nodes_from = c->nodes_end;
+	c->nodes_end = 0;
+	memset(c->nodes, 0, (c->node_mask + 1) * sizeof(*c->nodes));
+	c->node_count = 0;
+	return true;
+}
+
+static int nodes_make_room(struct check *c)
+{
+	if (c->nodes && c->node_count * 4 < c->node_mask * 3)
+		return 0;
+	if (c->nodes && c->nodes_bytes_max &&
+	    2 * (c->node_mask + 1) * sizeof(*c->nodes) > c->nodes_bytes_max)
+		return nodes_halve(c);
+	return nodes_grow(c);
+}
+
 struct node *check_node_get(struct check *c, uint64_t ino)
 {
 	struct node *n = check_node_find(c, ino);
 
 	if (n)
 		return n;
-	if ((!c->nodes || c->node_count * 4 >= c->node_mask * 3) && nodes_grow(c))
+	if (check_node_kept(c, ino) && nodes_make_room(c))
 		return NULL;
+	if (!check_node_kept(c, ino)) {
+		c->stray = (struct node){.ino = ino};
+		return &c->stray;
+	}
 	n = node_slot(c->nodes, c->node_mask, ino);
 	n->ino = ino;
 	c->node_count++;
