@@ -700,7 +700,8 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 			  .ctx = ctx,
 			  .progress = progress,
 			  .progress_ctx = progress_ctx,
-			  .nodes_bytes_max = fs->inode_bytes_max,
+			  /* Growing and halving take as much again for a moment. */
+			  .nodes_bytes_max = fs->inode_bytes_max / 2,
 			  .counts = counts ? counts : &none};
 	int rc;
 

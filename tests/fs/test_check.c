@@ -312,7 +312,7 @@ static void test_parts(void)
 	fixture_init(&f);
 	f.quiet = true;
 	fixture_close(&f);
-	f.options.lsm.memory_bytes = 4 << 20; /* 512 KiB of it: 8192 nodes, seldom so full */
+	f.options.lsm.memory_bytes = 4 << 20; /* 256 KiB of it: 4096 nodes, and never so full */
 	fixture_open(&f);
 	for (unsigned i = 0; i < DIRS; i++) {
 		snprintf(name, sizeof(name), "d%u", i);
