@@ -301,7 +301,8 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
-	if (!offset && dir->progress)
+	/* Who begins gets the names of now, also when the directory was opened long ago. */
+	if (!offset && (dir->progress || atomic_load(&dir->inode->changes) != dir->stamp))
 		rc = dir_snapshot(dir);
 	if (!rc && offset < 1)
 		rc = give_dots(r, false);

@@ -508,6 +508,8 @@ def times_of_files():
         ("chown to nobody else", "c", lambda: os.chown("f", 1, 1)),
         ("utime", "mc", lambda: os.utime("f", ns=(1, 2))),
         ("setxattr", "c", lambda: os.setxattr("f", "user.a", b"1")),
+        ("setxattr to the same", "", lambda: os.setxattr("f", "user.a", b"1")),
+        ("setxattr to another", "c", lambda: os.setxattr("f", "user.a", b"2")),
         ("removexattr", "c", lambda: os.removexattr("f", "user.a")),
         ("open for writing", "", lambda: os.close(os.open("f", os.O_WRONLY))),
         ("fsync", "", lambda: os.fsync(fd)),
@@ -752,16 +754,6 @@ def fallocate_modes():
     fails(errno.ESPIPE, fallocate, w, 0, 0, 10)
     os.close(r)
     os.close(w)
-
-
-def copy_range(src, dst, n, a, b):
-    done = 0
-    while done < n:
-        k = os.copy_file_range(src, dst, n - done, a + done, b + done)
-        if not k:
-            break
-        done += k
-    return done
 
 
 @test
@@ -1041,6 +1033,19 @@ def seekdir_and_rewinddir():
     libc.rewinddir(d)
     same({n for _, n in entries(d)} - {".", ".."}, names - {min(names)} | {"new"})
     libc.closedir(d)
+
+
+@test
+def made_after_the_directory_was_opened():
+    os.mkdir("d")
+    fd = os.open("d", os.O_RDONLY)
+    put("d/a")
+    same(os.listdir(fd), ["a"])
+    put("d/b")
+    same(sorted(os.listdir(fd)), ["a", "b"])
+    os.unlink("d/a")
+    same(os.listdir(fd), ["b"])
+    os.close(fd)
 
 
 @test
