@@ -3,7 +3,7 @@
 every answer and what is then to be seen compared: errno, data, attributes, which times changed.
 
 B is on an ext4 mounted with relatime, the reference; A on a mount with `relatime`. Run by
-random.sh, as root. Prints a line for each difference, behind the calls that led to it, and
+heavy_random.sh, as root. Prints a line for each difference, behind the calls that led to it, and
 exits with 1; the same seed makes the same calls."""
 
 import collections

@@ -1,5 +1,5 @@
 #!/bin/bash
-# random.sh - random calls of several users, on a mount and on an ext4, have the same results.
+# heavy_random.sh - random calls of several users, on a mount and on an ext4, have the same results.
 # RANDOM_CALLS= how many; RANDOM_SEED= which.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
