@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/acl.h"
 #include "fs/file.h"
-#include "fs/change.h"
 
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 {
@@ -102,6 +102,8 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 		if (mode & S_ISGID && cred && !cred->privileged && cred->gid != c->attr.gid)
 			mode &= ~(mode_t)S_ISGID;
 		c->attr.mode = c->inode->type | mode;
+		if (!rc)
+			rc = acl_stage_mode(c);
 	}
 	return rc;
 }

@@ -27,14 +27,16 @@ void op_readlink(struct request *r);
 /* attributes: ops_attr.c */
 void op_getattr(struct request *r);
 void op_setattr(struct request *r, const struct stat *want, unsigned mask);
-/* `wanted`: R_OK, W_OK and X_OK in one. Asked only of a mount that does not let the kernel check. */
+/* `wanted`: R_OK, W_OK and X_OK in one. Asked only where the kernel is not to check. */
 void op_access(struct request *r, int wanted);
 void op_statfs(struct request *r);
 /* Before the caller changes the content of `ino`: setuid and setgid go, if they must. */
 int kill_priv_bits(struct request *r, uint64_t ino);
 
 /* extended attributes: ops_xattr.c */
-void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags);
+/* `kill_sgid`: an access ACL takes setgid away, as the caller is not in the file's group. */
+void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
+		 bool kill_sgid);
 void op_getxattr(struct request *r, const char *name, size_t size);
 void op_listxattr(struct request *r, size_t size);
 void op_removexattr(struct request *r, const char *name);

@@ -20,7 +20,7 @@ struct mount_options {
 	bool halt;                /* let idle virtual CPUs halt, also while requests come */
 	bool writeback;           /* the kernel collects writes and sends them later */
 	bool allow_others;        /* allow_other or allow_root */
-	bool default_permissions; /* the kernel checks modes and owners */
+	bool default_permissions; /* the kernel checks modes, owners and ACLs */
 	unsigned threads;         /* that answer requests, at most */
 	unsigned max_read;        /* 0: the kernel's */
 	char *fuse;               /* options for libfuse and the kernel, as they were written */

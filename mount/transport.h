@@ -37,6 +37,7 @@ struct request {
 	uid_t uid;    /* who caused it */
 	gid_t gid;
 	pid_t pid;
+	mode_t umask; /* of who makes something; not applied yet */
 	void *handle; /* the transport's own */
 };
 

@@ -24,6 +24,7 @@ static struct request request_of(fuse_req_t req, fuse_ino_t ino)
 		.uid = ctx->uid,
 		.gid = ctx->gid,
 		.pid = ctx->pid,
+		.umask = ctx->umask,
 		.handle = req,
 	};
 }
@@ -291,7 +292,7 @@ static void on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 {
 	struct request r = request_of(req, ino);
 
-	op_setxattr(&r, name, value, size, flags);
+	op_setxattr(&r, name, value, size, flags, transport_setxattr_kills_sgid);
 }
 
 static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -371,6 +372,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	if (options->writeback)
 		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+	/* With the umask itself: where there is a default ACL it does not count. */
+	if (options->fs.acl)
+		conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
 	conn->max_write = WRITE_BYTES_MAX;
 	conn->max_read = options->max_read;
 	conn->max_background = BACKGROUND_MAX;
