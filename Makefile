@@ -12,14 +12,18 @@ PREFIX ?= /usr/local
 STORE ?= $(CURDIR)/store
 MNT ?= $(CURDIR)/mnt
 
-WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+	-Wformat-security
 # Glibc's checks need an optimising build; sanitizers bring checks of their own.
-HARDEN = $(if $(findstring -fsanitize,$(CFLAGS)),,-fstack-protector-strong \
+HARDEN = $(if $(findstring -fsanitize,$(CFLAGS)),,-fstack-protector-strong $(HARDEN_CPU) \
 	$(if $(findstring _FORTIFY_SOURCE,$(CFLAGS)),,\
 	$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2)))
+# Not every processor has these. (tests/mount/hostile.sh looks whether the binary got all.)
+HARDEN_CPU := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),\
+	-fstack-clash-protection -fcf-protection)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE -pthread \
 	$(HARDEN) $(WERROR) $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS)
 LINK = $(say) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
 # Commands are shown by their target alone; V=1 shows all of them.
 say = $(if $(V),,@echo '  $@';)
