@@ -106,14 +106,14 @@ crash: deps $(CRASH_TESTS) ## simulated power cuts, the long form (CUTS=100000 o
 FUZZ_SECONDS ?= 60
 FUZZERS = $(patsubst %.c,%,$(wildcard tests/fuzz/test_*.c))
 # The seeds are made by the same files built as plain tests; what is found stays in the build folder.
-fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a decoder, FUZZ_SECONDS=60 for each
+fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a decoder, and operations that go wrong; FUZZ_SECONDS=60 for each
 	+$(MAKE) BUILD=$(BUILD)-fuzz CC=clang LDFLAGS=-fsanitize=fuzzer CFLAGS='-O1 -g -DLIBFUZZER \
 		-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
 		$(FUZZERS:%=$(BUILD)-fuzz/%.t)
 	@for f in $(FUZZERS); do \
 		corpus=$(BUILD)-fuzz/$$f.corpus; mkdir -p $$corpus; echo "== $$f"; \
 		$(BUILD)/$$f.t --seeds $$corpus && $(BUILD)-fuzz/$$f.t -max_total_time=$(FUZZ_SECONDS) \
-			-max_len=20000 -timeout=20 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
+			-max_len=20000 -timeout=60 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=$$corpus- $$corpus || exit 1; \
 	done
 
