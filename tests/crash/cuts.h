@@ -22,8 +22,8 @@
 #include "tests/lsm/model.h"
 
 #define CUTS_WATCHDOG_SECONDS 600
-#define CUTS_AT_SPAN 10 /* with AT: so many calls before and behind */
-#define CUTS_AT_WAYS 30 /* ... each cut in so many ways */
+#define CUTS_AT_SPAN 40 /* with AT: so many calls before and behind */
+#define CUTS_AT_WAYS 20 /* ... each cut in so many ways */
 
 /* ---- when things were done: in numbers of recorded calls ---- */
 
