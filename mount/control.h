@@ -16,7 +16,9 @@
  *     user.varve.scrub.stop.RUN    get   have it stop; nothing
  *
  * Attributes need no socket, no port and no file beside the store, and the
- * kernel checks who may reach the mount.
+ * kernel checks who may reach the mount. On one for all, whoever may read its root
+ * may get: that is numbers, no names. Set may its owner and root alone, whatever the
+ * mode of the root.
  */
 #ifndef MOUNT_CONTROL_H
 #define MOUNT_CONTROL_H
