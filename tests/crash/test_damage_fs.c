@@ -1,7 +1,7 @@
 /*
  * test_damage_fs.c - the files of a filesystem's store are damaged.
  *
- * A small store, made by the workload of fs_model.h, is damaged in every way damages.h
+ * A small store, made by the workload of fs_workload.h, is damaged in every way damages.h
  * knows; a large one in a local directory, of more than 100 MiB, gets one random bit
  * wrong at a time. Whatever was done:
  *
@@ -17,7 +17,7 @@
  * STRIDE=n: see damages.h; of the large store FLIPS=n, SEED=n.
  */
 #include "tests/crash/damages.h"
-#include "tests/crash/fs_model.h"
+#include "tests/crash/fs_workload.h"
 
 #define STRIDE_DEFAULT 29
 #define FLIPS_DEFAULT 30
