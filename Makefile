@@ -98,7 +98,7 @@ model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, M
 
 CUTS ?= 100000
 CRASH_TESTS = $(patsubst %.c,$(BUILD)/%.t,$(wildcard tests/crash/test_*.c))
-crash: deps $(CRASH_TESTS) ## power cuts (CUTS=100000 in each test), each call failing, each byte damaged; kills, load
+crash: deps $(CRASH_TESTS) ## power cuts (CUTS=100000 in each test), every call failing, every byte damaged; kills and load
 	CUTS=$(CUTS) FAILS=all STRIDE=1 FLIPS=5000 TEST_TIMEOUT=36000 $(PROVE) $(CRASH_TESTS)
 	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='tests/mount/heavy_writers.sh tests/mount/heavy_load.sh'
 
@@ -204,7 +204,7 @@ clean: ## remove what was built, and nothing else
 # ---- packages ----
 
 DEPS = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
-TEST_DEPS = perl attr git sqlite3 procps python3 e2fsprogs groff-base
+TEST_DEPS = perl acl attr rsync git sqlite3 procps python3 e2fsprogs groff-base
 LINT_DEPS = clang clang-format clang-tidy shellcheck
 FUZZ_DEPS = clang libclang-rt-dev
 BENCH_DEPS = librocksdb-dev libleveldb-dev liblmdb-dev

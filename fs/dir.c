@@ -244,16 +244,20 @@ static int give_name(struct reading *r)
 	struct fs_dir *dir = r->dir;
 	struct inode *inode = NULL;
 	struct lsm_slice key = lsm_iter_key(dir->it), value;
+	struct lsm_slice bytes = {(const char *)key.data + 9, key.size - 9};
 	char name[FS_NAME_BYTES_MAX + 1];
 	struct stat st = {0};
 	struct record record;
 	const char *why;
 	int rc;
 
-	if (key.size - 9 > FS_NAME_BYTES_MAX)
-		return fs_corrupt(dir->fs, key, "it is too long");
-	memcpy(name, (const char *)key.data + 9, key.size - 9);
-	name[key.size - 9] = '\0';
+	if (!name_possible(bytes)) {
+		/* It cannot be given out, nor be asked for; the kernel would refuse all the others. */
+		fs_corrupt(dir->fs, key, "no file can have this name");
+		return 0;
+	}
+	memcpy(name, bytes.data, bytes.size);
+	name[bytes.size] = '\0';
 	rc = lsm_iter_value(dir->it, &value);
 	if (rc)
 		return rc;

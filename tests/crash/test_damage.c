@@ -87,7 +87,7 @@ static void make_store(struct store *s, uint64_t seed, unsigned batches)
 {
 	static const struct lsm_slice all;
 	struct model_batch batch = {0};
-	struct rng rng = {seed};
+	struct rng rng = {.state = seed};
 	struct storage *live = model_must(storage_mem_new());
 	struct lsm *lsm;
 
@@ -337,7 +337,7 @@ static void test_store(struct store *s, uint64_t seed, unsigned batches, uint64_
 				.check = check_copy,
 				.finish = finish,
 				.error = s->m.error,
-				.rng = {seed}};
+				.rng = {.state = seed}};
 	ok(check(s, damages_copy(&s->d), true) && s->counts.harmless == 1, "%s: whole at first",
 	   s->name);
 	s->counts = (struct counts){0};

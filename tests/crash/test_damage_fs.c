@@ -288,7 +288,7 @@ static void test_small(uint64_t seed, uint64_t stride)
 			    .check = check_copy,
 			    .finish = finish,
 			    .error = s->f.error,
-			    .rng = {seed}};
+			    .rng = {.state = seed}};
 
 	fs_model_init(&s->m, &workload, seed);
 	fs_model_start(&s->m);
