@@ -103,7 +103,7 @@ model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, M
 CUTS ?= 100000
 CRASH_TESTS = $(patsubst %.c,$(BUILD)/%.t,$(wildcard tests/crash/test_*.c))
 crash: deps $(CRASH_TESTS) ## power cuts (CUTS=100000 in each test), every call failing, every byte damaged; kills and load
-	CUTS=$(CUTS) FAILS=all STRIDE=1 TEST_TIMEOUT=36000 $(PROVE) $(CRASH_TESTS)
+	CUTS=$(CUTS) FAILS=all STRIDE=1 FLIPS=5000 TEST_TIMEOUT=36000 $(PROVE) $(CRASH_TESTS)
 	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='tests/mount/heavy_writers.sh tests/mount/heavy_load.sh'
 
 FUZZ_SECONDS ?= 60

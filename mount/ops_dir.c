@@ -126,7 +126,7 @@ void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_
 	if (err < 0 && !listing.used)
 		reply_error(r, err);
 	else
-		reply_bytes(r, listing.data, listing.used);
+		reply_listing(&listing);
 }
 
 void op_releasedir(struct request *r, struct open_dir *open)

@@ -91,6 +91,8 @@ struct listing {
 /* Add an entry as fs_dir_fn gets it. Returns false when it does not fit. */
 bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
 		 uint64_t next);
+/* Reply with the entries; their references are given back if it did not reach the kernel. */
+void reply_listing(struct listing *l);
 
 /* ---- beside replies ---- */
 

@@ -253,6 +253,21 @@ bool listing_add(struct listing *l, const char *name, const struct stat *st, boo
 	return true;
 }
 
+void reply_listing(struct listing *l)
+{
+	size_t at = 0;
+
+	if (!fuse_reply_buf(handle(l->request), l->data, l->used) || !l->plus)
+		return;
+	while (at < l->used) {
+		const struct fuse_direntplus *entry = (const void *)(l->data + at);
+
+		if (entry->entry_out.nodeid)
+			fs_forget(l->request->mount->fs, entry->entry_out.nodeid, 1);
+		at += FUSE_DIRENTPLUS_SIZE(entry);
+	}
+}
+
 /* Only attributes, so the kernel takes no lock that the request's caller may hold. */
 void transport_forget_attributes(struct request *r, uint64_t ino)
 {

@@ -1,11 +1,11 @@
 /*
  * test_cut_fs.c - the power goes under a filesystem, at every call that changes the disk.
  *
- * The workload of fs_model.h, under tiny limits. How it is cut is in cuts.h; here what is
+ * The workload of fs_workload.h, under tiny limits. How it is cut is in cuts.h; here what is
  * there after a cut must be one of the texts the model wrote, fs_check() must find
  * nothing, and the number of inodes must be right.
  */
-#include "tests/crash/fs_model.h"
+#include "tests/crash/fs_workload.h"
 
 #define CUTS_DEFAULT 1500
 

@@ -1,10 +1,9 @@
 /*
- * test_damage.c - every byte of a store is damaged once.
+ * test_damage.c - every byte of a tree's files is damaged once.
  *
  * A small store with all kinds of files (tables on two levels and more, with range
- * tombstones; segments; a log; a manifest) is made. Then, for each byte of each file,
- * it is opened with that byte inverted; and with each file cut off at many places,
- * grown, missing, or in the place of another one. Whatever was done to it:
+ * tombstones; segments; a log; a manifest) is made, and damaged as damages.h says.
+ * Whatever was done to it:
  *
  *   - opening, reading or lsm_verify() finds it, or everything reads as before;
  *   - what reads without an error is right: each key, and each scan up to its error;
@@ -19,14 +18,10 @@
  *
  * STRIDE=1 in the environment: every byte; the default takes one of a few.
  */
-#include <inttypes.h>
-
-#include "lsm/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/crash/damages.h"
 
 #define STRIDE_DEFAULT 7
 #define WATCHDOG_SECONDS 900
-#define FILES_MAX 64
 
 static const struct lsm_options tiny = {
 	.memtable_bytes = 6 << 10,
@@ -44,11 +39,6 @@ static const struct lsm_options tiny = {
 
 static const struct model_mix mix = {6, 150, 5000, 12, 0, 10};
 
-struct file {
-	char name[32];
-	uint64_t size;
-};
-
 struct damage_found { /* key bounds of what lsm_verify() told; size 0: unknown */
 	char first[LSM_KEY_BYTES_MAX], last[LSM_KEY_BYTES_MAX];
 	size_t first_size, last_size;
@@ -61,8 +51,7 @@ struct store {
 	struct model m;
 	uint64_t synced; /* the last batch that a log says was synced */
 	bool mute;       /* what is done now may take the record that says so away */
-	struct file files[FILES_MAX];
-	size_t files_count;
+	struct damages d;
 	struct damage_found found[32];
 	size_t found_count;
 	bool found_anywhere;
@@ -94,23 +83,6 @@ static int open_on(struct store *s, struct storage *st, bool create, struct lsm 
 
 /* ---- the store ---- */
 
-static void must(int err, const char *what)
-{
-	if (err)
-		bail("%s: %s", what, strerror(-err));
-}
-
-static int take_file(void *ctx, const char *name, uint64_t size)
-{
-	struct store *s = ctx;
-
-	if (s->files_count == FILES_MAX)
-		bail("too many files");
-	snprintf(s->files[s->files_count].name, sizeof(s->files[0].name), "%s", name);
-	s->files[s->files_count++].size = size;
-	return 0;
-}
-
 static void make_store(struct store *s, uint64_t seed, unsigned batches)
 {
 	static const struct lsm_slice all;
@@ -140,7 +112,6 @@ static void make_store(struct store *s, uint64_t seed, unsigned batches)
 		s->st = storage_mem_crash(live, STORAGE_MEM_KEEP_ALL, 0);
 	live->ops->free(live);
 	model_must(s->st);
-	must(s->st->ops->list(s->st, take_file, s), "listing");
 }
 
 /* ---- looking at a damaged store ---- */
@@ -338,141 +309,39 @@ static bool check(struct store *s, struct storage *st, bool go_on)
 	return !s->m.error[0];
 }
 
-static struct storage *copy(const struct store *s)
+static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 {
-	return model_must(storage_mem_crash(s->st, STORAGE_MEM_KEEP_ALL, 0));
+	struct store *s = ctx;
+
+	s->mute = mute;
+	return check(s, st, go_on);
 }
 
-static bool is_newest_log(const struct store *s, const struct file *f)
+static void finish(void *ctx, const char *what, const char *name, unsigned cases)
 {
-	if (!strstr(f->name, ".log"))
-		return false;
-	for (size_t i = 0; i < s->files_count; i++)
-		if (strstr(s->files[i].name, ".log") && strcmp(s->files[i].name, f->name) > 0)
-			return false;
-	return true;
-}
+	struct store *s = ctx;
 
-static void finish(struct store *s, const char *what, const char *name, unsigned cases)
-{
 	ok(!s->m.error[0], "%s, %s: %s, %u cases: %u refused, %u found, %u harmless; %u reads lost",
 	   s->name, name, what, cases, s->counts.refused, s->counts.found, s->counts.harmless,
 	   s->counts.keys_lost);
 	s->counts = (struct counts){0};
 	s->m.error[0] = '\0';
-	s->mute = false;
-}
-
-/* ---- damages ---- */
-
-static void flip_bytes(struct store *s, const struct file *f, uint64_t stride)
-{
-	unsigned cases = 0;
-
-	/* Long rows of zeros, in segments and reserved space, are looked at here and there. */
-	for (uint64_t at = 0; at < f->size && !s->m.error[0]; at += stride) {
-		struct storage *st = copy(s);
-
-		must(storage_mem_flip(st, f->name, at, 1 << (at / stride) % 8), "flip");
-		if (!check(s, st, cases % 8 == 0))
-			printf("#   %s, byte %" PRIu64 " of %" PRIu64 " of %s: %s\n", s->name, at,
-			       f->size, f->name, s->m.error);
-		cases++;
-	}
-	finish(s, "a bit wrong", f->name, cases);
-}
-
-static void cut_off(struct store *s, const struct file *f)
-{
-	uint64_t step = f->size / 12 + 1;
-	unsigned cases = 0;
-
-	for (uint64_t size = 0; size < f->size + 2 && !s->m.error[0]; size += step) {
-		struct storage *st = copy(s);
-		struct storage_file *file;
-		/* The last one: all but one byte. */
-		uint64_t to = size + step < f->size + 2 ? size : f->size - (f->size > 0);
-
-		must(storage_open_file(st, f->name, STORAGE_WRITE, &file), "open");
-		must(st->ops->truncate(file, to), "truncate");
-		storage_close(file);
-		s->mute = is_newest_log(s, f);
-		if (!check(s, st, true))
-			printf("#   %s, %s cut to %" PRIu64 " of %" PRIu64 ": %s\n", s->name,
-			       f->name, to, f->size, s->m.error);
-		cases++;
-	}
-	finish(s, "cut off", f->name, cases);
-}
-
-static void grow(struct store *s, const struct file *f)
-{
-	static const char junk[700] = "junk at the end";
-	unsigned cases = 0;
-
-	for (size_t size = 1; size <= sizeof(junk) && !s->m.error[0]; size += 233, cases++) {
-		struct storage *st = copy(s);
-		struct storage_file *file;
-
-		must(storage_open_file(st, f->name, STORAGE_WRITE, &file), "open");
-		must(storage_pwrite(file, junk, size, f->size), "write");
-		storage_close(file);
-		if (!check(s, st, true))
-			printf("#   %s, %s longer by %zu: %s\n", s->name, f->name, size,
-			       s->m.error);
-	}
-	finish(s, "grown", f->name, cases);
-}
-
-static void lose(struct store *s, const struct file *f)
-{
-	struct storage *st = copy(s);
-
-	must(st->ops->unlink(st, f->name), "unlink");
-	s->mute = is_newest_log(s, f);
-	if (!check(s, st, true))
-		printf("#   %s, without %s: %s\n", s->name, f->name, s->m.error);
-	finish(s, "missing", f->name, 1);
-}
-
-static void swap(struct store *s, const struct file *f)
-{
-	unsigned cases = 0;
-
-	for (const struct file *g = s->files; g < s->files + s->files_count; g++) {
-		struct storage *st;
-
-		if (g == f || s->m.error[0])
-			continue;
-		st = copy(s);
-		must(st->ops->rename(st, f->name, "other"), "rename");
-		must(st->ops->rename(st, g->name, f->name), "rename");
-		must(st->ops->rename(st, "other", g->name), "rename");
-		s->mute = is_newest_log(s, f) || is_newest_log(s, g);
-		if (!check(s, st, true))
-			printf("#   %s, %s and %s swapped: %s\n", s->name, f->name, g->name,
-			       s->m.error);
-		cases++;
-	}
-	finish(s, "in the place of another", f->name, cases);
 }
 
 static void test_store(struct store *s, uint64_t seed, unsigned batches, uint64_t stride)
 {
 	make_store(s, seed, batches);
-	ok(check(s, copy(s), true) && s->counts.harmless == 1, "%s: whole at first", s->name);
+	s->d = (struct damages){.name = s->name,
+				.st = s->st,
+				.ctx = s,
+				.check = check_copy,
+				.finish = finish,
+				.error = s->m.error,
+				.rng = {.state = seed}};
+	ok(check(s, damages_copy(&s->d), true) && s->counts.harmless == 1, "%s: whole at first",
+	   s->name);
 	s->counts = (struct counts){0};
-	for (size_t i = 0; i < s->files_count; i++) {
-		const struct file *f = &s->files[i];
-
-		flip_bytes(s, f,
-			   stride * (strstr(f->name, ".seg") ? 16 : 1) +
-				   (strcmp(f->name, "RESERVE") ? 0 : f->size));
-		cut_off(s, f);
-		grow(s, f);
-		lose(s, f);
-		swap(s, f);
-	}
+	damages_all(&s->d, stride);
 	s->st->ops->free(s->st);
 	model_release(&s->m);
 }
@@ -493,10 +362,12 @@ static void test_stuck(struct store *s, uint64_t seed)
 	int err = 0;
 
 	make_store(s, seed, 150);
-	st = copy(s);
-	for (size_t i = 0; i < s->files_count; i++)
-		if (strstr(s->files[i].name, ".tab"))
-			must(storage_mem_flip(st, s->files[i].name, s->files[i].size - 1, 1),
+	s->d.st = s->st;
+	st = damages_copy(&s->d);
+	damages_list(&s->d);
+	for (size_t i = 0; i < s->d.files_count; i++)
+		if (strstr(s->d.files[i].name, ".tab"))
+			must(storage_mem_flip(st, s->d.files[i].name, s->d.files[i].size - 1, 1),
 			     "flip");
 	must(open_on(s, st, false, &lsm), "opening");
 	while (!err && written < 1000) {
@@ -535,14 +406,10 @@ static void test_stuck(struct store *s, uint64_t seed)
 
 int main(void)
 {
-	const char *env_stride = getenv("STRIDE"), *env_seed = getenv("SEED");
-	uint64_t stride = env_stride ? strtoull(env_stride, NULL, 0) : STRIDE_DEFAULT;
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = cuts_number("SEED", 1);
 	struct store closed = {.name = "closed"}, killed = {.name = "killed", .killed = true};
 	struct store stuck = {.name = "stuck"};
 
-	if (!stride)
-		stride = 1;
 	alarm(stride < STRIDE_DEFAULT ? 0 : WATCHDOG_SECONDS);
 	test_store(&closed, seed, 150, stride);
 	test_store(&killed, seed + 1, 100, stride);

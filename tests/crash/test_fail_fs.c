@@ -1,7 +1,7 @@
 /*
  * test_fail_fs.c - calls of the storage, and allocations, fail under a filesystem.
  *
- * The workload of fs_model.h runs again and again. Each time the Nth call of one kind
+ * The workload of fs_workload.h runs again and again. Each time the Nth call of one kind
  * fails, once or from then on, with EIO or ENOSPC: a failing write writes a part first,
  * a failing sync drops what is dirty, as Linux does (storage_mem.h). Or the Nth
  * allocation (or start of a thread) fails, in whatever thread, alone or with 49 after it.
@@ -21,7 +21,7 @@
  * NTH=n: only the points around the nth of each kind.
  */
 #include "tests/crash/alloc.h"
-#include "tests/crash/fs_model.h"
+#include "tests/crash/fs_workload.h"
 
 #define FAILS_DEFAULT 8
 #define WATCHDOG_SECONDS 600
@@ -247,7 +247,8 @@ static bool test_failure(const struct failure *f, uint64_t seed, unsigned *error
 	*errors += m->errors != 0;
 	right = !m->error[0];
 	if (!right)
-		printf("#   %s %ju failed %s with %s, seed %ju: %s\n#   SEED=%ju NTH=%ju repeats it\n",
+		printf("#   %s %ju failed %s with %s, seed %ju: %s\n"
+		       "#   SEED=%ju NTH=%ju repeats it\n",
 		       kinds[f->kind], (uintmax_t)f->nth,
 		       f->times == 1 ? "once" :
 		       f->times      ? "and some after" :
@@ -309,6 +310,80 @@ static void test_kind(unsigned kind, const struct options *o)
 	   runs, errors);
 }
 
+/* ---- one handle of a directory ---- */
+
+#define LISTED 300u
+
+struct counted {
+	struct fs *fs;
+	uint64_t next;
+	unsigned given, seen;
+};
+
+static int count_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+{
+	struct counted *c = ctx;
+
+	(void)name;
+	if (held)
+		fs_forget(c->fs, st->st_ino, 1);
+	c->next = next;
+	c->given++;
+	return 0;
+}
+
+/* Read it all, going on after an error, which may be told or not; two are one too many. */
+static void list_all(struct fs_dir *dir, struct counted *c)
+{
+	unsigned errors = 0;
+
+	do {
+		c->given = 0;
+		errors += fs_dir_read(dir, c->next, true, count_entry, c) != 0;
+		c->seen += c->given;
+	} while (errors < 2 && (c->given || c->next < LISTED + 2));
+}
+
+/* An error that went away is no error of who reads on. */
+static void test_listing(void)
+{
+	struct fs_model *m = model_must(malloc(sizeof(*m)));
+	unsigned failures = 0, wrong = 0;
+
+	fs_model_init(m, &workload, 1);
+	fs_model_start(m);
+	for (unsigned i = 0; i < LISTED; i++) {
+		char name[16];
+
+		sprintf(name, "file%u", i);
+		mk_file(m->fs, FS_ROOT_INO, name);
+	}
+	for (uint64_t nth = 1; nth < 30; nth++) {
+		struct counted c = {0};
+		struct fs_dir *dir;
+		uint64_t reads;
+
+		/* Opened anew, so that nothing is cached. */
+		fs_model_close(m);
+		fs_model_start(m);
+		c.fs = m->fs;
+		if (fs_dir_open(m->fs, FS_ROOT_INO, &dir))
+			bail("no directory");
+		reads = storage_mem_count(m->history.st, STORAGE_MEM_READ);
+		storage_mem_fail(m->history.st, STORAGE_MEM_READ, nth, 1, EIO);
+		list_all(dir, &c);
+		failures += storage_mem_count(m->history.st, STORAGE_MEM_READ) >= reads + nth;
+		wrong += c.seen != LISTED + 2;
+		storage_mem_fail(m->history.st, STORAGE_MEM_ANY, 0, 0, 0);
+		fs_dir_close(dir);
+	}
+	ok(!wrong && failures, "a directory is read to its end over each of %u failed reads",
+	   failures);
+	fs_model_close(m);
+	fs_model_release(m);
+	free(m);
+}
+
 int main(void)
 {
 	const char *fails = getenv("FAILS");
@@ -327,5 +402,6 @@ int main(void)
 	for (unsigned kind = 0; kind < KINDS_COUNT; kind++)
 		if (calls_of[kind])
 			test_kind(kind, &o);
+	test_listing();
 	return done();
 }
