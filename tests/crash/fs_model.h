@@ -76,6 +76,7 @@ struct fs_model {
 	struct history history;
 	char **texts;                /* [0] before any operation, [n] after the nth */
 	uint64_t done[FS_MODEL_OPS]; /* how often each operation was done */
+	bool sync;                   /* mounted so that every change is durable when it returns */
 	bool may_fail, doubt;
 	unsigned errors; /* that calls returned */
 	char error[512]; /* what is wrong */
@@ -137,13 +138,13 @@ static inline bool changed(struct fs_model *m, int rc, const char *what)
 	return true;
 }
 
-static inline int fs_model_open(const struct fs_workload *w, struct storage *st, struct fs **fs)
+static inline int fs_model_open(const struct fs_model *m, struct storage *st, struct fs **fs)
 {
-	struct fs_options options = {.lsm = w->lsm, .atime = FS_NOATIME};
+	struct fs_options options = {.lsm = m->w->lsm, .atime = FS_NOATIME, .sync = m->sync};
 
 	options.lsm.storage = st;
 	options.lsm.create = true;
-	options.lsm.report = cuts_print_report;
+	options.lsm.report = m->may_fail ? NULL : cuts_print_report;
 	return FS(fs_open(NULL, &options, fs));
 }
 
@@ -467,10 +468,10 @@ static inline void let_go(struct fs_model *m, int n)
 /* The times are the filesystem's to choose: believe what it says, here. */
 static inline void take_times(struct fs_model *m, int n)
 {
-	struct node *node = &m->nodes[n];
+	struct node *node = n < 0 ? NULL : &m->nodes[n];
 	struct stat st;
 
-	if (n < 0 || node->kind == FREE || !node->links)
+	if (!node || node->kind == FREE || !node->links)
 		return;
 	node->mtime = node->ctime = FS_MODEL_UNKNOWN;
 	if (m->doubt || !hold(m, n) || failed(m, FS(fs_getattr(m->fs, node->ino, &st)), "getattr"))
@@ -493,6 +494,8 @@ static inline void write_down(struct fs_model *m)
 static inline void end(struct fs_model *m, enum fs_model_op op, int a, int b, int c, int d)
 {
 	history_done(&m->history);
+	if (m->sync && !m->doubt)
+		history_synced(&m->history);
 	m->done[op]++;
 	take_times(m, a);
 	take_times(m, b);
@@ -600,13 +603,11 @@ static inline void lose(struct fs_model *m, int n)
 		m->done[OP_ORPHAN]++;
 }
 
-static inline void do_remove(struct fs_model *m)
+static inline void remove_name(struct fs_model *m, int d, unsigned name)
 {
-	int d = pick(m, DIR_NODE), n, rc;
-	unsigned name = below(m, FS_MODEL_NAMES);
+	int n = m->nodes[d].names[name], rc;
 	bool is_dir;
 
-	n = m->nodes[d].names[name];
 	if (n < 0 || !hold(m, d))
 		return;
 	is_dir = m->nodes[n].kind == DIR_NODE;
@@ -620,6 +621,28 @@ static inline void do_remove(struct fs_model *m)
 	m->nodes[d].names[name] = -1;
 	lose(m, n);
 	end(m, is_dir ? OP_RMDIR : OP_UNLINK, d, n, -1, -1);
+}
+
+static inline void do_remove(struct fs_model *m)
+{
+	int d = pick(m, DIR_NODE);
+
+	remove_name(m, d, below(m, FS_MODEL_NAMES));
+}
+
+/* An empty directory, of which there are few. */
+static inline void do_rmdir(struct fs_model *m)
+{
+	int d = pick(m, DIR_NODE);
+
+	for (unsigned name = 0; name < FS_MODEL_NAMES; name++) {
+		int n = m->nodes[d].names[name];
+
+		if (n >= 0 && m->nodes[n].kind == DIR_NODE && is_empty(&m->nodes[n])) {
+			remove_name(m, d, name);
+			return;
+		}
+	}
 }
 
 /* Whether `d` is `n` or below it. */
@@ -836,7 +859,7 @@ static inline void fs_model_close(struct fs_model *m)
 static inline void fs_model_start(struct fs_model *m)
 {
 	for (int i = 0; i < 2 && !m->fs; i++)
-		if (failed(m, fs_model_open(m->w, m->history.st, &m->fs), "opening"))
+		if (failed(m, fs_model_open(m, m->history.st, &m->fs), "opening"))
 			m->fs = NULL;
 }
 
@@ -852,9 +875,10 @@ static inline void reopen(struct fs_model *m)
 static inline void step(struct fs_model *m)
 {
 	static void (*const ops[])(struct fs_model *) = {
-		do_create, do_create,   do_create, do_create, do_link,  do_remove, do_remove,
-		do_rename, do_rename,   do_rename, do_write,  do_write, do_write,  do_write,
-		do_write,  do_truncate, do_punch,  do_copy,   do_attr,  do_xattr,  do_forget,
+		do_create, do_create, do_create, do_create, do_link,   do_remove,
+		do_remove, do_rmdir,  do_rename, do_rename, do_rename, do_write,
+		do_write,  do_write,  do_write,  do_write,  do_write,  do_truncate,
+		do_punch,  do_copy,   do_attr,   do_xattr,  do_forget,
 	};
 	int rc;
 
@@ -868,11 +892,21 @@ static inline void step(struct fs_model *m)
 		failed(m, FS(fs_compact(m->fs, NULL, NULL)), "compact");
 }
 
+/* How many kinds of operations are not in `done`. */
+static inline unsigned fs_model_never(const uint64_t *done)
+{
+	unsigned never = 0;
+
+	for (size_t op = 0; op < FS_MODEL_OPS; op++)
+		never += !done[op];
+	return never;
+}
+
 /* ---- a run ---- */
 
 static inline void fs_model_init(struct fs_model *m, const struct fs_workload *w, uint64_t seed)
 {
-	*m = (struct fs_model){.w = w, .rng = {seed}};
+	*m = (struct fs_model){.w = w, .rng = {.state = seed}};
 	fs_model_outside = true;
 	m->history.st = model_must(storage_mem_new());
 	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2, .xattr = -1};
