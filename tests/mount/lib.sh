@@ -147,7 +147,10 @@ daemon_of() {
 # a killed one's main thread may end before those that hold its files.
 is_gone() {
 	! kill -0 "$1" 2>/dev/null ||
-		{ grep -q '^State:.Z' "/proc/$1/status" && [ "$(ls "/proc/$1/task" | wc -l)" -le 1 ]; } 2>/dev/null
+		{
+			grep -q '^State:.Z' "/proc/$1/status" &&
+				[ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)" -le 1 ]
+		} 2>/dev/null
 }
 wait_gone() {
 	local tries=200
