@@ -427,18 +427,6 @@ int fs_sync(struct fs *fs)
 	return fs->read_only ? 0 : fs_errno(lsm_sync(fs->lsm));
 }
 
-int fs_fsync(struct fs *fs, uint64_t ino)
-{
-	struct inode *inode;
-	int rc = inode_get(fs, ino, &inode);
-
-	if (rc)
-		return rc;
-	inode_put(fs, inode);
-	/* One log: whatever was done to this file, and all before it. */
-	return fs_sync(fs);
-}
-
 /* ---- upkeep ---- */
 
 int fs_compact(struct fs *fs, lsm_progress_fn *progress, void *ctx)

@@ -152,8 +152,7 @@ int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *
 int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
 		  uint64_t to_offset, size_t size, size_t *copied);
 
-/* Everything done so far to this file (and, by order, to all) survives power loss on return. */
-int fs_fsync(struct fs *fs, uint64_t ino);
+/* Everything done so far, to whatever file, survives power loss on return: there is one log. */
 int fs_sync(struct fs *fs);
 
 /* ---- directories ---- */

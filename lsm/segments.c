@@ -23,6 +23,13 @@
 
 #define FILES_MAX 256
 
+/*
+ * So much is written before the disk is told to begin. A sync waits for all of it that
+ * is not on disk, and everybody's fsync with it: after seconds of large writes, for
+ * seconds. Large enough for the disk to be efficient.
+ */
+#define START_WRITE_BYTES (4u << 20)
+
 struct segment {
 	uint64_t number; /* constant */
 	bool missing;    /* constant: the manifest names it, and there is no file */
@@ -30,6 +37,7 @@ struct segment {
 	struct storage_file *file; /* NULL: not open now */
 	unsigned users;            /* of `file`, which stays open for them */
 	uint64_t size;             /* reserved up to here */
+	uint64_t started;          /* writing to the disk was begun up to here */
 	uint64_t allocated;        /* on disk, when it was last looked at */
 	uint64_t mark;
 	int refs;
@@ -502,7 +510,7 @@ static int write_values(struct storage_file *f, struct segment_write *writes, si
 int segments_write(struct segments *s, struct segment_write *writes, size_t count,
 		   struct segment **out)
 {
-	uint64_t total = 0, offset;
+	uint64_t total = 0, offset, start, end;
 	struct storage_file *f;
 	struct segment *g;
 	int err;
@@ -523,10 +531,16 @@ int segments_write(struct segments *s, struct segment_write *writes, size_t coun
 	if (!err) {
 		err = write_values(f, writes, count);
 		mutex_lock(&s->mu);
-		g->users--;
 		g->dirty = true;
 		s->bytes_written += total;
+		start = g->started;
+		end = g->size;
+		if (end - start >= START_WRITE_BYTES)
+			g->started = end;
 		mutex_unlock(&s->mu);
+		if (end - start >= START_WRITE_BYTES && s->st->ops->start_write)
+			s->st->ops->start_write(f, start, end - start);
+		put_file(s, g);
 	}
 	if (err) {
 		segment_ref_drop(s, g);

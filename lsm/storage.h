@@ -65,6 +65,11 @@ struct storage_ops {
 	 * Where that cannot be done it succeeds without any effect: read nothing there.
 	 */
 	int (*punch)(struct storage_file *f, uint64_t offset, uint64_t size);
+	/*
+	 * Begin to write to the disk what was written there, so that a later sync is short.
+	 * Nothing is promised, and nothing is said of errors. NULL: of no use here.
+	 */
+	void (*start_write)(struct storage_file *f, uint64_t offset, uint64_t size);
 	int (*sync)(struct storage_file *f); /* bytes and size, not the directory */
 	int (*size)(struct storage_file *f, uint64_t *size, uint64_t *allocated);
 	int (*close)(struct storage_file *f); /* frees `f` whatever it returns */

@@ -38,6 +38,7 @@
 #include "mount/ops.h"
 #include "mount/options.h"
 #include "mount/store.h"
+#include "mount/syncer.h"
 #include "mount/transport.h"
 
 #define FILES_MIN 64 /* the tree's open tables, log, segments; fewer would thrash or fail */
@@ -229,11 +230,17 @@ static int serve(struct daemon *d, int ready_fd)
 		say_error("not enough memory to mount");
 		err = -ENOMEM;
 	}
+	if (!err) {
+		err = syncer_new(d->mount.fs, &d->mount.syncer);
+		if (err)
+			say_error("cannot start a thread: %s", strerror(-err));
+	}
 	if (!err)
 		err = transport_open(&d->mount, &d->transport);
 	if (!err)
 		err = run(d, ready_fd);
 	fs_set_prune(d->mount.fs, NULL, NULL);
+	syncer_free(d->mount.syncer);
 	transport_close(d->transport);
 	open_dirs_close(&d->mount);
 	control_free(d->mount.control);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 
 #include "mount/ops.h"
+#include "mount/syncer.h"
 
 /* One reply counts in 32 bits; a caller goes on behind a short copy. */
 #define COPY_BYTES_MAX (1u << 30)
@@ -116,5 +117,5 @@ void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_
 
 void op_fsync(struct request *r)
 {
-	reply_error(r, fs_fsync(r->mount->fs, r->ino));
+	syncer_answer(r->mount->syncer, r);
 }

@@ -17,7 +17,7 @@
 #include "mount/message.h"
 
 /*
- * With one thread a slow fsync holds everybody up. With more, they contend for the
+ * With one thread a slow call holds everybody up. With more, they contend for the
  * CPUs that the programs using the mount need, and wake up on cold ones: on two CPUs
  * a cached stat went from 8 us with one or two threads to 15 to 45 with four.
  */

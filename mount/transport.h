@@ -2,10 +2,11 @@
  * transport.h - one request of the kernel's, and the ways to answer it.
  *
  * A handler (ops.h) gets a request, makes one call of fs.h and answers by one of
- * the reply functions, exactly once, on the thread it was called on. Handlers
- * know nothing of how requests come and replies go: transport_fuse.c brings them
- * through libfuse's loop and is the only file that includes libfuse. Another
- * transport would implement this header again.
+ * the reply functions, exactly once, on the thread it was called on (but for fsync,
+ * which another may answer with a copy of the request: syncer.h). Handlers know
+ * nothing of how requests come and replies go: transport_fuse.c brings them through
+ * libfuse's loop and is the only file that includes libfuse. Another transport would
+ * implement this header again.
  */
 #ifndef MOUNT_TRANSPORT_H
 #define MOUNT_TRANSPORT_H
@@ -17,6 +18,7 @@
 
 struct control;
 struct open_dir;
+struct syncer;
 struct transport;
 
 #define MOUNT_DIR_LISTS 64u
@@ -26,6 +28,7 @@ struct mount {
 	struct fs *fs;
 	const struct mount_options *options;
 	struct control *control;
+	struct syncer *syncer;
 	struct transport *transport; /* set by transport_open() */
 	pthread_mutex_t dirs_lock;
 	struct open_dir *dirs[MOUNT_DIR_LISTS]; /* that are open, by number: ops_dir.c */

@@ -480,7 +480,7 @@ static inline void step(struct fs_model *m)
 
 	ops[below(m, sizeof(ops) / sizeof(ops[0]))](m);
 	if (rng_chance(&m->rng, m->w->sync_one_in * 4)) {
-		rc = below(m, 2) ? FS(fs_sync(m->fs)) : FS(fs_fsync(m->fs, FS_ROOT_INO));
+		rc = FS(fs_sync(m->fs));
 		if (!failed(m, rc, "sync") && !m->doubt)
 			history_synced(&m->history);
 	}

@@ -93,7 +93,7 @@ static void use_rarely(uint64_t ino, unsigned *rng)
 		rc = rc == -ENXIO ? 0 : rc;
 		break;
 	default:
-		rc = fs_fsync(f.fs, ino);
+		rc = fs_sync(f.fs);
 	}
 	expect(!rc, "a rare use", rc);
 	atomic_store(&recent, ino);

@@ -76,7 +76,7 @@ start_churn 8 0 56 4 "$SEED"
 churns 'sets up' fill 20
 unmount_store
 rounds "$KILL_ROUNDS" '' memory=256M memory=16M writeback memory=16M,writeback \
-	memory=16M,compress=zstd
+	memory=16M,compress=zstd memory=16M,threads=1
 end_churn
 
 truncate -s 96M "$T/image"

@@ -143,9 +143,14 @@ daemon_of() {
 	"$VARVE" stat --json "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'
 }
 
-# Process $1 is gone, or a zombie that nobody takes away.
+# Process $1 is gone, or a zombie that nobody takes away: with all its threads, as
+# a killed one's main thread may end before those that hold its files.
 is_gone() {
-	! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+	! kill -0 "$1" 2>/dev/null ||
+		{
+			grep -q '^State:.Z' "/proc/$1/status" &&
+				[ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)" -le 1 ]
+		} 2>/dev/null
 }
 wait_gone() {
 	local tries=200
