@@ -16,6 +16,7 @@
 
 #include <xxhash.h>
 
+#include "fs/acl.h"
 #include "tests/crash/cuts.h"
 #include "tests/fs/fixture.h"
 
@@ -34,6 +35,14 @@ struct fs_workload {
 
 enum kind { FREE, FILE_NODE, DIR_NODE, LINK_NODE };
 
+/* Extended attributes; -1: there is none. Of an ACL, what it gives to FS_MODEL_FRIEND. */
+struct xattrs {
+	int user;
+	int access, fallback; /* the default ACL gives all to everybody else */
+};
+#define FS_MODEL_FRIEND 5u
+#define FS_MODEL_NO_XATTRS ((struct xattrs){-1, -1, -1})
+
 struct node {
 	enum kind kind;
 	uint64_t ino, lookups; /* ino 0: unknown */
@@ -43,7 +52,7 @@ struct node {
 	size_t size;
 	unsigned char *bytes;
 	uint64_t hash; /* of the content */
-	int xattr;     /* value of the one attribute, -1 none */
+	struct xattrs xattrs;
 	int64_t mtime, ctime;
 };
 
@@ -65,6 +74,8 @@ enum fs_model_op {
 	OP_COPY,
 	OP_ATTR,
 	OP_XATTR,
+	OP_ACL,
+	OP_INHERIT, /* something was made that got an ACL */
 	FS_MODEL_OPS,
 };
 
@@ -139,7 +150,7 @@ static inline bool changed(struct fs_model *m, int rc, const char *what)
 
 static inline int fs_model_open(const struct fs_workload *w, struct storage *st, struct fs **fs)
 {
-	struct fs_options options = {.lsm = w->lsm, .atime = FS_NOATIME};
+	struct fs_options options = {.lsm = w->lsm, .atime = FS_NOATIME, .acl = true};
 
 	options.lsm.storage = st;
 	options.lsm.create = true;
@@ -186,8 +197,8 @@ static inline void say_time(struct text *t, int64_t ns)
 }
 
 static inline void say_inode(struct text *t, unsigned depth, const char *name,
-			     const struct stat *st, int64_t mtime, int64_t ctime, int xattr,
-			     uint64_t hash)
+			     const struct stat *st, int64_t mtime, int64_t ctime,
+			     const struct xattrs *x, uint64_t hash)
 {
 	say(t, "%*s%s: ", (int)depth, "", name);
 	if (st->st_ino)
@@ -198,7 +209,7 @@ static inline void say_inode(struct text *t, unsigned depth, const char *name,
 	    (uintmax_t)st->st_nlink, (intmax_t)st->st_size);
 	say_time(t, mtime);
 	say_time(t, ctime);
-	say(t, ", %d, %jx\n", xattr, (uintmax_t)hash);
+	say(t, ", %d %d %d, %jx\n", x->user, x->access, x->fallback, (uintmax_t)hash);
 }
 
 /* As the model has it. */
@@ -219,7 +230,7 @@ static inline void say_node(const struct fs_model *m, struct text *t, unsigned d
 			if (node->names[i] >= 0)
 				st.st_nlink += m->nodes[node->names[i]].kind == DIR_NODE;
 	}
-	say_inode(t, depth, name, &st, node->mtime, node->ctime, node->xattr, node->hash);
+	say_inode(t, depth, name, &st, node->mtime, node->ctime, &node->xattrs, node->hash);
 	for (unsigned i = 0; node->kind == DIR_NODE && i < FS_MODEL_NAMES; i++)
 		if (node->names[i] >= 0)
 			say_node(m, t, depth + 1, name_of(i), node->names[i]);
@@ -285,21 +296,52 @@ static inline int say_entries(struct fs *fs, struct text *t, unsigned depth, uin
 	return rc;
 }
 
+/* What the friend gets by the ACL of this name; 100 if it does not go with `mode`. */
+static inline int find_acl(struct fs *fs, uint64_t ino, const char *name, mode_t mode, int *found)
+{
+	static unsigned char bytes[ACL_BYTES_MAX];
+	static struct acl acl;
+	const char *why;
+	size_t got;
+	int rc = FS(fs_getxattr(fs, ino, name, bytes, sizeof(bytes), &got));
+
+	*found = -1;
+	if (!rc)
+		rc = acl_decode((struct lsm_slice){bytes, got}, &acl, &why);
+	if (!rc)
+		*found = acl_mode(&acl) == (mode & 0777) ? acl.entries[1].permissions : 100;
+	return rc == -ENODATA ? 0 : rc;
+}
+
+static inline int find_xattrs(struct fs *fs, const struct stat *st, struct xattrs *x)
+{
+	unsigned char value;
+	size_t got;
+	int rc = FS(fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got));
+
+	*x = FS_MODEL_NO_XATTRS;
+	if (!rc)
+		x->user = value;
+	if (rc == -ENODATA)
+		rc = 0;
+	if (!rc && !S_ISLNK(st->st_mode))
+		rc = find_acl(fs, st->st_ino, ACL_ACCESS_NAME, st->st_mode, &x->access);
+	if (!rc && S_ISDIR(st->st_mode))
+		rc = find_acl(fs, st->st_ino, ACL_DEFAULT_NAME, 0777, &x->fallback);
+	return rc;
+}
+
 /* As the filesystem has it; `st` is held. */
 static inline int say_found(struct fs *fs, struct text *t, unsigned depth, const char *name,
 			    const struct stat *st)
 {
 	static unsigned char bytes[FS_MODEL_BYTES + 1];
+	struct xattrs xattrs;
 	uint64_t hash = 0;
-	unsigned char value;
-	int xattr = -1, rc;
 	size_t got;
+	int rc;
 
-	rc = FS(fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got));
-	if (!rc)
-		xattr = value;
-	else if (rc == -ENODATA)
-		rc = 0;
+	rc = find_xattrs(fs, st, &xattrs);
 	if (!rc && S_ISREG(st->st_mode)) {
 		rc = FS(fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got));
 		hash = rc ? 0 : XXH3_64bits(bytes, got);
@@ -310,7 +352,8 @@ static inline int say_found(struct fs *fs, struct text *t, unsigned depth, const
 		hash = rc ? 0 : XXH3_64bits(bytes, strlen((char *)bytes));
 	}
 	if (!rc)
-		say_inode(t, depth, name, st, ns_of(st->st_mtim), ns_of(st->st_ctim), xattr, hash);
+		say_inode(t, depth, name, st, ns_of(st->st_mtim), ns_of(st->st_ctim), &xattrs,
+			  hash);
 	if (!rc && S_ISDIR(st->st_mode))
 		rc = say_entries(fs, t, depth + 1, st->st_ino);
 	return rc;
@@ -550,7 +593,12 @@ static inline void do_create(struct fs_model *m)
 			      .uid = 1000,
 			      .size = what == 1 ? 8 : 0,
 			      .bytes = bytes,
-			      .xattr = -1};
+			      .xattrs = FS_MODEL_NO_XATTRS};
+	if (what != 1)
+		node->xattrs.access = m->nodes[d].xattrs.fallback;
+	if (what == 0)
+		node->xattrs.fallback = m->nodes[d].xattrs.fallback;
+	m->done[OP_INHERIT] += node->xattrs.access >= 0;
 	memset(node->names, -1, sizeof(node->names));
 	if (what == 1)
 		memcpy(bytes, "to/there", 8);
@@ -791,14 +839,48 @@ static inline void do_xattr(struct fs_model *m)
 
 	if (n <= 0 || !hold(m, n))
 		return;
-	removes = m->nodes[n].xattr >= 0 && below(m, 2);
+	removes = m->nodes[n].xattrs.user >= 0 && below(m, 2);
 	history_begin(&m->history);
 	rc = removes ? FS(fs_removexattr(m->fs, m->nodes[n].ino, "user.cut")) :
 		       FS(fs_setxattr(m->fs, m->nodes[n].ino, "user.cut", &value, 1, 0));
 	if (!changed(m, rc, "changing an attribute"))
 		return;
-	m->nodes[n].xattr = removes ? -1 : value;
+	m->nodes[n].xattrs.user = removes ? -1 : value;
 	end(m, OP_XATTR, n, -1, -1, -1);
+}
+
+static inline void do_acl(struct fs_model *m)
+{
+	int n = pick(m, (enum kind)(FILE_NODE + below(m, 2))), value = (int)below(m, 8), *had, rc;
+	unsigned char bytes[ACL_BYTES_MAX];
+	static struct acl acl = {
+		5,
+		{{1, 7, UINT32_MAX},
+		 {2, 7, FS_MODEL_FRIEND},
+		 {4, 7, UINT32_MAX},
+		 {16, 7, UINT32_MAX},
+		 {32, 7, UINT32_MAX}},
+	};
+	const char *name;
+	bool fallback;
+
+	if (n < 0 || !hold(m, n))
+		return;
+	fallback = m->nodes[n].kind == DIR_NODE && below(m, 3);
+	had = fallback ? &m->nodes[n].xattrs.fallback : &m->nodes[n].xattrs.access;
+	name = fallback ? ACL_DEFAULT_NAME : ACL_ACCESS_NAME;
+	if (*had >= 0 && below(m, 2))
+		value = -1;
+	acl.entries[1].permissions = value & 7;
+	acl_set_mode(&acl, fallback ? 0777 : m->nodes[n].mode);
+	history_begin(&m->history);
+	rc = value < 0 ? FS(fs_removexattr(m->fs, m->nodes[n].ino, name)) :
+			 FS(fs_setxattr(m->fs, m->nodes[n].ino, name, bytes,
+					acl_encode(bytes, &acl), 0));
+	if (!changed(m, rc, "changing an ACL"))
+		return;
+	*had = value;
+	end(m, OP_ACL, n, -1, -1, -1);
 }
 
 /* What is open without a name, or has just not been used for long. */
@@ -852,9 +934,10 @@ static inline void reopen(struct fs_model *m)
 static inline void step(struct fs_model *m)
 {
 	static void (*const ops[])(struct fs_model *) = {
-		do_create, do_create,   do_create, do_create, do_link,  do_remove, do_remove,
-		do_rename, do_rename,   do_rename, do_write,  do_write, do_write,  do_write,
-		do_write,  do_truncate, do_punch,  do_copy,   do_attr,  do_xattr,  do_forget,
+		do_create, do_create, do_create, do_create,   do_link,  do_remove,
+		do_remove, do_rename, do_rename, do_rename,   do_write, do_write,
+		do_write,  do_write,  do_write,  do_truncate, do_punch, do_copy,
+		do_attr,   do_xattr,  do_forget, do_acl,      do_acl,
 	};
 	int rc;
 
@@ -875,7 +958,8 @@ static inline void fs_model_init(struct fs_model *m, const struct fs_workload *w
 	*m = (struct fs_model){.w = w, .rng = {seed}};
 	fs_model_outside = true;
 	m->history.st = model_must(storage_mem_new());
-	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2, .xattr = -1};
+	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2};
+	m->nodes[0].xattrs = FS_MODEL_NO_XATTRS;
 	memset(m->nodes[0].names, -1, sizeof(m->nodes[0].names));
 	m->nodes[0].mode = 0755;
 }
