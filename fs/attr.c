@@ -23,6 +23,20 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 	return 0;
 }
 
+bool fs_atime_due(struct fs *fs, uint64_t ino)
+{
+	struct inode *inode;
+	bool due;
+
+	if (inode_get(fs, ino, &inode))
+		return false;
+	inode_lock_shared(inode);
+	due = inode_touch_due(fs, inode);
+	inode_unlock(inode);
+	inode_put(fs, inode);
+	return due;
+}
+
 int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
 {
 	struct lsm_value value = {0};

@@ -29,6 +29,7 @@
 
 #include "fs/acl.h"
 #include "fs/data.h"
+#include "fs/name.h"
 
 typedef unsigned long long ull;
 
@@ -309,11 +310,9 @@ static int pass_inodes(struct check *c)
 static void check_spelling(struct check *c, const struct key *key)
 {
 	struct lsm_slice name = key_name(key);
-	const char *bytes = name.data;
 	char buf[CHECK_PATH_BYTES];
 
-	if (memchr(bytes, '/', name.size) || memchr(bytes, 0, name.size) ||
-	    (bytes[0] == '.' && (name.size == 1 || (name.size == 2 && bytes[1] == '.'))))
+	if (!name_possible(name))
 		check_say(c, "%s: no file can have this name",
 			  check_path_name(c, key_ino(key), name, buf));
 }

@@ -158,14 +158,15 @@ static void dir_seek_name(struct fs_dir *dir, const char *name)
 
 /*
  * Let the iterator go until the next call, and remember the place: it would pin
- * memtables and files for as long as somebody keeps the directory open.
+ * memtables and files for as long as somebody keeps the directory open. One that met an
+ * error has no place: the next call finds it by its index, and the error if it is still there.
  */
 static void dir_park(struct fs_dir *dir)
 {
-	if (!dir->it || !lsm_iter_valid(dir->it))
+	if (!dir->it)
 		return;
 	free(dir->parked);
-	dir->parked = name_here(dir);
+	dir->parked = lsm_iter_valid(dir->it) ? name_here(dir) : NULL;
 	lsm_iter_free(dir->it);
 	dir->it = NULL;
 }
@@ -243,16 +244,20 @@ static int give_name(struct reading *r)
 	struct fs_dir *dir = r->dir;
 	struct inode *inode = NULL;
 	struct lsm_slice key = lsm_iter_key(dir->it), value;
+	struct lsm_slice bytes = {(const char *)key.data + 9, key.size - 9};
 	char name[FS_NAME_BYTES_MAX + 1];
 	struct stat st = {0};
 	struct record record;
 	const char *why;
 	int rc;
 
-	if (key.size - 9 > FS_NAME_BYTES_MAX)
-		return fs_corrupt(dir->fs, key, "it is too long");
-	memcpy(name, (const char *)key.data + 9, key.size - 9);
-	name[key.size - 9] = '\0';
+	if (!name_possible(bytes)) {
+		/* It cannot be given out, nor be asked for; the kernel would refuse all the others. */
+		fs_corrupt(dir->fs, key, "no file can have this name");
+		return 0;
+	}
+	memcpy(name, bytes.data, bytes.size);
+	name[bytes.size] = '\0';
 	rc = lsm_iter_value(dir->it, &value);
 	if (rc)
 		return rc;
@@ -301,7 +306,8 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
-	if (!offset && dir->progress)
+	/* Without a snapshot: taking the last one failed. */
+	if ((!offset && dir->progress) || (!dir->empty && !dir->snapshot))
 		rc = dir_snapshot(dir);
 	if (!rc && offset < 1)
 		rc = give_dots(r, false);

@@ -130,6 +130,11 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
 
 /* `*got` < `size` only at the end of the file. May update atime. */
 int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size, size_t *got);
+/* The same, but never updates atime: for O_NOATIME. */
+int fs_read_noatime(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
+		    size_t *got);
+/* Would reading it (a file or a directory) update its atime now? False also for nobody's. */
+bool fs_atime_due(struct fs *fs, uint64_t ino);
 
 #define FS_WRITE_APPEND 1u    /* at the end, atomically; `offset` is ignored */
 #define FS_WRITE_SYNC 2u      /* survive power loss on return */

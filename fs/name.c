@@ -32,6 +32,15 @@ int name_check(const char *name, size_t *size)
 	return memchr(name, '/', *size) ? -EINVAL : 0;
 }
 
+bool name_possible(struct lsm_slice name)
+{
+	const char *bytes = name.data;
+
+	return name.size && name.size <= FS_NAME_BYTES_MAX && !memchr(bytes, '/', name.size) &&
+	       !memchr(bytes, 0, name.size) &&
+	       (bytes[0] != '.' || (name.size > 1 && (name.size > 2 || bytes[1] != '.')));
+}
+
 int name_dir(struct fs *fs, uint64_t ino, bool exclusive, struct inode **dir)
 {
 	int rc = inode_get(fs, ino, dir);
@@ -318,7 +327,11 @@ static int create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, co
 		acl_inherited_release(&inherited);
 	}
 	name_dir_end(fs, dir);
-	return fs_finish(fs, rc, false);
+	rc = fs_finish(fs, rc, false);
+	/* Made, but it may not last: with the error the caller gets no reference. */
+	if (rc)
+		fs_forget(fs, st->st_ino, 1);
+	return rc;
 }
 
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
@@ -522,11 +535,12 @@ int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, stru
 		inode_unlock(l.inode);
 		name_dir_end(fs, l.dir);
 	}
+	rc = fs_finish(fs, rc, false);
 	if (!rc)
 		inode_keep(fs, l.inode);
 	else
 		inode_put(fs, l.inode);
-	return fs_finish(fs, rc, false);
+	return rc;
 }
 
 /* ---- taking a name away ---- */

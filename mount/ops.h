@@ -41,9 +41,10 @@ void op_getxattr(struct request *r, const char *name, size_t size);
 void op_listxattr(struct request *r, size_t size);
 void op_removexattr(struct request *r, const char *name);
 
-/* data: ops_data.c */
-void op_read(struct request *r, uint64_t offset, size_t size);
-/* `open_flags`: the O_ flags of the descriptor; `kill_priv`: setuid and setgid must go. */
+/* data: ops_data.c; `open_flags`: the O_ flags of the descriptor */
+void op_open(struct request *r, int open_flags);
+void op_read(struct request *r, uint64_t offset, size_t size, int open_flags);
+/* `kill_priv`: setuid and setgid must go. */
 void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
 	      bool kill_priv);
 void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size);

@@ -277,12 +277,15 @@ static int apply(struct mount_options *o, const char *option)
 		break;
 	case NOATIME:
 		o->fs.atime = FS_NOATIME;
+		o->exact_atime = false;
 		break;
 	case RELATIME:
 		o->fs.atime = FS_RELATIME;
+		o->exact_atime = true;
 		break;
 	case STRICTATIME:
 		o->fs.atime = FS_STRICTATIME;
+		o->exact_atime = true;
 		break;
 	case WRITEBACK:
 		o->writeback = true;

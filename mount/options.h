@@ -16,6 +16,7 @@ struct mount_options {
 	struct fs_options fs;
 	bool foreground, debug;
 	bool nonempty;            /* mount over what is there */
+	bool exact_atime;         /* reading what the kernel has cached counts, too */
 	bool halt;                /* let idle virtual CPUs halt, also while requests come */
 	bool writeback;           /* the kernel collects writes and sends them later */
 	bool allow_others;        /* allow_other or allow_root */

@@ -19,8 +19,9 @@
  * What the kernel may remember, it may remember for good: this daemon is the only
  * one to change the store, through this mount. So entries (also of names that are
  * not there) and attributes have no end, data stays cached until it is written.
- * OPEN is answered ENOSYS, after which the kernel opens files by itself. It must
- * then not be promised that an open truncates: truncation comes as SETATTR.
+ * OPEN is answered ENOSYS, after which the kernel opens files by itself, unless the exact
+ * times of access are wanted (ops_data.c). So it must not be promised that an open
+ * truncates: truncation comes as SETATTR.
  */
 #include "mount/transport_fuse.h"
 
@@ -209,11 +210,18 @@ void reply_statfs(struct request *r, const struct statvfs *st)
 	fuse_reply_statfs(handle(r), st);
 }
 
-int reply_directory(struct request *r, struct open_dir *dir, bool kept)
+void reply_opened(struct request *r, bool keep)
+{
+	struct fuse_file_info fi = {.keep_cache = keep};
+
+	fuse_reply_open(handle(r), &fi);
+}
+
+int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew)
 {
 	struct fuse_file_info fi = {
 		.fh = (uintptr_t)dir,
-		.keep_cache = 1,
+		.keep_cache = !(kept && anew),
 		.cache_readdir = kept,
 	};
 

@@ -16,8 +16,8 @@
 
 #include <xxhash.h>
 
-#include "fs/acl.h"
 #include "tests/crash/cuts.h"
+#include "tests/crash/fs_xattrs.h"
 #include "tests/fs/fixture.h"
 
 #define FS_MODEL_NODES 64u
@@ -34,14 +34,6 @@ struct fs_workload {
 };
 
 enum kind { FREE, FILE_NODE, DIR_NODE, LINK_NODE };
-
-/* Extended attributes; -1: there is none. Of an ACL, what it gives to FS_MODEL_FRIEND. */
-struct xattrs {
-	int user;
-	int access, fallback; /* the default ACL gives all to everybody else */
-};
-#define FS_MODEL_FRIEND 5u
-#define FS_MODEL_NO_XATTRS ((struct xattrs){-1, -1, -1})
 
 struct node {
 	enum kind kind;
@@ -87,6 +79,7 @@ struct fs_model {
 	struct history history;
 	char **texts;                /* [0] before any operation, [n] after the nth */
 	uint64_t done[FS_MODEL_OPS]; /* how often each operation was done */
+	bool sync;                   /* mounted so that every change is durable when it returns */
 	bool may_fail, doubt;
 	unsigned errors; /* that calls returned */
 	char error[512]; /* what is wrong */
@@ -148,13 +141,14 @@ static inline bool changed(struct fs_model *m, int rc, const char *what)
 	return true;
 }
 
-static inline int fs_model_open(const struct fs_workload *w, struct storage *st, struct fs **fs)
+static inline int fs_model_open(const struct fs_model *m, struct storage *st, struct fs **fs)
 {
-	struct fs_options options = {.lsm = w->lsm, .atime = FS_NOATIME, .acl = true};
+	struct fs_options options = {
+		.lsm = m->w->lsm, .atime = FS_NOATIME, .sync = m->sync, .acl = true};
 
 	options.lsm.storage = st;
 	options.lsm.create = true;
-	options.lsm.report = cuts_print_report;
+	options.lsm.report = m->may_fail ? NULL : cuts_print_report;
 	return FS(fs_open(NULL, &options, fs));
 }
 
@@ -296,41 +290,6 @@ static inline int say_entries(struct fs *fs, struct text *t, unsigned depth, uin
 	return rc;
 }
 
-/* What the friend gets by the ACL of this name; 100 if it does not go with `mode`. */
-static inline int find_acl(struct fs *fs, uint64_t ino, const char *name, mode_t mode, int *found)
-{
-	static unsigned char bytes[ACL_BYTES_MAX];
-	static struct acl acl;
-	const char *why;
-	size_t got;
-	int rc = FS(fs_getxattr(fs, ino, name, bytes, sizeof(bytes), &got));
-
-	*found = -1;
-	if (!rc)
-		rc = acl_decode((struct lsm_slice){bytes, got}, &acl, &why);
-	if (!rc)
-		*found = acl_mode(&acl) == (mode & 0777) ? acl.entries[1].permissions : 100;
-	return rc == -ENODATA ? 0 : rc;
-}
-
-static inline int find_xattrs(struct fs *fs, const struct stat *st, struct xattrs *x)
-{
-	unsigned char value;
-	size_t got;
-	int rc = FS(fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got));
-
-	*x = FS_MODEL_NO_XATTRS;
-	if (!rc)
-		x->user = value;
-	if (rc == -ENODATA)
-		rc = 0;
-	if (!rc && !S_ISLNK(st->st_mode))
-		rc = find_acl(fs, st->st_ino, ACL_ACCESS_NAME, st->st_mode, &x->access);
-	if (!rc && S_ISDIR(st->st_mode))
-		rc = find_acl(fs, st->st_ino, ACL_DEFAULT_NAME, 0777, &x->fallback);
-	return rc;
-}
-
 /* As the filesystem has it; `st` is held. */
 static inline int say_found(struct fs *fs, struct text *t, unsigned depth, const char *name,
 			    const struct stat *st)
@@ -341,7 +300,7 @@ static inline int say_found(struct fs *fs, struct text *t, unsigned depth, const
 	size_t got;
 	int rc;
 
-	rc = find_xattrs(fs, st, &xattrs);
+	rc = FS(xattrs_find(fs, st, &xattrs));
 	if (!rc && S_ISREG(st->st_mode)) {
 		rc = FS(fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got));
 		hash = rc ? 0 : XXH3_64bits(bytes, got);
@@ -510,10 +469,10 @@ static inline void let_go(struct fs_model *m, int n)
 /* The times are the filesystem's to choose: believe what it says, here. */
 static inline void take_times(struct fs_model *m, int n)
 {
-	struct node *node = &m->nodes[n];
+	struct node *node = n < 0 ? NULL : &m->nodes[n];
 	struct stat st;
 
-	if (n < 0 || node->kind == FREE || !node->links)
+	if (!node || node->kind == FREE || !node->links)
 		return;
 	node->mtime = node->ctime = FS_MODEL_UNKNOWN;
 	if (m->doubt || !hold(m, n) || failed(m, FS(fs_getattr(m->fs, node->ino, &st)), "getattr"))
@@ -536,6 +495,8 @@ static inline void write_down(struct fs_model *m)
 static inline void end(struct fs_model *m, enum fs_model_op op, int a, int b, int c, int d)
 {
 	history_done(&m->history);
+	if (m->sync && !m->doubt)
+		history_synced(&m->history);
 	m->done[op]++;
 	take_times(m, a);
 	take_times(m, b);
@@ -593,7 +554,7 @@ static inline void do_create(struct fs_model *m)
 			      .uid = 1000,
 			      .size = what == 1 ? 8 : 0,
 			      .bytes = bytes,
-			      .xattrs = FS_MODEL_NO_XATTRS};
+			      .xattrs = FS_XATTRS_NONE};
 	if (what != 1)
 		node->xattrs.access = m->nodes[d].xattrs.fallback;
 	if (what == 0)
@@ -648,13 +609,11 @@ static inline void lose(struct fs_model *m, int n)
 		m->done[OP_ORPHAN]++;
 }
 
-static inline void do_remove(struct fs_model *m)
+static inline void remove_name(struct fs_model *m, int d, unsigned name)
 {
-	int d = pick(m, DIR_NODE), n, rc;
-	unsigned name = below(m, FS_MODEL_NAMES);
+	int n = m->nodes[d].names[name], rc;
 	bool is_dir;
 
-	n = m->nodes[d].names[name];
 	if (n < 0 || !hold(m, d))
 		return;
 	is_dir = m->nodes[n].kind == DIR_NODE;
@@ -668,6 +627,28 @@ static inline void do_remove(struct fs_model *m)
 	m->nodes[d].names[name] = -1;
 	lose(m, n);
 	end(m, is_dir ? OP_RMDIR : OP_UNLINK, d, n, -1, -1);
+}
+
+static inline void do_remove(struct fs_model *m)
+{
+	int d = pick(m, DIR_NODE);
+
+	remove_name(m, d, below(m, FS_MODEL_NAMES));
+}
+
+/* An empty directory, of which there are few. */
+static inline void do_rmdir(struct fs_model *m)
+{
+	int d = pick(m, DIR_NODE);
+
+	for (unsigned name = 0; name < FS_MODEL_NAMES; name++) {
+		int n = m->nodes[d].names[name];
+
+		if (n >= 0 && m->nodes[n].kind == DIR_NODE && is_empty(&m->nodes[n])) {
+			remove_name(m, d, name);
+			return;
+		}
+	}
 }
 
 /* Whether `d` is `n` or below it. */
@@ -851,33 +832,19 @@ static inline void do_xattr(struct fs_model *m)
 
 static inline void do_acl(struct fs_model *m)
 {
-	int n = pick(m, (enum kind)(FILE_NODE + below(m, 2))), value = (int)below(m, 8), *had, rc;
-	unsigned char bytes[ACL_BYTES_MAX];
-	static struct acl acl = {
-		5,
-		{{1, 7, UINT32_MAX},
-		 {2, 7, FS_MODEL_FRIEND},
-		 {4, 7, UINT32_MAX},
-		 {16, 7, UINT32_MAX},
-		 {32, 7, UINT32_MAX}},
-	};
-	const char *name;
+	int n = pick(m, (enum kind)(FILE_NODE + below(m, 2))), value = (int)below(m, 8), *had;
 	bool fallback;
 
 	if (n < 0 || !hold(m, n))
 		return;
 	fallback = m->nodes[n].kind == DIR_NODE && below(m, 3);
 	had = fallback ? &m->nodes[n].xattrs.fallback : &m->nodes[n].xattrs.access;
-	name = fallback ? ACL_DEFAULT_NAME : ACL_ACCESS_NAME;
 	if (*had >= 0 && below(m, 2))
 		value = -1;
-	acl.entries[1].permissions = value & 7;
-	acl_set_mode(&acl, fallback ? 0777 : m->nodes[n].mode);
 	history_begin(&m->history);
-	rc = value < 0 ? FS(fs_removexattr(m->fs, m->nodes[n].ino, name)) :
-			 FS(fs_setxattr(m->fs, m->nodes[n].ino, name, bytes,
-					acl_encode(bytes, &acl), 0));
-	if (!changed(m, rc, "changing an ACL"))
+	if (!changed(m,
+		     FS(xattrs_set_acl(m->fs, m->nodes[n].ino, fallback, m->nodes[n].mode, value)),
+		     "changing an ACL"))
 		return;
 	*had = value;
 	end(m, OP_ACL, n, -1, -1, -1);
@@ -918,7 +885,7 @@ static inline void fs_model_close(struct fs_model *m)
 static inline void fs_model_start(struct fs_model *m)
 {
 	for (int i = 0; i < 2 && !m->fs; i++)
-		if (failed(m, fs_model_open(m->w, m->history.st, &m->fs), "opening"))
+		if (failed(m, fs_model_open(m, m->history.st, &m->fs), "opening"))
 			m->fs = NULL;
 }
 
@@ -934,10 +901,10 @@ static inline void reopen(struct fs_model *m)
 static inline void step(struct fs_model *m)
 {
 	static void (*const ops[])(struct fs_model *) = {
-		do_create, do_create, do_create, do_create,   do_link,  do_remove,
-		do_remove, do_rename, do_rename, do_rename,   do_write, do_write,
-		do_write,  do_write,  do_write,  do_truncate, do_punch, do_copy,
-		do_attr,   do_xattr,  do_forget, do_acl,      do_acl,
+		do_create, do_create, do_create, do_create,   do_link,  do_remove, do_remove,
+		do_rmdir,  do_rename, do_rename, do_rename,   do_write, do_write,  do_write,
+		do_write,  do_write,  do_write,  do_truncate, do_punch, do_copy,   do_attr,
+		do_xattr,  do_forget, do_acl,    do_acl,
 	};
 	int rc;
 
@@ -951,15 +918,25 @@ static inline void step(struct fs_model *m)
 		failed(m, FS(fs_compact(m->fs, NULL, NULL)), "compact");
 }
 
+/* How many kinds of operations are not in `done`. */
+static inline unsigned fs_model_never(const uint64_t *done)
+{
+	unsigned never = 0;
+
+	for (size_t op = 0; op < FS_MODEL_OPS; op++)
+		never += !done[op];
+	return never;
+}
+
 /* ---- a run ---- */
 
 static inline void fs_model_init(struct fs_model *m, const struct fs_workload *w, uint64_t seed)
 {
-	*m = (struct fs_model){.w = w, .rng = {seed}};
+	*m = (struct fs_model){.w = w, .rng = {.state = seed}};
 	fs_model_outside = true;
 	m->history.st = model_must(storage_mem_new());
 	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2};
-	m->nodes[0].xattrs = FS_MODEL_NO_XATTRS;
+	m->nodes[0].xattrs = FS_XATTRS_NONE;
 	memset(m->nodes[0].names, -1, sizeof(m->nodes[0].names));
 	m->nodes[0].mode = 0755;
 }

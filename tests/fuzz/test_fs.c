@@ -207,7 +207,7 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	struct attr attr = {.mode = S_IFREG | 0600, .nlink = 2, .size = 4, .content_size = 4};
 	struct key k;
 
-	for (unsigned n = 0; n < 5; n++) {
+	for (unsigned n = 0; n < 6; n++) {
 		unsigned flags = n == 3 ? ATTR_XATTRS : 0;
 
 		out.size = 0;
@@ -231,6 +231,21 @@ static void fuzz_seeds(fuzz_give_fn *give)
 				 "\377\377\377\377\377\377\377\377", 8);
 			put_name(&out, FS_ROOT_INO, "far", UINT64_C(1) << 43, S_IFREG, 3, 0);
 			put_name(&out, FS_ROOT_INO, "out", UINT64_MAX - 1, S_IFREG, 3, 0);
+		}
+		if (n == 3) { /* what no file can be called */
+			put_name(&out, FS_ROOT_INO, "a/b", 15, S_IFREG | 0644, 7, 0);
+			put_name(&out, FS_ROOT_INO, "..", 16, S_IFREG | 0644, 7, 0);
+			put_name(&out, FS_ROOT_INO, "", 17, S_IFREG | 0644, 7, 0);
+		}
+		if (n == 5) { /* accessed before there were clocks */
+			struct attr old = {.mode = S_IFREG | 0600,
+					   .nlink = 1,
+					   .atime = 2,
+					   .mtime = 0,
+					   .ctime = 1};
+
+			put_pair(&out, key_make(&k, KEY_NAME, FS_ROOT_INO, "old", 3), record,
+				 record_encode(record, 14, &old, NULL));
 		}
 		if (n == 3) {
 			put_pair(&out, key_make(&k, KEY_ORPHAN, 12, NULL, 0), "", 0);
