@@ -4,8 +4,8 @@
 usage: acl_calls.py SEED CALLS DIRECTORY DIRECTORY, as root, in two empty directories.
 
 After each call, its result or error and what it was about are compared: type, mode, owner,
-group, whether ctime moved, and both ACLs; in the end everything. Bytes of ACLs are random,
-and mostly valid. Exits 1 at the first difference.
+group, whether it is another file or its ctime moved, and both ACLs; in the end everything.
+Bytes of ACLs are random, and mostly valid. Exits 1 at the first difference.
 """
 import errno
 import os
@@ -123,7 +123,7 @@ def state(path):
     return (
         (oct(st.st_mode), st.st_uid, st.st_gid, st.st_nlink)
         + (attribute(path, ACCESS), attribute(path, DEFAULT))
-    ), st.st_ctime_ns
+    ), (st.st_ino, st.st_ctime_ns)
 
 
 def run_as(who, mask, run, paths):
@@ -176,7 +176,8 @@ def main():
             print(*key, answers[key])
     trees = []
     for d in directories:
-        paths = [os.path.relpath(os.path.join(p, n), d) for p, ds, fs in os.walk(d) for n in ds + fs]
+        names = [os.path.join(p, n) for p, ds, fs in os.walk(d) for n in ds + fs]
+        paths = [os.path.relpath(n, d) for n in names]
         trees.append([(p, state(os.path.join(d, p))[0]) for p in sorted(paths)])
     if trees[0] != trees[1]:
         print(*trees, sep="\n")
