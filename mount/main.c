@@ -44,7 +44,7 @@ static const struct command {
 	 "\n"
 	 "  -o allow_other, allow_root    let others use the mount\n"
 	 "  -o default_permissions        the kernel checks modes and owners (always on,\n"
-	 "                                but for a mount only root can reach)\n"
+	 "                                but for a mount only root can reach, without acl)\n"
 	 "  -o auto_unmount, max_read=N, rw, [no]suid, [no]dev, [no]exec   as for any FUSE\n"},
 	{"umount", cmd_umount, "varve umount MOUNTPOINT",
 	 "unmount; returns when everything is on disk",

@@ -17,6 +17,7 @@
 #include <xxhash.h>
 
 #include "tests/crash/cuts.h"
+#include "tests/crash/fs_xattrs.h"
 #include "tests/fs/fixture.h"
 
 #define FS_MODEL_NODES 64u
@@ -43,7 +44,7 @@ struct node {
 	size_t size;
 	unsigned char *bytes;
 	uint64_t hash; /* of the content */
-	int xattr;     /* value of the one attribute, -1 none */
+	struct xattrs xattrs;
 	int64_t mtime, ctime;
 };
 
@@ -65,6 +66,8 @@ enum fs_model_op {
 	OP_COPY,
 	OP_ATTR,
 	OP_XATTR,
+	OP_ACL,
+	OP_INHERIT, /* something was made that got an ACL */
 	FS_MODEL_OPS,
 };
 
@@ -140,7 +143,8 @@ static inline bool changed(struct fs_model *m, int rc, const char *what)
 
 static inline int fs_model_open(const struct fs_model *m, struct storage *st, struct fs **fs)
 {
-	struct fs_options options = {.lsm = m->w->lsm, .atime = FS_NOATIME, .sync = m->sync};
+	struct fs_options options = {
+		.lsm = m->w->lsm, .atime = FS_NOATIME, .sync = m->sync, .acl = true};
 
 	options.lsm.storage = st;
 	options.lsm.create = true;
@@ -187,8 +191,8 @@ static inline void say_time(struct text *t, int64_t ns)
 }
 
 static inline void say_inode(struct text *t, unsigned depth, const char *name,
-			     const struct stat *st, int64_t mtime, int64_t ctime, int xattr,
-			     uint64_t hash)
+			     const struct stat *st, int64_t mtime, int64_t ctime,
+			     const struct xattrs *x, uint64_t hash)
 {
 	say(t, "%*s%s: ", (int)depth, "", name);
 	if (st->st_ino)
@@ -199,7 +203,7 @@ static inline void say_inode(struct text *t, unsigned depth, const char *name,
 	    (uintmax_t)st->st_nlink, (intmax_t)st->st_size);
 	say_time(t, mtime);
 	say_time(t, ctime);
-	say(t, ", %d, %jx\n", xattr, (uintmax_t)hash);
+	say(t, ", %d %d %d, %jx\n", x->user, x->access, x->fallback, (uintmax_t)hash);
 }
 
 /* As the model has it. */
@@ -220,7 +224,7 @@ static inline void say_node(const struct fs_model *m, struct text *t, unsigned d
 			if (node->names[i] >= 0)
 				st.st_nlink += m->nodes[node->names[i]].kind == DIR_NODE;
 	}
-	say_inode(t, depth, name, &st, node->mtime, node->ctime, node->xattr, node->hash);
+	say_inode(t, depth, name, &st, node->mtime, node->ctime, &node->xattrs, node->hash);
 	for (unsigned i = 0; node->kind == DIR_NODE && i < FS_MODEL_NAMES; i++)
 		if (node->names[i] >= 0)
 			say_node(m, t, depth + 1, name_of(i), node->names[i]);
@@ -291,16 +295,12 @@ static inline int say_found(struct fs *fs, struct text *t, unsigned depth, const
 			    const struct stat *st)
 {
 	static unsigned char bytes[FS_MODEL_BYTES + 1];
+	struct xattrs xattrs;
 	uint64_t hash = 0;
-	unsigned char value;
-	int xattr = -1, rc;
 	size_t got;
+	int rc;
 
-	rc = FS(fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got));
-	if (!rc)
-		xattr = value;
-	else if (rc == -ENODATA)
-		rc = 0;
+	rc = FS(xattrs_find(fs, st, &xattrs));
 	if (!rc && S_ISREG(st->st_mode)) {
 		rc = FS(fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got));
 		hash = rc ? 0 : XXH3_64bits(bytes, got);
@@ -311,7 +311,8 @@ static inline int say_found(struct fs *fs, struct text *t, unsigned depth, const
 		hash = rc ? 0 : XXH3_64bits(bytes, strlen((char *)bytes));
 	}
 	if (!rc)
-		say_inode(t, depth, name, st, ns_of(st->st_mtim), ns_of(st->st_ctim), xattr, hash);
+		say_inode(t, depth, name, st, ns_of(st->st_mtim), ns_of(st->st_ctim), &xattrs,
+			  hash);
 	if (!rc && S_ISDIR(st->st_mode))
 		rc = say_entries(fs, t, depth + 1, st->st_ino);
 	return rc;

@@ -149,7 +149,12 @@ static inline void do_create(struct fs_model *m)
 			      .uid = 1000,
 			      .size = what == 1 ? 8 : 0,
 			      .bytes = bytes,
-			      .xattr = -1};
+			      .xattrs = FS_XATTRS_NONE};
+	if (what != 1)
+		node->xattrs.access = m->nodes[d].xattrs.fallback;
+	if (what == 0)
+		node->xattrs.fallback = m->nodes[d].xattrs.fallback;
+	m->done[OP_INHERIT] += node->xattrs.access >= 0;
 	memset(node->names, -1, sizeof(node->names));
 	if (what == 1)
 		memcpy(bytes, "to/there", 8);
@@ -410,14 +415,34 @@ static inline void do_xattr(struct fs_model *m)
 
 	if (n <= 0 || !hold(m, n))
 		return;
-	removes = m->nodes[n].xattr >= 0 && below(m, 2);
+	removes = m->nodes[n].xattrs.user >= 0 && below(m, 2);
 	history_begin(&m->history);
 	rc = removes ? FS(fs_removexattr(m->fs, m->nodes[n].ino, "user.cut")) :
 		       FS(fs_setxattr(m->fs, m->nodes[n].ino, "user.cut", &value, 1, 0));
 	if (!changed(m, rc, "changing an attribute"))
 		return;
-	m->nodes[n].xattr = removes ? -1 : value;
+	m->nodes[n].xattrs.user = removes ? -1 : value;
 	end(m, OP_XATTR, n, -1, -1, -1);
+}
+
+static inline void do_acl(struct fs_model *m)
+{
+	int n = pick(m, (enum kind)(FILE_NODE + below(m, 2))), value = (int)below(m, 8), *had;
+	bool fallback;
+
+	if (n < 0 || !hold(m, n))
+		return;
+	fallback = m->nodes[n].kind == DIR_NODE && below(m, 3);
+	had = fallback ? &m->nodes[n].xattrs.fallback : &m->nodes[n].xattrs.access;
+	if (*had >= 0 && below(m, 2))
+		value = -1;
+	history_begin(&m->history);
+	if (!changed(m,
+		     FS(xattrs_set_acl(m->fs, m->nodes[n].ino, fallback, m->nodes[n].mode, value)),
+		     "changing an ACL"))
+		return;
+	*had = value;
+	end(m, OP_ACL, n, -1, -1, -1);
 }
 
 /* What is open without a name, or has just not been used for long. */
@@ -471,10 +496,10 @@ static inline void reopen(struct fs_model *m)
 static inline void step(struct fs_model *m)
 {
 	static void (*const ops[])(struct fs_model *) = {
-		do_create, do_create, do_create, do_create, do_link,   do_remove,
-		do_remove, do_rmdir,  do_rename, do_rename, do_rename, do_write,
-		do_write,  do_write,  do_write,  do_write,  do_write,  do_truncate,
-		do_punch,  do_copy,   do_attr,   do_xattr,  do_forget,
+		do_create, do_create, do_create, do_create,   do_link,  do_remove, do_remove,
+		do_rmdir,  do_rename, do_rename, do_rename,   do_write, do_write,  do_write,
+		do_write,  do_write,  do_write,  do_truncate, do_punch, do_copy,   do_attr,
+		do_xattr,  do_forget, do_acl,    do_acl,
 	};
 	int rc;
 
@@ -505,7 +530,8 @@ static inline void fs_model_init(struct fs_model *m, const struct fs_workload *w
 	*m = (struct fs_model){.w = w, .rng = {.state = seed}};
 	fs_model_outside = true;
 	m->history.st = model_must(storage_mem_new());
-	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2, .xattr = -1};
+	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2};
+	m->nodes[0].xattrs = FS_XATTRS_NONE;
 	memset(m->nodes[0].names, -1, sizeof(m->nodes[0].names));
 	m->nodes[0].mode = 0755;
 }

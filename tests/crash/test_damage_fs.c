@@ -150,7 +150,7 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 {
 	static unsigned char bytes[FS_MODEL_BYTES + 1];
 	const struct node *node = &s->m.nodes[n];
-	unsigned char value;
+	struct xattrs xattrs;
 	size_t got;
 	int rc;
 
@@ -160,10 +160,10 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 	    (node->kind != DIR_NODE &&
 	     (st->st_nlink != node->links || (size_t)st->st_size != node->size)))
 		found_wrong(&s->f, "%s has wrong attributes", path);
-	rc = fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got);
-	if (rc && rc != -ENODATA)
+	rc = xattrs_find(fs, st, &xattrs);
+	if (rc)
 		lose_node(s, n, path, rc, "an attribute");
-	else if (rc ? node->xattr >= 0 : node->xattr != value)
+	else if (memcmp(&xattrs, &node->xattrs, sizeof(xattrs)))
 		found_wrong(&s->f, "%s has a wrong attribute", path);
 	if (node->kind == DIR_NODE) {
 		check_tree(s, fs, n, path);

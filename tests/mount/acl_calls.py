@@ -4,8 +4,8 @@
 usage: acl_calls.py SEED CALLS DIRECTORY DIRECTORY, as root, in two empty directories.
 
 After each call, its result or error and what it was about are compared: type, mode, owner,
-group, whether ctime moved, and both ACLs; in the end everything. Bytes of ACLs are random,
-and mostly valid. Exits 1 at the first difference.
+group, whether it is another file or its ctime moved, and both ACLs; in the end everything.
+Bytes of ACLs are random, and mostly valid. Exits 1 at the first difference.
 """
 import errno
 import os
@@ -64,10 +64,13 @@ def create(path, mode):
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
 
 
-def open_as(path, flags):
-    if stat.S_ISFIFO(os.stat(path).st_mode):
-        flags |= os.O_NONBLOCK
-    os.close(os.open(path, flags))
+def write(path, flags):
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    try:
+        if flags & os.O_ACCMODE != os.O_RDONLY and stat.S_ISREG(os.fstat(fd).st_mode):
+            os.write(fd, b"x")
+    finally:
+        os.close(fd)
 
 
 def call(r):
@@ -80,7 +83,7 @@ def call(r):
     # Not neither: see "Where a mount differs from ext4" in tests/README.md.
     owner, group = r.choice([(-1, 1001), (-1, 3000), (-1, 3001), (1001, -1), (1002, 3001)])
     access = r.choice([os.R_OK, os.W_OK, os.X_OK])
-    flags = r.choice([os.O_RDONLY, os.O_WRONLY | os.O_TRUNC, os.O_RDWR])
+    flags = r.choice([os.O_RDONLY, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY, os.O_RDWR])
 
     calls = [
         (6, path, f"setxattr {kind} {value.hex()}", lambda p, o: os.setxattr(p, kind, value)),
@@ -97,7 +100,8 @@ def call(r):
         (2, file, "unlink", lambda p, o: os.unlink(p)),
         (0.5, directory, "rmdir", lambda p, o: os.rmdir(p)),
         (3, path, f"access {access}", lambda p, o: os.access(p, access, effective_ids=True)),
-        (3, file, f"open {flags:o}", lambda p, o: open_as(p, flags)),
+        (3, file, f"write {flags:o}", lambda p, o: write(p, flags)),
+        (1, file, "truncate", lambda p, o: os.truncate(p, 1)),
         (1, directory, "readdir", lambda p, o: sorted(os.listdir(p))),
     ]
     _, about, what, run = r.choices(calls, [c[0] for c in calls])[0]
@@ -119,7 +123,7 @@ def state(path):
     return (
         (oct(st.st_mode), st.st_uid, st.st_gid, st.st_nlink)
         + (attribute(path, ACCESS), attribute(path, DEFAULT))
-    ), st.st_ctime_ns
+    ), (st.st_ino, st.st_ctime_ns)
 
 
 def run_as(who, mask, run, paths):
@@ -172,7 +176,8 @@ def main():
             print(*key, answers[key])
     trees = []
     for d in directories:
-        paths = [os.path.relpath(os.path.join(p, n), d) for p, ds, fs in os.walk(d) for n in ds + fs]
+        names = [os.path.join(p, n) for p, ds, fs in os.walk(d) for n in ds + fs]
+        paths = [os.path.relpath(n, d) for n in names]
         trees.append([(p, state(os.path.join(d, p))[0]) for p in sorted(paths)])
     if trees[0] != trees[1]:
         print(*trees, sep="\n")
