@@ -252,7 +252,7 @@ static int give_name(struct reading *r)
 	int rc;
 
 	if (!name_possible(bytes)) {
-		/* It cannot be given out, nor be asked for; the kernel would refuse all the others. */
+		/* Nobody could ask for it, and the kernel would refuse all the others too. */
 		fs_corrupt(dir->fs, key, "no file can have this name");
 		return 0;
 	}

@@ -247,7 +247,8 @@ static bool test_failure(const struct failure *f, uint64_t seed, unsigned *error
 	*errors += m->errors != 0;
 	right = !m->error[0];
 	if (!right)
-		printf("#   %s %ju failed %s with %s, seed %ju: %s\n#   SEED=%ju NTH=%ju repeats it\n",
+		printf("#   %s %ju failed %s with %s, seed %ju: %s\n"
+		       "#   SEED=%ju NTH=%ju repeats it\n",
 		       kinds[f->kind], (uintmax_t)f->nth,
 		       f->times == 1 ? "once" :
 		       f->times      ? "and some after" :
