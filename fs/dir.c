@@ -3,7 +3,8 @@
  *
  * A directory is read under a snapshot of the tree, so the names are those of
  * one moment, each once. It is taken by the read at offset 0, not by the open: a
- * cache above may take what it reads first for what is there when it reads it. Offsets count them: 1 is behind ".", 2 behind "..",
+ * cache above may take what it reads first for what is there when it reads it.
+ * Offsets count them: 1 is behind ".", 2 behind "..",
  * n + 2 behind the nth name. The usual reader goes straight on at the name
  * where the last call stopped; who seeks (or is told to come back for an entry that had no room)
  * is brought there from the nearest remembered name, of which there is one in
