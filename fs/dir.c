@@ -3,7 +3,8 @@
  *
  * A directory is read under a snapshot of the tree, so the names are those of
  * one moment, each once. It is taken by the read at offset 0, not by the open: a
- * cache above may take what it reads first for what is there when it reads it. Offsets count them: 1 is behind ".", 2 behind "..",
+ * cache above may take what it reads first for what is there when it reads it.
+ * Offsets count them: 1 is behind ".", 2 behind "..",
  * n + 2 behind the nth name. The usual reader goes straight on at the name
  * where the last call stopped; who seeks (or is told to come back for an entry that had no room)
  * is brought there from the nearest remembered name, of which there is one in
@@ -251,7 +252,7 @@ static int give_name(struct reading *r)
 	int rc;
 
 	if (!name_possible(bytes)) {
-		/* It cannot be given out, nor be asked for; the kernel would refuse all the others. */
+		/* Nobody could ask for it, and the kernel would refuse all the others too. */
 		fs_corrupt(dir->fs, key, "no file can have this name");
 		return 0;
 	}
