@@ -29,7 +29,6 @@ struct fs_dir {
 	struct lsm_snapshot *snapshot;
 	uint64_t stamp;      /* inode->changes, from before the snapshot */
 	bool empty;          /* nothing to iterate over */
-	bool progress;       /* something was read since the snapshot */
 	struct lsm_iter *it; /* NULL: not needed yet, or no longer */
 	struct key start, end;
 	uint64_t index; /* of the name the iterator is at, from 0 */
@@ -49,7 +48,6 @@ static void dir_reset(struct fs_dir *dir)
 	dir->snapshot = NULL;
 	while (dir->mark_count)
 		free(dir->marks[--dir->mark_count]);
-	dir->progress = false;
 	dir->index = 0;
 }
 
@@ -282,7 +280,7 @@ static int give_name(struct reading *r)
 		inode_forget(dir->fs, inode->ino, 1);
 	inode_put(dir->fs, inode);
 	if (!rc)
-		r->any = dir->progress = true;
+		r->any = true;
 	return rc;
 }
 
@@ -297,7 +295,7 @@ static int give_dots(struct reading *r, bool parent)
 	inode_unlock(inode);
 	if (r->fn(r->ctx, parent ? ".." : ".", &st, false, parent ? 2 : 1))
 		return 1;
-	r->any = r->dir->progress = true;
+	r->any = true;
 	return 0;
 }
 
@@ -306,8 +304,9 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
-	/* Without a snapshot: taking the last one failed. */
-	if ((!offset && dir->progress) || (!dir->empty && !dir->snapshot))
+	/* From the start: what is there now. Without a snapshot: taking the last one failed. */
+	if ((!offset && atomic_load(&dir->inode->changes) != dir->stamp) ||
+	    (!dir->empty && !dir->snapshot))
 		rc = dir_snapshot(dir);
 	if (!rc && offset < 1)
 		rc = give_dots(r, false);

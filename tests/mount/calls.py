@@ -1053,6 +1053,13 @@ def seekdir_and_rewinddir():
     libc.rewinddir(d)
     same({n for _, n in entries(d)} - {".", ".."}, names - {min(names)} | {"new"})
     libc.closedir(d)
+    # Rewound before anything was read.
+    os.mkdir("late")
+    d = libc.opendir(b"late")
+    put("late/new")
+    libc.rewinddir(d)
+    same({n for _, n in entries(d)}, {".", "..", "new"})
+    libc.closedir(d)
 
 
 @test
