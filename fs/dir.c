@@ -2,7 +2,8 @@
  * dir.c - reading directories.
  *
  * A directory is read under a snapshot of the tree, so the names are those of
- * one moment, each once. Offsets count them: 1 is behind ".", 2 behind "..",
+ * one moment, each once. It is taken by the read at offset 0, not by the open: a
+ * cache above may take what it reads first for what is there when it reads it. Offsets count them: 1 is behind ".", 2 behind "..",
  * n + 2 behind the nth name. The usual reader goes straight on at the name
  * where the last call stopped; who seeks (or is told to come back for an entry that had no room)
  * is brought there from the nearest remembered name, of which there is one in
@@ -79,7 +80,7 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 	key_range(KEY_NAME, ino, &dir->start, &dir->end);
 	rc = inode_get(fs, ino, &dir->inode);
 	if (!rc)
-		rc = S_ISDIR(dir->inode->type) ? dir_snapshot(dir) : -ENOTDIR;
+		rc = S_ISDIR(dir->inode->type) ? 0 : -ENOTDIR;
 	if (rc) {
 		fs_dir_close(dir);
 		return fs_errno(rc);
@@ -304,9 +305,8 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
-	/* From the start: what is there now. Without a snapshot: taking the last one failed. */
-	if ((!offset && atomic_load(&dir->inode->changes) != dir->stamp) ||
-	    (!dir->empty && !dir->snapshot))
+	/* Without a snapshot: it is the first read, or taking the last one failed. */
+	if (!offset || (!dir->empty && !dir->snapshot))
 		rc = dir_snapshot(dir);
 	if (!rc && offset < 1)
 		rc = give_dots(r, false);

@@ -146,8 +146,7 @@ int fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *data, siz
 /* `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE];
  * else -EOPNOTSUPP. */
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t size);
-/* `whence` SEEK_DATA or SEEK_HOLE, by blocks of 4 KiB: one with any data is data, as on a disk;
- * -ENXIO beyond the end. */
+/* `whence` SEEK_DATA or SEEK_HOLE; -ENXIO beyond the end. */
 int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out);
 /* Copy within the store, sharing what is in segments; `*copied` may be short. -EINVAL: overlap. */
 int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
@@ -160,8 +159,8 @@ int fs_sync(struct fs *fs);
 /* ---- directories ---- */
 
 /*
- * Open a directory for reading. The entries are those of the last read at offset 0
- * (or of this moment): none is seen twice or missed, whatever goes on beside.
+ * Open a directory for reading. The entries are those of the moment of the last
+ * read at offset 0: none is seen twice or missed, whatever goes on beside.
  */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
 void fs_dir_close(struct fs_dir *dir);
