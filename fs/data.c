@@ -267,26 +267,31 @@ int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t 
 
 int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
 {
+	uint64_t at = data_seek_floor(offset);
 	struct cursor c;
 	int r;
 
 	*out = offset;
 	if (offset >= OFFSET_MAX)
 		return !hole;
-	r = cursor_open(&c, lsm, ino, grid_floor(offset), OFFSET_MAX);
+	r = cursor_open(&c, lsm, ino, grid_floor(at), OFFSET_MAX);
 	if (r)
 		return r;
-	r = cursor_seek(&c, offset);
+	r = cursor_seek(&c, at);
 	if (hole) {
-		while (!r && c.valid && c.start <= *out) {
-			*out = c.end;
+		/* `at` is the start of a block all the way: is it data? */
+		while (!r && c.valid && c.start < at + DATA_SEEK_BYTES) {
+			if (c.end > at)
+				at = data_seek_floor(c.end + DATA_SEEK_BYTES - 1);
 			r = cursor_next(&c);
 		}
 	} else if (!r && c.valid) {
-		*out = max_u64(c.start, offset);
+		at = max_u64(at, data_seek_floor(c.start));
 	} else if (!r) {
 		r = 1;
 	}
+	if (!r)
+		*out = min_u64(max_u64(at, offset), OFFSET_MAX);
 	cursor_close(&c);
 	return r;
 }

@@ -18,6 +18,12 @@
 #include "lsm/lsm.h"
 
 #define DATA_EXTENT_BYTES_MAX (128u << 10)
+#define DATA_SEEK_BYTES 4096u /* what a file reports as its block size: a hole is not smaller */
+
+static inline uint64_t data_seek_floor(uint64_t offset)
+{
+	return offset - offset % DATA_SEEK_BYTES;
+}
 
 int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size);
 
@@ -42,7 +48,8 @@ int data_drop(struct lsm_batch *batch, uint64_t ino);
 
 /*
  * The first byte at or after `offset` that is data (`hole` false) or in a hole
- * (`hole` true; always found). Returns 0; 1 when there is no more data.
+ * (`hole` true; always found), by blocks of DATA_SEEK_BYTES: one with a byte of
+ * data in it is data. Returns 0; 1 when there is no more data.
  */
 int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out);
 

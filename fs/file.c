@@ -127,6 +127,7 @@ int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *
 {
 	struct inode *inode;
 	const struct attr *a;
+	uint64_t data_end;
 	int rc;
 
 	*out = 0;
@@ -143,10 +144,11 @@ int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *
 		rc = data_seek(fs->lsm, ino, offset, whence == SEEK_HOLE, out);
 	} else {
 		*out = offset;
+		data_end = data_seek_floor(a->content_size + DATA_SEEK_BYTES - 1ull);
 		if (whence == SEEK_DATA)
-			rc = offset >= a->content_size;
-		else if (offset < a->content_size)
-			*out = a->content_size;
+			rc = offset >= data_end;
+		else if (offset < data_end)
+			*out = data_end;
 	}
 	/* There is a hole at the end of every file. */
 	if (!rc && *out >= a->size) {

@@ -193,6 +193,13 @@ static void test_changes(void)
 	l->next = 0;
 	read_all(dir, l, 13, false);
 	is_int(l->count, NAMES / 2 + 500 + 2, "rewound: those of now");
+	fs_dir_close(dir);
+	fs_dir_open(f.fs, d, &dir);
+	mk_file(f.fs, d, "late");
+	l->count = 0;
+	l->next = 0;
+	read_all(dir, l, 13, false);
+	is_int(l->count, NAMES / 2 + 501 + 2, "one made since it was opened is read from the start");
 
 	/* Attributes are of now, not of the snapshot. */
 	l->count = 0;

@@ -211,7 +211,7 @@ static void test_borders(void)
 
 static void test_seek(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "s"), at;
+	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "s"), b = mk_file(f.fs, FS_ROOT_INO, "t"), at;
 
 	fs_write(f.fs, a, 0, "abc", 3, 0, NULL);
 	is_int(fs_seek(f.fs, a, 0, SEEK_DATA, &at), 0, "data in the record");
@@ -221,14 +221,22 @@ static void test_seek(void)
 	is_int(fs_seek(f.fs, a, 3, SEEK_DATA, &at), -ENXIO, "beyond the end");
 	is_int(fs_seek(f.fs, a, 3, SEEK_HOLE, &at), -ENXIO, "... also for holes");
 	fs_write(f.fs, a, 1 << 20, "abc", 3, 0, NULL);
-	is_int(fs_seek(f.fs, a, 1000, SEEK_DATA, &at), 0, "data behind a hole");
+	is_int(fs_seek(f.fs, a, 1000, SEEK_DATA, &at), 0, "a block with data in it");
+	is_int(at, 1000, "... is data");
+	is_int(fs_seek(f.fs, a, 4096, SEEK_DATA, &at), 0, "data behind a hole");
 	is_int(at, 1 << 20, "... there");
 	is_int(fs_seek(f.fs, a, 0, SEEK_HOLE, &at), 0, "the hole");
-	is_int(at, 3, "... behind the first bytes");
+	is_int(at, 4096, "... behind the first block");
 	is_int(fs_seek(f.fs, a, 1 << 20, SEEK_HOLE, &at), 0, "the hole at the end");
 	is_int(at, (1 << 20) + 3, "... is the end");
 	is_int(fs_fallocate(f.fs, a, 0, 0, 2 << 20), 0, "grown");
-	is_int(fs_seek(f.fs, a, (1 << 20) + 3, SEEK_DATA, &at), -ENXIO, "no data in the tail");
+	is_int(fs_seek(f.fs, a, (1 << 20) + 3, SEEK_DATA, &at), 0, "the rest of a block with data");
+	is_int(at, (1 << 20) + 3, "... is data");
+	is_int(fs_seek(f.fs, a, (1 << 20) + 4096, SEEK_DATA, &at), -ENXIO, "no data in the tail");
+	fs_write(f.fs, b, 0, "abc", 3, 0, NULL);
+	is_int(fs_fallocate(f.fs, b, 0, 0, 5000), 0, "one in the record, grown");
+	is_int(fs_seek(f.fs, b, 5, SEEK_HOLE, &at), 0, "a hole");
+	is_int(at, 4096, "... behind its block");
 	is_int(fs_seek(f.fs, a, 0, SEEK_SET, &at), -EINVAL, "another whence");
 	is_int(fs_seek(f.fs, FS_ROOT_INO, 0, SEEK_DATA, &at), -EISDIR, "of a directory");
 }

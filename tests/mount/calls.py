@@ -791,12 +791,24 @@ def seek_hole_and_data():
     same(os.lseek(fd, 20 * K - 1, os.SEEK_HOLE), 20 * K - 1)
     fallocate(fd, PUNCH | KEEP_SIZE, 4 * K, K)
     same(os.lseek(fd, 0, os.SEEK_DATA), 10 * K)
+    # What holds a byte of data is data to the ends of its block.
+    os.ftruncate(fd, 0)
+    os.ftruncate(fd, 9 * 4096)
+    os.pwrite(fd, b"data", 5 * 4096 - 100)
+    os.pwrite(fd, b"data", 9 * 4096 - 100)
+    os.fsync(fd)
+    same([os.lseek(fd, x, os.SEEK_DATA) for x in (0, 4 * 4096 + 9)], [4 * 4096, 4 * 4096 + 9])
+    same(os.lseek(fd, 5 * 4096 - 1, os.SEEK_DATA), 5 * 4096 - 1)
+    same([os.lseek(fd, x * 4096 - 50, os.SEEK_HOLE) // 4096 for x in (5, 9)], [5, 9])
     os.close(fd)
     # A small file, which is kept in another way.
     put("s", b"s" * 100)
     fd = opened("s")
     same((os.lseek(fd, 0, os.SEEK_DATA), os.lseek(fd, 0, os.SEEK_HOLE)), (0, 100))
     fails(errno.ENXIO, os.lseek, fd, 100, os.SEEK_DATA)
+    os.ftruncate(fd, 8192)
+    os.fsync(fd)
+    same([os.lseek(fd, x, os.SEEK_HOLE) for x in (0, 100, 5000)], [4096, 4096, 5000])
     os.close(fd)
 
 
@@ -1112,6 +1124,13 @@ def seekdir_and_rewinddir():
     os.unlink("d/" + min(names))
     libc.rewinddir(d)
     same({n for _, n in entries(d)} - {".", ".."}, names - {min(names)} | {"new"})
+    libc.closedir(d)
+    # Rewound before anything was read.
+    os.mkdir("late")
+    d = libc.opendir(b"late")
+    put("late/new")
+    libc.rewinddir(d)
+    same({n for _, n in entries(d)}, {".", "..", "new"})
     libc.closedir(d)
 
 
