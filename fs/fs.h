@@ -148,8 +148,7 @@ int fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *data, siz
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t size);
 /* `whence` SEEK_DATA or SEEK_HOLE; -ENXIO beyond the end. */
 int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out);
-/* Copy within the store, sharing what is in segments; `*copied` may be short. -EINVAL: overlap.
- * It is a read of `from`, which may update its atime. */
+/* Copy within the store, sharing what is in segments; `*copied` may be short. -EINVAL: overlap. */
 int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
 		  uint64_t to_offset, size_t size, size_t *copied);
 
@@ -160,8 +159,8 @@ int fs_sync(struct fs *fs);
 /* ---- directories ---- */
 
 /*
- * Open a directory for reading. The entries are those of the moment of the last read
- * at offset 0: none is seen twice or missed, whatever goes on beside.
+ * Open a directory for reading. The entries are those of the moment of the last
+ * read at offset 0: none is seen twice or missed, whatever goes on beside.
  */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
 void fs_dir_close(struct fs_dir *dir);
