@@ -199,7 +199,8 @@ static void test_changes(void)
 	l->count = 0;
 	l->next = 0;
 	read_all(dir, l, 13, false);
-	is_int(l->count, NAMES / 2 + 501 + 2, "one made since it was opened is read from the start");
+	is_int(l->count, NAMES / 2 + 501 + 2,
+	       "one made since it was opened is read from the start");
 
 	/* Attributes are of now, not of the snapshot. */
 	l->count = 0;
