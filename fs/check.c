@@ -44,7 +44,7 @@ static uint64_t key_ino(const struct key *k)
 
 /* ---- damage below ---- */
 
-static void on_damage(void *ctx, const struct lsm_damage *d)
+void check_on_damage(void *ctx, const struct lsm_damage *d)
 {
 	struct check *c = ctx;
 	struct spot *spots = realloc(c->spots, (c->spot_count + 1) * sizeof(*spots)), *s;
@@ -91,7 +91,7 @@ static const char *key_words(struct check *c, const struct key *key, char buf[CH
 	return buf;
 }
 
-static void say_spots(struct check *c)
+void check_say_spots(struct check *c)
 {
 	for (size_t i = 0; i < c->spot_count; i++) {
 		char first[CHECK_PATH_BYTES], last[CHECK_PATH_BYTES];
@@ -154,12 +154,16 @@ static int check_extents(struct check *c, const struct place *p, const struct re
 {
 	struct extent_findings f = {0};
 	char buf[CHECK_PATH_BYTES];
-	uint64_t stored = 0;
+	uint64_t stored = 0, lost = 0;
 	int rc;
 
-	rc = data_check(c->fs->lsm, r->ino, r->attr.size, on_extent, &f, &stored);
+	rc = data_check(c->fs->lsm, r->ino, r->attr.size, on_extent, &f, &stored, &lost);
 	if (rc && rc != -EUCLEAN)
 		return rc;
+	if (lost)
+		check_note(c, "%s: %llu bytes were lost before a repair: reading them is an error",
+			   place_path(c, p, buf), (ull)lost);
+	c->counts->lost_bytes += lost;
 	if (!rc && !f.count && stored == r->attr.stored)
 		return 0;
 	if (!place_unchanged(c, p))
@@ -365,8 +369,7 @@ static int pass_names(struct check *c)
 	return rc ? rc : count_entries(c, dir, entries, subdirs);
 }
 
-/* Follow the parents of `start` up; note for all on the way whether that ends at the root. */
-static enum reach node_reach(struct check *c, uint64_t start)
+enum reach check_node_reach(struct check *c, uint64_t start)
 {
 	enum reach result = REACH_NO;
 	uint64_t ino;
@@ -406,7 +409,7 @@ static void check_dir(struct check *c, const struct node *n)
 	if (n->found_subdirs != n->subdirs && !c->incomplete)
 		check_say(c, "%s: has %llu subdirectories, its record says %llu",
 			  check_path_inode(c, n->ino, buf), (ull)n->found_subdirs, (ull)n->subdirs);
-	if (node_reach(c, n->ino) == REACH_NO && !c->incomplete)
+	if (check_node_reach(c, n->ino) == REACH_NO && !c->incomplete)
 		check_say(c, "%s: cannot be reached from the root",
 			  check_path_inode(c, n->ino, buf));
 }
@@ -508,7 +511,7 @@ static int check_begin(struct check *c)
 	return rc < 0 && rc != -EUCLEAN ? rc : 0;
 }
 
-static void check_end(struct check *c)
+void check_end(struct check *c)
 {
 	for (size_t i = 0; i < c->spot_count; i++)
 		free(c->spots[i].text);
@@ -531,7 +534,7 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 	int rc;
 
 	memset(c.counts, 0, sizeof(*c.counts));
-	rc = lsm_verify(fs->lsm, on_damage, &c, progress, progress_ctx);
+	rc = lsm_verify(fs->lsm, check_on_damage, &c, progress, progress_ctx);
 	if (!rc || rc == -EUCLEAN)
 		rc = check_begin(&c);
 	if (!rc)
@@ -540,7 +543,7 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 		rc = pass_names(&c);
 	if (!rc) {
 		/* Now that it is known where everything is. */
-		say_spots(&c);
+		check_say_spots(&c);
 		pass_nodes(&c);
 		rc = pass_orphans(&c);
 	}

@@ -46,6 +46,8 @@ struct check {
 };
 
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same of what is as it should be, and worth telling: it is not counted. */
+void check_note(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct node *check_node_find(struct check *c, uint64_t ino);
 /* ... or a new one; NULL: no memory. Pointers to others are then no longer good. */
@@ -64,6 +66,16 @@ bool walk_valid(struct walk *w);
 void walk_next(struct walk *w);
 void walk_skip_inode(struct walk *w); /* to the next inode's keys */
 int walk_end(struct walk *w);         /* 0, or why it could not go on */
+
+/* What a check, or a repair, holds. */
+void check_end(struct check *c);
+/* An lsm_damage_fn: note the damage; and once paths are known, say all that was noted. */
+void check_on_damage(void *ctx, const struct lsm_damage *d);
+void check_say_spots(struct check *c);
+/* Can the directory be reached from the root? Notes the same of all on the way. */
+enum reach check_node_reach(struct check *c, uint64_t start);
+/* The name of `ino` in `parent` (0: anywhere). Returns 0 and `*at` its key, or 1. */
+int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at);
 
 #define CHECK_PATH_BYTES 4352u
 /* The path of `name` in directory `parent`, or of the inode `ino`, as well as it can be told. */
