@@ -71,8 +71,10 @@ $(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
-# Its allocator fails: only calls from our own objects go through it.
-$(BUILD)/tests/crash/test_alloc.t: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# Their allocator fails (alloc.h): only calls from our own objects go through it.
+ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
+	pthread_create
+$(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o
 	$(LINK)
 
@@ -96,8 +98,9 @@ model: deps $(BUILD)/tests/lsm/test_model.t ## the tree against a plain model, M
 
 CUTS ?= 100000
 CRASH_TESTS = $(patsubst %.c,$(BUILD)/%.t,$(wildcard tests/crash/test_*.c))
-crash: deps $(CRASH_TESTS) ## simulated power cuts, the long form (CUTS=100000 of them)
-	CUTS=$(CUTS) $(PROVE) $(CRASH_TESTS)
+crash: deps $(CRASH_TESTS) ## power cuts (CUTS=100000 in each test), every call failing, every byte damaged; kills and load
+	CUTS=$(CUTS) FAILS=all STRIDE=1 TEST_TIMEOUT=36000 $(PROVE) $(CRASH_TESTS)
+	+HEAVY=full TEST_TIMEOUT=7200 $(MAKE) check TESTS='tests/mount/heavy_writers.sh tests/mount/heavy_load.sh'
 
 FUZZ_SECONDS ?= 60
 FUZZERS = $(patsubst %.c,%,$(wildcard tests/fuzz/test_*.c))

@@ -94,7 +94,7 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 
 static void set_times(struct change *c, const struct stat *want, unsigned mask)
 {
-	int64_t now = time_now();
+	uint64_t now = time_now();
 
 	if (mask & FS_SET_ATIME_NOW)
 		c->attr.atime = now;

@@ -16,27 +16,26 @@
 
 #include "fs/data.h"
 
-int64_t time_pack(struct timespec ts)
+#define SECOND_NS UINT64_C(1000000000)
+#define DAY_NS (86400 * SECOND_NS)
+
+uint64_t time_pack(struct timespec ts)
 {
-	if (ts.tv_sec >= INT64_MAX / 1000000000)
-		return INT64_MAX;
-	if (ts.tv_sec <= INT64_MIN / 1000000000)
-		return INT64_MIN;
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	/* As on ext4, the first and the last are whole seconds. */
+	if (ts.tv_sec <= TIME_S_MIN)
+		return 0;
+	if (ts.tv_sec >= TIME_S_MAX)
+		return (uint64_t)(TIME_S_MAX - TIME_S_MIN) * SECOND_NS;
+	return (uint64_t)(ts.tv_sec - TIME_S_MIN) * SECOND_NS + (uint64_t)ts.tv_nsec;
 }
 
-struct timespec time_unpack(int64_t ns)
+struct timespec time_unpack(uint64_t ns)
 {
-	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-
-	if (ts.tv_nsec < 0) {
-		ts.tv_sec--;
-		ts.tv_nsec += 1000000000;
-	}
-	return ts;
+	return (struct timespec){.tv_sec = (time_t)(ns / SECOND_NS) + TIME_S_MIN,
+				 .tv_nsec = (long)(ns % SECOND_NS)};
 }
 
-int64_t time_now(void)
+uint64_t time_now(void)
 {
 	struct timespec ts;
 
@@ -229,13 +228,16 @@ void change_end(struct change *c)
 bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 {
 	const struct attr *a = &inode->attr;
+	uint64_t now;
 
 	if (fs->atime == FS_NOATIME || fs->read_only)
 		return false;
 	if (fs->atime == FS_STRICTATIME)
 		return true;
-	return a->atime <= a->mtime || a->atime <= a->ctime ||
-	       time_now() - a->atime >= 86400 * INT64_C(1000000000);
+	if (a->atime <= a->mtime || a->atime <= a->ctime)
+		return true;
+	now = time_now();
+	return now > a->atime && now - a->atime >= DAY_NS;
 }
 
 void inode_touch(struct fs *fs, struct inode *inode)

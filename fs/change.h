@@ -55,9 +55,10 @@ int change_commit(struct change *c, unsigned flags);
 void change_end(struct change *c);
 
 /* As the clock has it, also when it was set back: a wrong time is not kept longer than that. */
-int64_t time_now(void);
-int64_t time_pack(struct timespec ts);
-struct timespec time_unpack(int64_t ns);
+uint64_t time_now(void);
+/* To and from the times of struct attr; what is beyond is set to the first or last of them. */
+uint64_t time_pack(struct timespec ts);
+struct timespec time_unpack(uint64_t ns);
 
 /*
  * Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. Only in

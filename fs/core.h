@@ -41,8 +41,9 @@ struct count {
 	bool running;
 	/* atomic */
 	_Atomic int64_t files; /* what is known so far */
-	atomic_bool exact, stop;
-	/* owned by the thread */
+	atomic_bool stop;
+	/* owned by the thread while it runs */
+	int error; /* why it is not exact */
 	struct lsm_snapshot *snapshot;
 };
 

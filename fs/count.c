@@ -57,9 +57,8 @@ static void *count_main(void *arg)
 		rc = count_kind(fs, KEY_NAME);
 	lsm_snapshot_drop(fs->lsm, fs->count.snapshot);
 	fs->count.snapshot = NULL;
-	if (!rc)
-		atomic_store(&fs->count.exact, true);
-	else if (rc != -EINTR)
+	fs->count.error = rc;
+	if (rc && rc != -EINTR)
 		fs_report(fs, LSM_REPORT_WARNING, "cannot count the files in use");
 	return NULL;
 }
@@ -74,7 +73,6 @@ int count_open(struct fs *fs)
 	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_COUNT), &value);
 	if (!rc && value.size == 8) {
 		atomic_store(&fs->count.files, (int64_t)key_get_u64(value.data));
-		atomic_store(&fs->count.exact, true);
 		if (!fs->read_only) {
 			b = fs_batch_get(fs);
 			rc = b ? lsm_batch_delete(b, SLICE(SUPER_COUNT)) : -ENOMEM;
@@ -106,7 +104,7 @@ int count_wait(struct fs *fs)
 		pthread_join(fs->count.thread, NULL);
 	fs->count.running = false;
 	pthread_mutex_unlock(&fs->count.join_lock);
-	return atomic_load(&fs->count.exact) ? 0 : -EUCLEAN;
+	return fs->count.error;
 }
 
 void count_close(struct fs *fs)

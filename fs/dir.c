@@ -158,14 +158,15 @@ static void dir_seek_name(struct fs_dir *dir, const char *name)
 
 /*
  * Let the iterator go until the next call, and remember the place: it would pin
- * memtables and files for as long as somebody keeps the directory open.
+ * memtables and files for as long as somebody keeps the directory open. One that met an
+ * error has no place: the next call finds it by its index, and the error if it is still there.
  */
 static void dir_park(struct fs_dir *dir)
 {
-	if (!dir->it || !lsm_iter_valid(dir->it))
+	if (!dir->it)
 		return;
 	free(dir->parked);
-	dir->parked = name_here(dir);
+	dir->parked = lsm_iter_valid(dir->it) ? name_here(dir) : NULL;
 	lsm_iter_free(dir->it);
 	dir->it = NULL;
 }
@@ -301,7 +302,8 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
-	if (!offset && dir->progress)
+	/* Without a snapshot: taking the last one failed. */
+	if ((!offset && dir->progress) || (!dir->empty && !dir->snapshot))
 		rc = dir_snapshot(dir);
 	if (!rc && offset < 1)
 		rc = give_dots(r, false);

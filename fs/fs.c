@@ -34,7 +34,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "fs/change.h"
 
@@ -184,7 +183,6 @@ static int super_create(struct fs *fs, const struct fs_options *options)
 			    .nlink = 1,
 			    .uid = options->root_uid,
 			    .gid = options->root_gid};
-	struct timespec now;
 	struct lsm_batch *b;
 	struct key k;
 	size_t size;
@@ -192,8 +190,7 @@ static int super_create(struct fs *fs, const struct fs_options *options)
 
 	if (getrandom(format + 4, 16, 0) != 16)
 		return -EIO;
-	clock_gettime(CLOCK_REALTIME, &now);
-	attr.atime = attr.mtime = attr.ctime = attr.btime = time_pack(now);
+	attr.atime = attr.mtime = attr.ctime = attr.btime = time_now();
 	size = record_encode(root, FS_ROOT_INO, &attr, NULL);
 	key_put_u64(next, FS_ROOT_INO + 1);
 	b = lsm_batch_new();

@@ -310,7 +310,11 @@ static int create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, co
 		rc = name_make(fs, dir, name, &attr, target, st);
 	}
 	name_dir_end(fs, dir);
-	return fs_finish(fs, rc, false);
+	rc = fs_finish(fs, rc, false);
+	/* Made, but it may not last: with the error the caller gets no reference. */
+	if (rc)
+		fs_forget(fs, st->st_ino, 1);
+	return rc;
 }
 
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
@@ -498,11 +502,12 @@ int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, stru
 		inode_unlock(l.inode);
 		name_dir_end(fs, l.dir);
 	}
+	rc = fs_finish(fs, rc, false);
 	if (!rc)
 		inode_keep(fs, l.inode);
 	else
 		inode_put(fs, l.inode);
-	return fs_finish(fs, rc, false);
+	return rc;
 }
 
 /* ---- taking a name away ---- */

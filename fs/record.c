@@ -16,14 +16,15 @@
  *     varint  gid
  *     varint  size | entries
  *     varint  stored bytes | subdirectories | device number
- *     8 bytes ctime, little-endian, in ns since 1970
+ *     8 bytes ctime, little-endian, in ns since 1970, modulo 2^64
  *     zigzag  mtime - ctime
  *     zigzag  atime - ctime
  *     zigzag  btime - ctime
  *     the rest: content of a small file, or the target of a symbolic link
  *
  * Three of the four times are kept as differences because they mostly are
- * equal; a new empty file takes about 25 bytes.
+ * equal; a new empty file takes about 25 bytes. Times begin at -2^31 s (1901), so
+ * 0xe2329b0000000000 is the earliest and what is below it counts from 1970 on.
  *
  * Rules: nothing follows a link. Under 'N' an inode has exactly one name. The
  * content of a file is only there without flag 1, is not longer than the size
@@ -49,10 +50,10 @@ static unsigned char *put_varint(unsigned char *p, uint64_t v)
 	return p;
 }
 
-static unsigned char *put_delta(unsigned char *p, int64_t to, int64_t from)
+static unsigned char *put_delta(unsigned char *p, uint64_t to, uint64_t from)
 {
 	/* Differences wrap, so that any two times can be told. */
-	uint64_t d = (uint64_t)to - (uint64_t)from;
+	uint64_t d = to - from;
 
 	return put_varint(p, (d << 1) ^ (d >> 63 ? UINT64_MAX : 0));
 }
@@ -89,14 +90,14 @@ static uint32_t get_varint32(struct reader *r)
 	return (uint32_t)v;
 }
 
-static int64_t get_delta(struct reader *r, int64_t from)
+static uint64_t get_delta(struct reader *r, uint64_t from)
 {
 	uint64_t z = get_varint(r);
 
-	return (int64_t)((uint64_t)from + ((z >> 1) ^ (z & 1 ? UINT64_MAX : 0)));
+	return from + ((z >> 1) ^ (z & 1 ? UINT64_MAX : 0));
 }
 
-static int64_t get_time(struct reader *r)
+static uint64_t get_time(struct reader *r)
 {
 	uint64_t v;
 
@@ -106,14 +107,14 @@ static int64_t get_time(struct reader *r)
 	}
 	memcpy(&v, r->p, 8);
 	r->p += 8;
-	return (int64_t)le64toh(v);
+	return le64toh(v) + TIME_1970_NS;
 }
 
 size_t record_encode(unsigned char out[RECORD_BYTES_MAX], uint64_t ino, const struct attr *attr,
 		     const void *content)
 {
 	unsigned char *p = out;
-	uint64_t ctime = htole64((uint64_t)attr->ctime);
+	uint64_t ctime = htole64(attr->ctime - TIME_1970_NS);
 
 	*p++ = RECORD_INODE;
 	p = put_varint(p, ino);

@@ -13,7 +13,15 @@
 #define ATTR_XATTRS 2u  /* there may be extended attributes */
 #define ATTR_FLAGS (ATTR_EXTENTS | ATTR_XATTRS)
 
-/* The attributes of an inode. Times are nanoseconds since 1970. */
+/*
+ * Times count nanoseconds from the earliest there is, -2^31 s as on ext4 (1901),
+ * to ext4's latest (2446). TIME_1970_NS of them are before 1970.
+ */
+#define TIME_S_MIN (-(INT64_C(1) << 31))
+#define TIME_S_MAX (TIME_S_MIN + (INT64_C(1) << 34) - 1)
+#define TIME_1970_NS ((UINT64_C(1) << 31) * 1000000000)
+
+/* The attributes of an inode. */
 struct attr {
 	union {
 		uint64_t size;    /* of a file or a symbolic link */
@@ -24,7 +32,7 @@ struct attr {
 		uint64_t subdirs; /* of a directory: entries that are directories */
 		uint64_t rdev;    /* of a device */
 	};
-	int64_t atime, mtime, ctime, btime;
+	uint64_t atime, mtime, ctime, btime;
 	uint32_t mode, uid, gid;
 	uint32_t nlink; /* names; for a directory 1, whatever st_nlink will say */
 	uint32_t flags;

@@ -14,9 +14,11 @@
  * no file of either is deleted, and the next edit first starts a new manifest.
  *
  * A full disk: flush and compaction need space to give space back. A RESERVE file
- * holds some; it is dropped when they meet ENOSPC, writers that do not free
- * anything get ENOSPC while it is gone, and it is made again when there is room. A
- * part of it stays until the next open, which has to write a little in any case.
+ * holds some; half of it is dropped when they meet ENOSPC, writers that do not free
+ * anything get ENOSPC while it is gone, and it is made again when there is room. The
+ * other half stays until the next open, which has to write a memtable to a table
+ * before it can delete that one's log. So each half is a memtable and something for
+ * logs and manifests, and a disk is large enough for that: lsm.c sees to it.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -25,7 +27,8 @@
 #include "tree.h"
 
 #define RESERVE_NAME "RESERVE"
-#define RESERVE_BYTES_MORE (4u << 20)
+#define RESERVE_BYTES_MORE (4u << 20) /* for logs and manifests, beside a memtable */
+#define RESERVE_PART_MAX 8u           /* of the disk, at most */
 #define MANIFEST_BYTES_MAX (4u << 20)
 #define TOMBSTONES_FLUSH_MS 1500 /* many tombstones wait this long in memory */
 #define RETRY_MS 1000
@@ -399,20 +402,21 @@ int background_flush_one(struct lsm *lsm, bool *did)
 
 /* ---- disk space kept aside ---- */
 
-/* Enough to write one memtable to a table, if the disk is not too small for that. */
-static uint64_t reserve_bytes(struct lsm *lsm)
+static void note_full(struct lsm *lsm)
 {
-	uint64_t free_bytes, total, want = lsm->opt.memtable_bytes + RESERVE_BYTES_MORE;
-
-	if (lsm->st->ops->space(lsm->st, &free_bytes, &total))
-		return 0;
-	return want < total / 16 ? want : total / 16;
+	mutex_lock(&lsm->mu);
+	if (!lsm->no_space)
+		report(&lsm->report, LSM_REPORT_WARNING,
+		       "the disk of the store is full: writes fail until space is freed");
+	lsm->no_space = true;
+	mutex_unlock(&lsm->mu);
 }
 
 void background_reserve(struct lsm *lsm)
 {
 	uint64_t bytes, free_bytes, total;
 	struct storage_file *f;
+	bool full;
 	int err;
 
 	mutex_lock(&lsm->mu);
@@ -420,10 +424,18 @@ void background_reserve(struct lsm *lsm)
 		mutex_unlock(&lsm->mu);
 		return;
 	}
+	full = lsm->no_space;
 	mutex_unlock(&lsm->mu);
-	bytes = reserve_bytes(lsm);
-	if (lsm->st->ops->space(lsm->st, &free_bytes, &total) || free_bytes < 2 * bytes)
+	if (lsm->st->ops->space(lsm->st, &free_bytes, &total))
 		return;
+	bytes = 2 * (lsm->opt.memtable_bytes + RESERVE_BYTES_MORE);
+	if (bytes > total / RESERVE_PART_MAX)
+		bytes = total / RESERVE_PART_MAX;
+	/* Full is full for a while, or each freed byte would let a writer in again. */
+	if (free_bytes < (full ? 2 * bytes : bytes)) {
+		note_full(lsm);
+		return;
+	}
 	err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_CREATE, &f);
 	if (err == -EEXIST)
 		err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
@@ -433,6 +445,7 @@ void background_reserve(struct lsm *lsm)
 	}
 	if (err) {
 		lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
+		note_full(lsm);
 		return;
 	}
 	mutex_lock(&lsm->mu);
@@ -444,7 +457,7 @@ void background_reserve(struct lsm *lsm)
 	mutex_unlock(&lsm->mu);
 }
 
-/* Give back most of the reserve: a quarter stays, for the next open. True: there was any. */
+/* Give back half of the reserve, the other is for the next open. True: there was any. */
 static bool reserve_shrink(struct lsm *lsm)
 {
 	struct storage_file *f;
@@ -455,7 +468,7 @@ static bool reserve_shrink(struct lsm *lsm)
 		return false;
 	err = f->st->ops->size(f, &size, &allocated);
 	if (!err)
-		err = f->st->ops->truncate(f, size / 4);
+		err = f->st->ops->truncate(f, size / 2);
 	storage_close(f);
 	return !err;
 }
@@ -470,11 +483,8 @@ bool background_reserve_drop(struct lsm *lsm)
 	lsm->reserve_there = false;
 	spare = lsm->spare_log;
 	lsm->spare_log = 0;
-	if (!lsm->no_space)
-		report(&lsm->report, LSM_REPORT_WARNING,
-		       "the disk of the store is full: writes fail until space is freed");
-	lsm->no_space = true;
 	mutex_unlock(&lsm->mu);
+	note_full(lsm);
 	if (spare)
 		background_dead_file(lsm, FILE_LOG, spare);
 	/* What is dead in the segment being written to could not be given back. */

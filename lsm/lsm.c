@@ -324,14 +324,22 @@ void tree_free(struct lsm *lsm)
 	free(lsm);
 }
 
-/* A segment is deleted as a whole, so on a small disk it must be small. */
-static void size_segments(struct lsm *lsm)
+/*
+ * A segment is deleted as a whole, so on a small disk it must be small. So must a
+ * memtable: what is set aside on the disk (background.c) has to hold it twice.
+ */
+static void fit_to_disk(struct lsm *lsm)
 {
 	uint64_t free_bytes, total;
 	size_t bytes = 128u << 20;
 
-	if (!lsm->st->ops->space(lsm->st, &free_bytes, &total) && total / 32 < bytes)
-		bytes = total / 32 > (1u << 20) ? (size_t)(total / 32) : 1u << 20;
+	if (!lsm->st->ops->space(lsm->st, &free_bytes, &total)) {
+		if (total / 32 < bytes)
+			bytes = total / 32 > (1u << 20) ? (size_t)(total / 32) : 1u << 20;
+		if (total / 32 < lsm->opt.memtable_bytes)
+			lsm->opt.memtable_bytes =
+				total / 32 > (1u << 16) ? (size_t)(total / 32) : 1u << 16;
+	}
 	set_default(&lsm->opt.segment_bytes, bytes);
 }
 
@@ -407,7 +415,7 @@ int tree_open(const char *path, const struct lsm_options *options, struct repair
 		lsm->env.st = lsm->st;
 		lsm->env.cache = lsm->cache;
 		lsm->env.report = &lsm->report;
-		size_segments(lsm);
+		fit_to_disk(lsm);
 		lsm->segments = segments_new(lsm->st, &lsm->report, lsm->opt.segment_bytes,
 					     background_new_segment, lsm);
 		lsm->st->relieve = relieve;

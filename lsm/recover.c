@@ -6,8 +6,8 @@
  * 2. The logs from that one on are replayed in order, as long as each record's
  *    sequence continues the one before. Where that ends the rest is dropped: it
  *    is what the disk had of writes that were never synced.
- * 3. What was replayed is written to tables, and a fresh log starts.
- * 4. Files that nothing names are leftovers of an interrupted change: deleted.
+ * 3. Files that nothing names are leftovers of an interrupted change: deleted.
+ * 4. What was replayed is written to tables, and a fresh log starts.
  *
  * A torn tail or damage? Every record says which sequence was durable when it was
  * written. If any record anywhere in the logs says that more was durable than the
@@ -584,7 +584,16 @@ static bool is_live(const struct version *v, const struct dead_file *f, uint64_t
 	return false;
 }
 
-/* Note every file that nothing names, and unlink them. */
+/* Unlink the logs before the oldest one needed. */
+static void delete_logs(struct lsm *lsm, const struct listing *l)
+{
+	for (size_t i = 0; i < l->logs_count; i++)
+		if (l->logs[i] < lsm->log_number)
+			background_dead_file(lsm, FILE_LOG, l->logs[i]);
+	background_purge(lsm);
+}
+
+/* Unlink every file that the manifest, which is synced, does not name. */
 static void delete_leftovers(struct lsm *lsm, const struct listing *l)
 {
 	struct super *s = tree_super(lsm);
@@ -593,11 +602,8 @@ static void delete_leftovers(struct lsm *lsm, const struct listing *l)
 	for (size_t i = 0; i < l->others_count; i++)
 		if (!is_live(s->version, &l->others[i], manifest_number(lsm->manifest)))
 			background_dead_file(lsm, l->others[i].kind, l->others[i].number);
-	for (size_t i = 0; i < l->logs_count; i++)
-		if (l->logs[i] < lsm->log_number && l->logs[i] != lsm->spare_log)
-			background_dead_file(lsm, FILE_LOG, l->logs[i]);
 	super_unref(s);
-	background_purge(lsm);
+	delete_logs(lsm, l);
 	for (size_t i = 0; i < l->segments_count; i++)
 		if (!has_number(lsm->recorded, lsm->recorded_count, l->segments[i])) {
 			segment_name(name, l->segments[i]);
@@ -609,27 +615,38 @@ static void delete_leftovers(struct lsm *lsm, const struct listing *l)
 		overlay_drop_new(lsm->st);
 }
 
-/* Write what was replayed to tables; from then on the old logs are not needed. */
+/*
+ * Write what was replayed to tables; from then on the old logs are not needed. On a
+ * full disk that needs the space of the leftovers, and then that of one log after the
+ * other. The manifest that was read may be in the page cache only, if the process was
+ * killed: nothing is deleted before a new one of the same is on disk.
+ */
 static int settle(struct lsm *lsm, const struct listing *l, const struct run *fresh)
 {
-	struct version_edit e = {.has_log = true,
-				 .log_number = fresh->log_number,
-				 .sequence_flushed = tree_sequence(lsm)};
+	struct version_edit nothing = {0}, e = {.has_log = true,
+						.log_number = fresh->log_number,
+						.sequence_flushed = tree_sequence(lsm)};
 	bool did = true;
 	int err = 0;
 
-	/* The segments' bytes may be in the page cache only, if the process was killed. */
+	/* The same goes for the segments' bytes. */
 	err = tree_sync_segments(lsm);
+	if (!err)
+		err = background_apply(lsm, &nothing, NULL);
+	if (!err) {
+		segments_drop_unused(lsm->segments);
+		delete_leftovers(lsm, l);
+	}
 	while (!err && did)
 		err = background_flush_one(lsm, &did);
 	if (!err)
 		err = background_apply(lsm, &e, NULL);
+	version_edit_release(&nothing);
 	version_edit_release(&e);
 	if (err)
 		return err;
 	atomic_store(&lsm->sequence_synced, tree_sequence(lsm));
-	segments_drop_unused(lsm->segments);
-	delete_leftovers(lsm, l);
+	delete_logs(lsm, l);
 	return background_tidy_manifest(lsm);
 }
 

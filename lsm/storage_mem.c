@@ -69,8 +69,9 @@ struct mem {
 	struct mem_disk disk;
 	uint64_t calls;
 	struct rule rules[OPS];
-	struct mem_rng rng; /* how much of a failing write is done */
-	uint64_t pages_max; /* 0: no limit */
+	uint64_t counts[OPS]; /* of calls */
+	struct mem_rng rng;   /* how much of a failing write is done */
+	uint64_t pages_max;   /* 0: no limit */
 	bool locked_exclusive;
 	unsigned locked_shared, handles;
 
@@ -125,6 +126,8 @@ static int injected(struct mem *m, enum storage_mem_op op)
 {
 	int own = rule_check(&m->rules[op]), any = rule_check(&m->rules[STORAGE_MEM_ANY]);
 
+	m->counts[op]++;
+	m->counts[STORAGE_MEM_ANY]++;
 	return own ? own : any;
 }
 
@@ -275,6 +278,46 @@ uint64_t storage_mem_calls(struct storage *st)
 	calls = m->calls;
 	mutex_unlock(&m->mutex);
 	return calls;
+}
+
+uint64_t storage_mem_count(struct storage *st, enum storage_mem_op op)
+{
+	struct mem *m = to_mem(st);
+	uint64_t count;
+
+	mutex_lock(&m->mutex);
+	count = m->counts[op];
+	mutex_unlock(&m->mutex);
+	return count;
+}
+
+static bool call_is(const struct call *c, enum storage_mem_op op, const char *suffix)
+{
+	static const enum storage_mem_op ops[] = {
+		[CALL_CREATE] = STORAGE_MEM_OPEN,       [CALL_WRITE] = STORAGE_MEM_WRITE,
+		[CALL_ALLOCATE] = STORAGE_MEM_ALLOCATE, [CALL_TRUNCATE] = STORAGE_MEM_TRUNCATE,
+		[CALL_PUNCH] = STORAGE_MEM_PUNCH,       [CALL_SYNC] = STORAGE_MEM_SYNC,
+		[CALL_LOSE] = STORAGE_MEM_SYNC,         [CALL_RENAME] = STORAGE_MEM_RENAME,
+		[CALL_UNLINK] = STORAGE_MEM_UNLINK,     [CALL_SYNC_DIR] = STORAGE_MEM_SYNC_DIR,
+		[CALL_FLIP] = STORAGE_MEM_ANY,
+	};
+	const char *name = c->kind == CALL_RENAME ? c->to : c->name;
+	size_t size = strlen(name), tail = suffix ? strlen(suffix) : 0;
+
+	return (op == STORAGE_MEM_ANY || ops[c->kind] == op) && size >= tail &&
+	       (!tail || !strcmp(name + size - tail, suffix));
+}
+
+uint64_t storage_mem_recorded(struct storage *st, enum storage_mem_op op, const char *suffix)
+{
+	struct mem *m = to_mem(st);
+	uint64_t count = 0;
+
+	mutex_lock(&m->mutex);
+	for (size_t i = 0; i < m->record_count; i++)
+		count += call_is(&m->record[i], op, suffix);
+	mutex_unlock(&m->mutex);
+	return count;
 }
 
 /* ---- cutting ---- */

@@ -53,6 +53,15 @@ enum storage_mem_op {
 	STORAGE_MEM_SIZE,
 };
 
+/* How many calls of the kind were made so far, also those that failed. */
+uint64_t storage_mem_count(struct storage *st, enum storage_mem_op op);
+
+/*
+ * How many of the recorded calls were of the kind `op`, and (if `suffix` is not NULL)
+ * about a name that ends so: of creates (STORAGE_MEM_OPEN), renames (the new name), unlinks.
+ */
+uint64_t storage_mem_recorded(struct storage *st, enum storage_mem_op op, const char *suffix);
+
 /*
  * Make the `nth` call of kind `op` from now (1: the next) fail with `error`
  * (positive errno); `times` calls in a row fail, 0: every one from then on.

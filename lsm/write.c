@@ -174,6 +174,19 @@ static int reserve_log(struct lsm *lsm, struct run *r, uint64_t bytes)
 	return err;
 }
 
+/* Only what gives space back may be written. */
+static bool is_full(struct lsm *lsm)
+{
+	bool full;
+
+	mutex_lock(&lsm->mu);
+	full = lsm->no_space;
+	if (full)
+		pthread_cond_signal(&lsm->work);
+	mutex_unlock(&lsm->mu);
+	return full;
+}
+
 /* Make the newest run fit for a group that starts with `w`. Leader only. */
 static int make_room(struct lsm *lsm, const struct writer *w)
 {
@@ -183,12 +196,9 @@ static int make_room(struct lsm *lsm, const struct writer *w)
 
 	if (atomic_load(&lsm->failed))
 		return -EROFS;
-	mutex_lock(&lsm->mu);
-	if (lsm->no_space && w->batch && !(w->flags & LSM_FREES)) {
-		pthread_cond_signal(&lsm->work);
-		mutex_unlock(&lsm->mu);
+	if (w->batch && !(w->flags & LSM_FREES) && is_full(lsm))
 		return -ENOSPC;
-	}
+	mutex_lock(&lsm->mu);
 	slow = lsm->super->version->level[0].count >= lsm->opt.l0_slow && !lsm->l0_stuck;
 	mutex_unlock(&lsm->mu);
 	if (slow) {
@@ -418,6 +428,9 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 		return -EROFS;
 	if (!b->ops_count)
 		return flags & LSM_SYNC ? lsm_sync(lsm) : 0;
+	/* Before its large values take what is left on a full disk. */
+	if (!(flags & LSM_FREES) && is_full(lsm))
+		return -ENOSPC;
 	err = batch_encode(b, lsm->segments, lsm->opt.separate_min);
 	if (!err)
 		err = queue(lsm, &w);

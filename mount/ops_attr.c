@@ -7,6 +7,7 @@
  * truncation, and before any other change of content by a request to set nothing.
  */
 #include <errno.h>
+#include <unistd.h>
 
 #include "mount/ops.h"
 
@@ -101,6 +102,21 @@ void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 		reply_error(r, err);
 	else
 		reply_attributes(r, &st);
+}
+
+/*
+ * Only root reaches a mount that does not let the kernel check (options.c): it may do
+ * everything but execute what nobody may.
+ */
+void op_access(struct request *r, int wanted)
+{
+	const mode_t executable = S_IXUSR | S_IXGRP | S_IXOTH;
+	struct stat st;
+	int err = fs_getattr(r->mount->fs, r->ino, &st);
+
+	if (!err && wanted & X_OK && !S_ISDIR(st.st_mode) && !(st.st_mode & executable))
+		err = -EACCES;
+	reply_error(r, err);
 }
 
 void op_statfs(struct request *r)

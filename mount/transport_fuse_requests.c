@@ -104,6 +104,13 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	op_setattr(&r, attr, mask);
 }
 
+static void on_access(fuse_req_t req, fuse_ino_t ino, int wanted)
+{
+	struct request r = request_of(req, ino);
+
+	op_access(&r, wanted);
+}
+
 static void on_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct request r = request_of(req, ino);
@@ -378,6 +385,7 @@ const struct fuse_lowlevel_ops transport_handlers = {
 	.forget_multi = on_forget_multi,
 	.getattr = on_getattr,
 	.setattr = on_setattr,
+	.access = on_access,
 	.readlink = on_readlink,
 	.mknod = on_mknod,
 	.mkdir = on_mkdir,

@@ -8,12 +8,12 @@
  * address sanitizer looks for that); with memory again the store opens, and holds what was
  * acknowledged, and no half of a batch.
  *
- * FAILS=n in the environment: about n points; SEED=n: another workload.
+ * FAILS=n in the environment: about n points; FAILS=all: each; SEED=n: another workload.
  */
 #include <inttypes.h>
-#include <stdatomic.h>
 
 #include "lsm/storage_mem.h"
+#include "tests/crash/alloc.h"
 #include "tests/lsm/model.h"
 
 #define FAILS_DEFAULT 100
@@ -33,42 +33,11 @@ static const struct lsm_options tiny = {
 };
 static const struct model_mix mix = {6, 200, 3000, 8, 0, 20};
 
-/* ---- the allocator ---- */
+static _Thread_local bool exempt; /* the model's own are not the subject */
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static atomic_bool counting;
-static atomic_ullong count, fail_from, fail_to;
-static __thread bool exempt; /* the model's own are not the subject */
-
-static bool fails(void)
+static bool alloc_exempt(void)
 {
-	unsigned long long n;
-
-	if (exempt || !atomic_load(&counting))
-		return false;
-	n = atomic_fetch_add(&count, 1) + 1;
-	return n >= atomic_load(&fail_from) && n < atomic_load(&fail_to);
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
+	return exempt;
 }
 
 /* ---- the workload ---- */
@@ -84,7 +53,7 @@ struct run {
 
 static bool fits(struct run *r, const char *what, int err)
 {
-	if (!err || err == -ENOMEM || err == -EROFS || err == -EIO)
+	if (!err || err == -ENOMEM || err == -EROFS || err == -EIO || err == -EAGAIN)
 		return true;
 	return model_wrong(&r->m, "%s: error %d", what, err);
 }
@@ -174,10 +143,7 @@ static unsigned long long run(uint64_t nth, uint64_t times, uint64_t seed, char 
 	r.st = model_must(storage_mem_new());
 	model_init(&r.m, &r.rng, 50);
 	r.batch.lsm_batch = model_must(lsm_batch_new());
-	atomic_store(&count, 0);
-	atomic_store(&fail_from, nth);
-	atomic_store(&fail_to, nth + times);
-	atomic_store(&counting, true);
+	alloc_begin(nth, times);
 	if (try_open(&r) && r.lsm) {
 		for (unsigned i = 0; i < BATCHES && step(&r); i++)
 			;
@@ -186,8 +152,7 @@ static unsigned long long run(uint64_t nth, uint64_t times, uint64_t seed, char 
 		exempt = false;
 		fits(&r, "lsm_close", lsm_close(r.lsm));
 	}
-	atomic_store(&counting, false);
-	total = atomic_load(&count);
+	total = alloc_end();
 	model_batch_release(&r.batch);
 	if (!r.m.error[0])
 		check_after(&r);
@@ -202,16 +167,23 @@ int main(void)
 	const char *env_fails = getenv("FAILS"), *env_seed = getenv("SEED");
 	uint64_t points = env_fails ? strtoull(env_fails, NULL, 0) : FAILS_DEFAULT;
 	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1, done_points = 0;
+	bool all = env_fails && !strcmp(env_fails, "all");
 	char error[512];
 	unsigned long long total = run(UINT64_MAX / 2, 1, seed, error);
 
-	alarm(900);
+	alarm(all ? 0 : 900);
 	ok(!error[0] && total, "a workload of %llu allocations", total);
+	if (all)
+		points = 2 * total; /* each alone, and with those after it */
 	for (uint64_t i = 0; !error[0] && i < points; i++) {
 		/* The first ones, that is opening, one by one. */
 		uint64_t nth = i < points / 4 ? i + 1 : i * total / points;
 		uint64_t times = i % 3 == 2 ? 50 : 1;
 
+		if (all) {
+			nth = i / 2 + 1;
+			times = i % 2 ? 50 : 1;
+		}
 		run(nth, times, seed, error);
 		if (error[0])
 			printf("#   seed %" PRIu64 ", allocation %" PRIu64 " and %" PRIu64

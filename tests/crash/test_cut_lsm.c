@@ -1,23 +1,13 @@
 /*
- * test_cut_lsm.c - the power goes at every call that changes the disk.
+ * test_cut_lsm.c - the power goes under the tree, at every call that changes the disk.
  *
- * A workload is run once on a storage in memory that records what is done to
- * it: batches, flushes, compactions, segments, manifests, reopens, under tiny
- * limits. Then, for points all over the record, and each way in which a disk may
- * keep what was not synced, a store is opened on what the disk could hold. It
- * must open, be equal to the state after some batch, none acknowledged as synced
- * (after a mere kill: none at all) may be missing, all of it must verify, and it
- * must go on working.
- *
- * CUTS=n in the environment makes about n cuts, SEED=n another workload.
+ * A workload under tiny limits, so that the rare is common: batches, flushes,
+ * compactions, segments, manifests, reopens. How it is cut, and what has to hold, is in
+ * cuts.h; here a state is that after a batch, all of it is compared and must verify.
  */
-#include <inttypes.h>
-
-#include "lsm/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/crash/cuts.h"
 
 #define CUTS_DEFAULT 5000
-#define WATCHDOG_SECONDS 600
 
 struct workload {
 	const char *name;
@@ -88,276 +78,176 @@ static const struct workload workloads[] = {
 };
 #define WORKLOADS_COUNT (sizeof(workloads) / sizeof(workloads[0]))
 
-/* What had been promised when: each at the number of recorded calls. */
-struct batch_times {
-	uint64_t begun, written; /* calls before lsm_write() and after it */
-};
-struct sync_time {
-	uint64_t calls, batch;
-};
-
 struct record {
 	const struct workload *w;
-	struct storage *st;
+	struct history history;
 	struct model m;
-	struct batch_times *batches; /* [number] */
-	struct sync_time *syncs;     /* ascending */
-	size_t syncs_count;
-	uint64_t calls;
 };
 
-static void print_report(void *ctx, enum lsm_report_level level, const char *message)
+static int open_on(void *ctx, struct storage *st, void **db)
 {
-	(void)ctx;
-	if (level == LSM_REPORT_ERROR)
-		printf("# %s\n", message);
-}
-
-static int open_on(const struct workload *w, struct storage *st, struct lsm **lsm)
-{
-	struct lsm_options options = w->options;
+	const struct record *r = ctx;
+	struct lsm_options options = r->w->options;
+	struct lsm *lsm;
+	int err;
 
 	options.storage = st;
 	options.create = true;
-	options.report = print_report;
-	return lsm_open(NULL, &options, lsm);
+	options.report = cuts_print_report;
+	err = lsm_open(NULL, &options, &lsm);
+	*db = lsm;
+	return err;
 }
 
 /* ---- the workload ---- */
 
-static void synced(struct record *r)
-{
-	r->syncs[r->syncs_count++] = (struct sync_time){storage_mem_calls(r->st), r->m.batch};
-}
-
-static int run_step(struct record *r, struct rng *rng, struct model_batch *batch, struct lsm **lsm)
+static int run_step(struct record *r, struct rng *rng, struct model_batch *batch, void **db)
 {
 	const struct workload *w = r->w;
+	struct lsm *lsm = *db;
 	uint64_t number = r->m.batch + 1;
 	unsigned flags = rng_chance(rng, w->sync_one_in) ? LSM_SYNC : 0;
-	int err = model_build(&r->m, batch, rng, *lsm, &w->mix, number);
+	int err = model_build(&r->m, batch, rng, lsm, &w->mix, number);
 
 	if (err)
 		return err;
-	r->batches[number].begun = storage_mem_calls(r->st);
-	err = lsm_write(*lsm, batch->lsm_batch, flags);
+	history_begin(&r->history);
+	err = lsm_write(lsm, batch->lsm_batch, flags);
 	if (err)
 		return err;
-	r->batches[number].written = storage_mem_calls(r->st);
+	history_done(&r->history);
 	model_apply(&r->m, batch);
 	if (flags)
-		synced(r);
+		history_synced(&r->history);
 	if (rng_chance(rng, w->sync_one_in * 2)) {
-		err = lsm_sync(*lsm);
-		synced(r);
+		err = lsm_sync(lsm);
+		history_synced(&r->history);
 	}
 	if (!err && rng_chance(rng, w->flush_one_in))
-		err = lsm_flush(*lsm);
+		err = lsm_flush(lsm);
 	if (!err && rng_chance(rng, w->compact_one_in))
-		err = lsm_compact(*lsm, (struct lsm_slice){NULL, 0}, (struct lsm_slice){NULL, 0},
+		err = lsm_compact(lsm, (struct lsm_slice){NULL, 0}, (struct lsm_slice){NULL, 0},
 				  NULL, NULL);
 	if (err || number % w->reopen_every)
 		return err;
 	model_batch_clear(batch);
-	err = lsm_close(*lsm);
-	*lsm = NULL;
-	synced(r);
-	return err ? err : open_on(w, r->st, lsm);
+	err = lsm_close(lsm);
+	*db = NULL;
+	history_synced(&r->history);
+	return err ? err : open_on(r, r->history.st, db);
 }
 
 static int run_workload(struct record *r, struct rng *rng)
 {
 	struct model_batch batch = {0};
-	struct lsm *lsm = NULL;
+	void *db = NULL;
 	int err;
 
-	storage_mem_record(r->st, true);
-	err = open_on(r->w, r->st, &lsm);
+	storage_mem_record(r->history.st, true);
+	err = open_on(r, r->history.st, &db);
 	while (!err && r->m.batch < r->w->batches)
-		err = run_step(r, rng, &batch, &lsm);
+		err = run_step(r, rng, &batch, &db);
 	model_batch_release(&batch);
-	if (lsm) {
-		int close_err = lsm_close(lsm);
+	if (db) {
+		int close_err = lsm_close(db);
 
 		err = err ? err : close_err;
-		synced(r);
+		history_synced(&r->history);
 	}
-	r->calls = storage_mem_calls(r->st);
 	return err;
 }
 
-/* ---- the cuts ---- */
+/* ---- what has to hold ---- */
 
-/* Which batches must and may be there after a cut. */
-static void bounds_at(const struct record *r, uint64_t calls, bool killed, uint64_t *least,
-		      uint64_t *most)
+static const struct lsm_slice after_key = {"after the cut", 13}, after_value = {"goes on", 7};
+
+static int close_db(void *db)
 {
-	*least = *most = 0;
-	for (size_t i = 0; i < r->syncs_count && r->syncs[i].calls <= calls; i++)
-		*least = r->syncs[i].batch;
-	for (uint64_t i = 1; i <= r->w->batches && r->batches[i].begun < calls; i++) {
-		*most = i;
-		if (killed && r->batches[i].written <= calls)
-			*least = i;
-	}
+	return lsm_close(db);
 }
 
-/* The store goes on: a synced write is there after it was opened again. */
-static bool check_goes_on(struct record *r, struct storage *st, struct lsm **lsm)
+static void check(void *ctx, void *db, uint64_t least, uint64_t most)
 {
-	static const struct lsm_slice key = {"after the cut", 13}, bytes = {"goes on", 7};
-	struct lsm_batch *batch = model_must(lsm_batch_new());
-	struct lsm_value value = {0};
-	int err = lsm_batch_put(batch, key, bytes);
+	struct record *r = ctx;
+	int64_t found = model_read_counter(&r->m, db);
 
-	if (!err)
-		err = lsm_write(*lsm, batch, LSM_SYNC);
-	lsm_batch_free(batch);
-	if (err)
-		return model_wrong(&r->m, "a write after the cut: error %d", err);
-	err = lsm_close(*lsm);
-	*lsm = NULL;
-	if (err)
-		return model_wrong(&r->m, "closing after the cut: error %d", err);
-	err = open_on(r->w, st, lsm);
-	if (err)
-		return model_wrong(&r->m, "opening it once more: error %d", err);
-	err = lsm_get(*lsm, NULL, key, &value);
-	if (err || value.size != bytes.size || memcmp(value.data, bytes.data, bytes.size))
-		model_wrong(&r->m, "what was written after the cut is gone: %d", err);
-	lsm_value_release(&value);
-	if ((uint64_t)model_read_counter(&r->m, *lsm) != r->m.batch)
-		model_wrong(&r->m, "opened once more it is at another batch");
-	return !r->m.error[0];
-}
-
-/*
- * The power goes once more while the store is being opened. What was there then
- * was on disk, so opening it may lose none of it.
- */
-static bool check_cut_again(struct record *r, struct storage *st, uint64_t calls, uint64_t seed)
-{
-	struct storage *again = storage_mem_cut(st, calls, (enum storage_mem_keep)(seed % 3), seed);
-	struct lsm *lsm = NULL;
-	int64_t found;
-	int err;
-
-	if (!again)
-		return model_wrong(&r->m, "storage_mem_cut: no memory");
-	err = open_on(r->w, again, &lsm);
-	if (err) {
-		model_wrong(&r->m, "a second cut, after call %" PRIu64 " of opening: error %d",
-			    calls, err);
-	} else {
-		found = model_read_counter(&r->m, lsm);
-		if (found != (int64_t)r->m.batch)
-			model_wrong(&r->m,
-				    "a second cut, after call %" PRIu64
-				    " of opening, left batch %" PRId64 " of %" PRIu64,
-				    calls, found, r->m.batch);
-		else if (!model_check_all(&r->m, r->m.now, lsm, NULL, false))
-			printf("#   after a second cut, after call %" PRIu64 " of opening:\n",
-			       calls);
-		err = lsm_close(lsm);
-		if (err)
-			model_wrong(&r->m, "closing after a second cut: error %d", err);
-	}
-	again->ops->free(again);
-	return !r->m.error[0];
-}
-
-static bool check_store(struct record *r, struct storage *st, uint64_t calls, bool killed,
-			uint64_t seed, struct lsm **lsm)
-{
-	uint64_t least, most;
-	int64_t found;
-	int err = open_on(r->w, st, lsm);
-	uint64_t opened = storage_mem_calls(st);
-
-	if (err)
-		return model_wrong(&r->m, "opening it: error %d", err);
-	found = model_read_counter(&r->m, *lsm);
 	if (found < 0)
-		return model_wrong(&r->m, "reading the counter: error %" PRId64, found);
-	bounds_at(r, calls, killed, &least, &most);
-	if ((uint64_t)found < least || (uint64_t)found > most)
-		return model_wrong(&r->m,
-				   "batch %" PRId64 " is the last, want %" PRIu64 " .. %" PRIu64,
-				   found, least, most);
+		model_wrong(&r->m, "reading the counter: error %" PRId64, found);
+	else if ((uint64_t)found < least || (uint64_t)found > most)
+		model_wrong(&r->m, "batch %" PRId64 " is the last, want %" PRIu64 " .. %" PRIu64,
+			    found, least, most);
+	if (r->m.error[0])
+		return;
 	model_go(&r->m, (uint64_t)found);
-	return model_check_all(&r->m, r->m.now, *lsm, NULL, calls % 2) &&
-	       model_check_verify(&r->m, *lsm) &&
-	       (seed % 3 || check_cut_again(r, st, seed / 3 % (opened + 1), seed / 7)) &&
-	       check_goes_on(r, st, lsm);
+	if (model_check_all(&r->m, r->m.now, db, NULL, least % 2))
+		model_check_verify(&r->m, db);
 }
 
-static bool check_cut(struct record *r, uint64_t calls, enum storage_mem_keep keep, uint64_t seed)
+static void check_same(void *ctx, void *db)
 {
-	struct storage *st = storage_mem_cut(r->st, calls, keep, seed);
-	struct lsm *lsm = NULL;
+	struct record *r = ctx;
+	int64_t found = model_read_counter(&r->m, db);
 
-	if (!st)
-		return model_wrong(&r->m, "storage_mem_cut: no memory");
-	storage_mem_record(st, true);
-	check_store(r, st, calls, keep == STORAGE_MEM_KEEP_ALL, seed, &lsm);
-	if (lsm) {
-		int err = lsm_close(lsm);
-
-		if (err)
-			model_wrong(&r->m, "closing it: error %d", err);
-	}
-	st->ops->free(st);
-	return !r->m.error[0];
+	if (found != (int64_t)r->m.batch)
+		model_wrong(&r->m, "it is at batch %" PRId64 ", no longer at %" PRIu64, found,
+			    r->m.batch);
+	else
+		model_check_all(&r->m, r->m.now, db, NULL, false);
 }
 
-static void test_workload(const struct workload *w, uint64_t seed, uint64_t cuts_max)
+static int write_on(void *ctx, void *db)
 {
-	static const char *const keep_names[] = {"nothing", "everything", "a random part"};
-	struct record r = {.w = w, .st = storage_mem_new()};
-	struct rng rng = {seed};
-	uint64_t cuts = 0, stride;
+	struct lsm_batch *batch = model_must(lsm_batch_new());
+	int err = lsm_batch_put(batch, after_key, after_value);
+
+	(void)ctx;
+	if (!err)
+		err = lsm_write(db, batch, LSM_SYNC);
+	lsm_batch_free(batch);
+	return err;
+}
+
+static bool is_written(void *ctx, void *db)
+{
+	struct record *r = ctx;
+	struct lsm_value value = {0};
+	bool right = !lsm_get(db, NULL, after_key, &value) && value.size == after_value.size &&
+		     !memcmp(value.data, after_value.data, value.size);
+
+	lsm_value_release(&value);
+	return right && (uint64_t)model_read_counter(&r->m, db) == r->m.batch;
+}
+
+static const struct cuts_subject subject = {open_on,    close_db, check,
+					    check_same, write_on, is_written};
+
+static void test_workload(const struct workload *w, const struct cuts_options *options)
+{
+	struct record r = {.w = w, .history = {.st = model_must(storage_mem_new())}};
+	struct cuts cuts = {.subject = &subject, .ctx = &r, .history = &r.history};
+	struct rng rng = {options->seed + (uint64_t)(w - workloads)};
 	int err;
 
-	if (!r.st)
-		bail("no memory");
 	model_init(&r.m, &rng, w->keys_count);
-	r.batches = model_must(calloc(w->batches + 1, sizeof(r.batches[0])));
-	r.syncs = model_must(calloc(w->batches * 3 + 4, sizeof(r.syncs[0])));
+	cuts.error = r.m.error;
 	err = run_workload(&r, &rng);
 	is_int(err, 0, "%s: a workload of %u batches, %" PRIu64 " calls", w->name, w->batches,
-	       r.calls);
-	/* In turn the three ways of losing power, each at another point. */
-	stride = r.calls * 3 / cuts_max + 1;
-	for (uint64_t at = 0; !err && at <= r.calls; at += stride) {
-		for (int keep = 0; keep < 3 && !r.m.error[0]; keep++) {
-			uint64_t calls = at + (stride > 1 ? rng_below(&rng, (uint32_t)stride) : 0);
-			uint64_t cut_seed = rng_next(&rng);
-
-			if (calls > r.calls)
-				calls = r.calls;
-			cuts++;
-			if (!check_cut(&r, calls, (enum storage_mem_keep)keep, cut_seed))
-				printf("#   seed %" PRIu64 ", cut after call %" PRIu64
-				       " of %" PRIu64 ", %s kept (seed %" PRIu64 "): %s\n",
-				       seed, calls, r.calls, keep_names[keep], cut_seed, r.m.error);
-		}
-	}
-	ok(!err && !r.m.error[0], "%s: %" PRIu64 " power cuts", w->name, cuts);
+	       storage_mem_calls(r.history.st));
+	cuts_count_events(r.history.st);
+	if (!err)
+		cuts_run(&cuts, options, options->cuts / WORKLOADS_COUNT + 1);
+	ok(!err && !r.m.error[0], "%s: %" PRIu64 " power cuts", w->name, cuts.done);
 	model_release(&r.m);
-	free(r.batches);
-	free(r.syncs);
-	r.st->ops->free(r.st);
+	history_release(&r.history);
+	r.history.st->ops->free(r.history.st);
 }
 
 int main(void)
 {
-	const char *env_cuts = getenv("CUTS"), *env_seed = getenv("SEED");
-	uint64_t cuts = env_cuts ? strtoull(env_cuts, NULL, 0) : CUTS_DEFAULT;
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	struct cuts_options options = cuts_options(CUTS_DEFAULT);
 
-	/* A store that hangs fails the test, too. */
-	alarm(cuts > CUTS_DEFAULT ? 0 : WATCHDOG_SECONDS);
 	for (size_t i = 0; i < WORKLOADS_COUNT; i++)
-		test_workload(&workloads[i], seed + i, cuts / WORKLOADS_COUNT + 1);
+		test_workload(&workloads[i], &options);
+	cuts_check_events();
 	return done();
 }

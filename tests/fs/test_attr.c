@@ -56,8 +56,12 @@ static void test_setattr(void)
 	ok(llabs(st.st_atim.tv_sec - time(NULL)) < 60 && llabs(st.st_mtim.tv_sec - time(NULL)) < 60,
 	   "now");
 	is_int(fs_setattr(f.fs, &ROOT, 4711, &want, FS_SET_MODE, &st), -ESTALE, "of nobody");
-	want.st_mtim = ts(INT64_MAX / 2, 0);
-	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MTIME, &st), 0, "a time beyond all");
+	want.st_atim = ts(INT64_MIN, 5);
+	want.st_mtim = ts(INT64_MAX, 5);
+	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME, &st), 0,
+	       "times beyond all");
+	ok(st.st_atim.tv_sec == -2147483648 && !st.st_atim.tv_nsec, "... become the first");
+	ok(st.st_mtim.tv_sec == 15032385535 && !st.st_mtim.tv_nsec, "... and the last of ext4");
 	fixture_reopen(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "a", &want);
 	is_mem(&want, sizeof(st), &st, sizeof(st), "everything after a reopen");
@@ -86,6 +90,18 @@ static void test_times(void)
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME | FS_SET_CTIME, &s1);
 	fs_read(f.fs, a, 0, buf, 3, &got);
 	ok(attr_of(f.fs, a).st_atim.tv_sec > 1000, "... but when it is a day old");
+	/* Beyond 2262, where nanoseconds since 1970 have no sign left. */
+	want.st_atim = ts(10000000001, 0);
+	want.st_mtim = ts(10000000000, 0);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME, &s1);
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	is_int(attr_of(f.fs, a).st_atim.tv_sec, 10000000001, "... not one to come");
+	want.st_mtim = ts(10000000002, 0);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MTIME, &s1);
+	fs_read(f.fs, a, 0, buf, 3, &got);
+	ok(attr_of(f.fs, a).st_atim.tv_sec < 10000000000, "... unless the file is newer still");
+	want.st_mtim = ts(500, 0);
+	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MTIME, &s1);
 	fs_fallocate(f.fs, a, FALLOC_FL_KEEP_SIZE, 0, 1);
 	ok(attr_of(f.fs, a).st_mtim.tv_sec > 500, "fallocate of what is there sets mtime");
 	/* A clock that was wrong once: its time must not stay until it comes true. */

@@ -17,10 +17,10 @@ static void test_example(void)
 			 .content_size = 2,
 			 .mode = S_IFREG | 0644,
 			 .nlink = 1,
-			 .ctime = 1,
-			 .mtime = 1,
-			 .atime = 1,
-			 .btime = 1};
+			 .ctime = TIME_1970_NS + 1,
+			 .mtime = TIME_1970_NS + 1,
+			 .atime = TIME_1970_NS + 1,
+			 .btime = TIME_1970_NS + 1};
 	unsigned char out[RECORD_BYTES_MAX];
 	size_t n = record_encode(out, 5, &a, "hi");
 
@@ -52,10 +52,10 @@ static void test_round_trips(void)
 			 .flags = ATTR_FLAGS,
 			 .size = INT64_MAX,
 			 .stored = INT64_MAX,
-			 .atime = INT64_MIN,
-			 .mtime = INT64_MAX,
-			 .ctime = -1,
-			 .btime = 0};
+			 .atime = 0,
+			 .mtime = UINT64_MAX,
+			 .ctime = TIME_1970_NS - 1,
+			 .btime = UINT64_MAX / 2};
 	struct attr dir = {.mode = S_IFDIR | 0700, .nlink = 1, .entries = 1000000, .subdirs = 7};
 	struct attr dev = {.mode = S_IFCHR | 0600, .nlink = 2, .rdev = UINT64_MAX};
 	struct attr link = {.mode = S_IFLNK | 0777,

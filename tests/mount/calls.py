@@ -680,6 +680,14 @@ def times_of_directories():
     same((after[1] == before[1], after[2] > before[2]), (True, True), "a moved directory")
 
 
+UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
+
+
+def utimensat(path, atime, mtime, flags=0):
+    ts = (ctypes.c_long * 4)(*atime, *mtime)
+    check(libc.utimensat(AT_FDCWD, os.fsencode(path), ts, flags))
+
+
 @test
 def times_set():
     put("f")
@@ -687,12 +695,13 @@ def times_set():
                (-(1 << 31) * 10**9, 4102444800 * 10**9 + 1)):
         os.utime("f", ns=ns)
         same(times("f")[:2], ns)
-    UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
-
-    def utimensat(path, atime, mtime, flags=0):
-        ts = (ctypes.c_long * 4)(*atime, *mtime)
-        check(libc.utimensat(AT_FDCWD, os.fsencode(path), ts, flags))
-
+    first, last = -(1 << 31), (1 << 34) - (1 << 31) - 1  # of ext4: in 1901 and 2446
+    for s, want in ((-(1 << 63), first), (first - 1, first), (last + 1, last), ((1 << 63) - 1, last)):
+        utimensat("f", (s, 5), (s, 999999999))
+        same(times("f")[:2], (want * 10**9,) * 2, "beyond all")
+    for s, ns in ((first, 0), (last, 0), (first + 1, 1), (last - 1, 999999999), (9223372037, 1)):
+        utimensat("f", (s, ns), (s, ns))
+        same(times("f")[:2], (s * 10**9 + ns,) * 2)
     os.utime("f", ns=(10, 20))
     c = times("f")[2]
     utimensat("f", (0, UTIME_OMIT), (0, UTIME_OMIT))

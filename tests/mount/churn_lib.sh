@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# What the tests that run the program churn share, beyond heavy_lib.sh.
+
+. "$(dirname "${BASH_SOURCE[0]}")/heavy_lib.sh"
+
+CHURN=${BUILD:-$(dirname "$VARVE")}/tests/mount/churn
+WORK=$MNT/work
+[ -x "$CHURN" ] || bail "no program $CHURN: build it first"
+mkdir "$T/logs"
+mkfifo "$T/commands" "$T/answers"
+
+# Start it; the folder it works in is made. It ends with end_churn or with this script.
+start_churn() { # WRITERS READERS SLOTS QUOTA_MIB SEED
+	mkdir "$WORK" || bail 'no folder to work in'
+	"$CHURN" "$WORK" "$T/logs" "$@" <"$T/commands" >"$T/answers" 2>"$T/churn.err" &
+	CHURN_PID=$!
+	exec 7>"$T/commands" 8<"$T/answers"
+}
+end_churn() {
+	echo end >&7
+	exec 7>&- 8<&-
+	wait "$CHURN_PID"
+}
+
+# Give a command and wait for its answer, in $answer; other lines go through.
+churn() { # COMMAND...
+	echo "$*" >&7
+	while read -r answer <&8; do
+		case $answer in
+		ok*) return 0 ;;
+		'#'*) echo "$answer" ;;
+		*) return 1 ;;
+		esac
+	done
+	answer='failed: churn has ended'
+	return 1
+}
+
+# A command as a test; what went wrong is told with each writer's last calls.
+churns() { # WHAT COMMAND...
+	local what=$1 log
+
+	shift
+	if churn "$@"; then
+		pass "$what"
+		return
+	fi
+	fail "$what" "$answer" "$(head -n 12 "$T/churn.err")"
+	for log in $(sed -n 's/^\(w[0-9]*\): .*/\1/p' "$T/churn.err" | sort -u); do
+		diag "the last calls of $log:"
+		tail -n 12 "$T/logs/$log.log" | sed 's/^/#   /'
+	done
+	: >"$T/churn.err"
+	return 1
+}
