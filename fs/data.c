@@ -730,7 +730,8 @@ static int overlap_begin(struct overlap *o, struct lsm_batch *b, uint64_t ino, s
 	int r;
 
 	lsm_iter_seek(it, key_extent(&k, ino, last));
-	r = lsm_iter_valid(it) ? lsm_batch_put_slice(b, (struct lsm_slice){k.bytes, k.size}, it, 0, start - last) :
+	r = lsm_iter_valid(it) ? lsm_batch_put_slice(b, (struct lsm_slice){k.bytes, k.size}, it, 0,
+						     start - last) :
 				 lsm_iter_status(it);
 	*o = (struct overlap){true, start, last_end};
 	lsm_iter_seek(it, key_extent(&k, ino, start));

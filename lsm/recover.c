@@ -330,8 +330,8 @@ struct replay {
 	uint64_t synced;    /* the highest that any record says was durable */
 	uint64_t discarded; /* operations in records that could not be replayed */
 	bool ended;
-	bool salvage; /* take what is behind the damage too */
-	uint64_t lost; /* operations missing in between */
+	bool salvage;             /* take what is behind the damage too */
+	uint64_t lost;            /* operations missing in between */
 	char log[LOG_NAME_BYTES]; /* where it ended */
 	uint64_t offset;
 };

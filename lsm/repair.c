@@ -155,8 +155,8 @@ static int rewrite(struct reading *r, uint64_t number, uint64_t bytes, unsigned 
 	job.input = memtable_iter(r->mem);
 	err = job.ranges && job.input ? 0 : -ENOMEM;
 	if (!err)
-		err = table_salvage(&r->lsm->env, number, bytes, r->lost ? &r->lost->filter : &filter,
-				    job.ranges);
+		err = table_salvage(&r->lsm->env, number, bytes,
+				    r->lost ? &r->lost->filter : &filter, job.ranges);
 	if (!err)
 		err = rangedel_finish(job.ranges);
 	if (!err)
@@ -176,8 +176,8 @@ static int salvage(struct reading *r, uint64_t number, uint64_t bytes, unsigned 
 {
 	struct table_env *env = &r->lsm->env;
 	char name[TABLE_NAME_BYTES];
-	int err = table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, NULL,
-			       NULL);
+	int err =
+		table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, NULL, NULL);
 
 	if (err == -EIO) {
 		table_name(name, number);

@@ -194,8 +194,8 @@ static int list_one(void *ctx, const char *name, uint64_t size)
 	char buf[NAME_BYTES];
 
 	if (overlay_is_new(name)) {
-		snprintf(buf, sizeof(buf), "%.*s",
-			 (int)(strlen(name) - (sizeof(OVERLAY_NEW) - 1)), name);
+		snprintf(buf, sizeof(buf), "%.*s", (int)(strlen(name) - (sizeof(OVERLAY_NEW) - 1)),
+			 name);
 		return names_has(&l->o->made, buf) ? l->fn(l->ctx, buf, size) : 0;
 	}
 	if (names_has(&l->o->hidden, name) || names_has(&l->o->made, name))

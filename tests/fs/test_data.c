@@ -587,7 +587,8 @@ static void test_damage(void)
 		f = (struct findings){0};
 		put_raw(ino, bad[i].offset[0], bad[i].size[0]);
 		put_raw(ino, bad[i].offset[1], bad[i].size[1]);
-		is_int(data_check(lsm, ino, 400000, found, &f, &stored, &lost), 0, "data_check goes on");
+		is_int(data_check(lsm, ino, 400000, found, &f, &stored, &lost), 0,
+		       "data_check goes on");
 		ok(f.count == 1 && !strcmp(f.text, bad[i].text), "finds: %s", bad[i].text);
 		ok(stored == bad[i].size[0] + bad[i].size[1], "and counts it");
 		is_int(data_read(lsm, ino, 0, buf, sizeof(buf)), i < 4 ? -EUCLEAN : 0,
