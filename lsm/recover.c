@@ -261,6 +261,32 @@ static int rebuild_manifest(struct lsm *lsm, const struct listing *l, struct man
 	return err;
 }
 
+/* Segments found that the manifest does not name: its last edit may be what was lost. */
+static int add_segments(const struct listing *l, struct manifest_state *s)
+{
+	uint64_t *grown =
+		realloc(s->segments, (s->segments_count + l->segments_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	s->segments = grown;
+	for (size_t i = 0; i < l->segments_count; i++)
+		if (!has_number(grown, s->segments_count, l->segments[i]))
+			grown[s->segments_count++] = l->segments[i];
+	return 0;
+}
+
+/* Replace what is damaged of what a manifest names. */
+static int repair_named(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
+{
+	int err;
+
+	lsm->next_file = s->next_file > l->number_max ? s->next_file : l->number_max + 1;
+	err = repair_tables(lsm, s, NULL, 0);
+	s->next_file = lsm->next_file;
+	return err ? err : add_segments(l, s);
+}
+
 /*
  * To repair. CURRENT only tells which manifest is the newest, and that one is as good as
  * it; one that is broken in the middle is not, as what it does not tell may be dead.
@@ -270,24 +296,16 @@ static int repair_manifest(struct lsm *lsm, const struct listing *l, struct mani
 	uint64_t number = UINT64_MAX;
 	int err = read_manifest(lsm, l, s);
 
-	if (!err && l->current) {
-		lsm->next_file = s->next_file > l->number_max ? s->next_file : l->number_max + 1;
-		err = repair_tables(lsm, s, NULL, 0);
-		s->next_file = lsm->next_file;
-		return err;
-	}
+	if (!err && l->current)
+		return repair_named(lsm, l, s);
 	manifest_state_release(s);
 	if (err == -ENOMEM || err == -EPROTONOSUPPORT)
 		return err;
 	repair_tell(lsm->repair, l->current ? "the manifest" : MANIFEST_CURRENT, 0,
 		    l->current ? "cannot be read" : "is missing");
 	err = newest_manifest(lsm, l, &number, s);
-	if (!err) {
-		lsm->next_file = s->next_file > l->number_max ? s->next_file : l->number_max + 1;
-		err = repair_tables(lsm, s, NULL, 0);
-		s->next_file = lsm->next_file;
-		return err;
-	}
+	if (!err)
+		return repair_named(lsm, l, s);
 	if (err == -ENOMEM)
 		return err;
 	repair_tell(lsm->repair, "the manifest", 0,
