@@ -718,7 +718,7 @@ static int overlap_end(struct overlap *o, struct lsm_batch *b, uint64_t ino, uin
 	if (!o->open)
 		return 0;
 	o->open = false;
-	*dropped += o->to - o->from;
+	++*dropped;
 	return lsm_batch_put_lost(b, key_extent(&k, ino, o->from), o->to - o->from);
 }
 
@@ -759,7 +759,7 @@ int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, 
 		uint64_t start, size, from;
 
 		if (extent_decode(it, &start, &size)) {
-			*dropped += size;
+			++*dropped;
 			r = lsm_batch_delete(b, lsm_iter_key(it));
 			continue;
 		}

@@ -69,8 +69,8 @@ int data_check(struct lsm *lsm, uint64_t ino, uint64_t size, data_finding_fn *fi
 
 /*
  * Of the extents of `ino`, drop those that break the rules, and mark as lost where they
- * overlap. `*end` is where the last one ends, `*stored` their sum, `*dropped` the bytes
- * that were given up.
+ * overlap. `*end` is where the last one ends, `*stored` their sum, `*dropped` how many
+ * pieces were given up.
  */
 int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped);
 

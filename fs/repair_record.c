@@ -64,8 +64,10 @@ static int settle_extents(struct repair *r, struct at *a, struct attr *attr, boo
 	if (rc)
 		return rc;
 	if (dropped)
-		repair_say(r, LOST, "%s: %llu bytes of its content contradict each other: lost",
-			   repair_path(r, a, buf), (ull)dropped);
+		repair_say(
+			r, LOST,
+			"%s: %llu parts of its content break the rules or contradict each other: lost",
+			repair_path(r, a, buf), (ull)dropped);
 	if (end > attr->size) {
 		repair_say(r, FIXED,
 			   "%s: its size was %llu and is now %llu, where its content ends",

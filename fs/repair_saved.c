@@ -19,13 +19,18 @@ int repair_orphans(struct repair *r)
 	for (walk_begin(&w, &r->c, KEY_ORPHAN); walk_valid(&w); walk_next(&w)) {
 		uint64_t ino = w.at.size == 9 ? key_get_u64(w.at.bytes + 1) : 0;
 
-		if (!numset_has(&r->c.seen, ino)) {
+		if (ino && ino <= INO_MAX && !numset_has(&r->c.seen, ino)) {
+			if (ino >= r->next)
+				r->next = ino + 1;
 			if (numset_add(&r->orphans, ino) < 0)
 				w.rc = -ENOMEM;
 			continue;
 		}
-		repair_say(r, FIXED, "%s: was listed as deleted, but has a name",
-			   check_path_inode(&r->c, ino, buf));
+		if (!ino || ino > INO_MAX)
+			repair_say(r, FIXED, "a deleted file with an impossible number");
+		else
+			repair_say(r, FIXED, "%s: was listed as deleted, but has a name",
+				   check_path_inode(&r->c, ino, buf));
 		w.rc = repair_drop(r, lsm_iter_key(w.it));
 		if (w.rc)
 			break;
@@ -68,6 +73,9 @@ static int save_extents(struct repair *r, uint64_t ino)
 
 	if (!rc)
 		rc = data_repair(lsm, ino, &end, &stored, &dropped);
+	if (!rc && dropped)
+		repair_say(r, LOST, "content of inode %llu: %llu parts of it break the rules: lost",
+			   (ull)ino, (ull)dropped);
 	if (!rc && numset_has(&r->c.seen, ino)) {
 		self = r->next++;
 		rc = take_extents(r, ino, self, end);
