@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/acl.h"
 #include "fs/file.h"
-#include "fs/change.h"
 
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 {
@@ -21,6 +21,20 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 	inode_unlock(inode);
 	inode_put(fs, inode);
 	return 0;
+}
+
+bool fs_atime_due(struct fs *fs, uint64_t ino)
+{
+	struct inode *inode;
+	bool due;
+
+	if (inode_get(fs, ino, &inode))
+		return false;
+	inode_lock_shared(inode);
+	due = inode_touch_due(fs, inode);
+	inode_unlock(inode);
+	inode_put(fs, inode);
+	return due;
 }
 
 int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
@@ -88,6 +102,8 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 		if (mode & S_ISGID && cred && !cred->privileged && cred->gid != c->attr.gid)
 			mode &= ~(mode_t)S_ISGID;
 		c->attr.mode = c->inode->type | mode;
+		if (!rc)
+			rc = acl_stage_mode(c);
 	}
 	return rc;
 }

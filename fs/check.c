@@ -27,8 +27,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fs/acl.h"
 #include "fs/data.h"
-#include "fs/inode.h"
+#include "fs/name.h"
 
 typedef unsigned long long ull;
 
@@ -179,6 +180,31 @@ static int check_extents(struct check *c, const struct place *p, const struct re
 	return 0;
 }
 
+/* Is the ACL of this name, if there is one, what the inode can have? */
+static int check_acl(struct check *c, const struct place *p, const struct record *r,
+		     const char *name)
+{
+	char buf[CHECK_PATH_BYTES];
+	struct lsm_slice bytes;
+	const char *why = NULL;
+	struct acl acl;
+	struct key k;
+	int rc;
+
+	rc = lsm_get(c->fs->lsm, c->snapshot, key_make(&k, KEY_XATTR, r->ino, name, strlen(name)),
+		     &c->scratch);
+	if (rc)
+		return rc == 1 || rc == -EUCLEAN ? 0 : rc;
+	bytes = (struct lsm_slice){c->scratch.data, c->scratch.size};
+	if (S_ISLNK(r->type) || (!S_ISDIR(r->type) && !strcmp(name, ACL_DEFAULT_NAME)))
+		why = "on something that has none";
+	else
+		(void)acl_decode(bytes, &acl, &why);
+	if (why)
+		check_say(c, "%s: %s: %s", place_path(c, p, buf), name, why);
+	return 0;
+}
+
 /* An inode was met, once for each. Returns an error only if the check cannot go on. */
 static int check_inode(struct check *c, const struct place *p, const struct record *r)
 {
@@ -223,6 +249,10 @@ static int check_inode(struct check *c, const struct place *p, const struct reco
 	}
 	if (r->attr.flags & ATTR_XATTRS)
 		rc = numset_add(&c->xattrs, r->ino);
+	if (rc >= 0 && r->attr.flags & ATTR_XATTRS)
+		rc = check_acl(c, p, r, ACL_ACCESS_NAME);
+	if (rc >= 0 && r->attr.flags & ATTR_XATTRS)
+		rc = check_acl(c, p, r, ACL_DEFAULT_NAME);
 	if (rc >= 0 && r->attr.flags & ATTR_EXTENTS)
 		rc = numset_add(&c->extents, r->ino);
 	if (rc >= 0 && r->attr.flags & ATTR_EXTENTS)
@@ -284,11 +314,9 @@ static int pass_inodes(struct check *c)
 static void check_spelling(struct check *c, const struct key *key)
 {
 	struct lsm_slice name = key_name(key);
-	const char *bytes = name.data;
 	char buf[CHECK_PATH_BYTES];
 
-	if (memchr(bytes, '/', name.size) || memchr(bytes, 0, name.size) ||
-	    (bytes[0] == '.' && (name.size == 1 || (name.size == 2 && bytes[1] == '.'))))
+	if (!name_possible(name))
 		check_say(c, "%s: no file can have this name",
 			  check_path_name(c, key_ino(key), name, buf));
 }

@@ -68,7 +68,7 @@ struct fs {
 	/* constant after open */
 	struct lsm *lsm;
 	enum fs_atime atime;
-	bool sync, read_only;
+	bool sync, acl, read_only;
 	lsm_report_fn *report;
 	void *report_ctx;
 	unsigned char uuid[16];

@@ -93,10 +93,10 @@ static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset
 	return rc;
 }
 
-int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size, size_t *got)
+static int read_file(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
+		     size_t *got, bool touch)
 {
 	struct inode *inode;
-	bool touch = false;
 	int rc = file_get(fs, ino, -EINVAL, &inode);
 
 	*got = 0;
@@ -104,13 +104,23 @@ int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size
 		return rc;
 	inode_lock_shared(inode);
 	rc = read_locked(fs, inode, offset, buf, size, got);
-	if (!rc && size)
-		touch = inode_touch_due(fs, inode);
+	touch = touch && !rc && size && inode_touch_due(fs, inode);
 	inode_unlock(inode);
 	if (touch)
 		inode_touch(fs, inode);
 	inode_put(fs, inode);
 	return fs_errno(rc);
+}
+
+int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size, size_t *got)
+{
+	return read_file(fs, ino, offset, buf, size, got, true);
+}
+
+int fs_read_noatime(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
+		    size_t *got)
+{
+	return read_file(fs, ino, offset, buf, size, got, false);
 }
 
 int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out)

@@ -351,6 +351,7 @@ static void init(struct fs *fs, const struct fs_options *options, struct lsm_opt
 
 	fs->atime = options->atime;
 	fs->sync = options->sync;
+	fs->acl = options->acl;
 	fs->read_only = options->lsm.read_only;
 	fs->report = options->lsm.report;
 	fs->report_ctx = options->lsm.report_ctx;

@@ -40,6 +40,7 @@ struct fs_cred {
 	uid_t uid;
 	gid_t gid;
 	bool privileged; /* CAP_FSETID: may keep setgid bits of groups it is not in */
+	mode_t umask;    /* taken off the mode of what is made, unless a default ACL counts */
 };
 
 enum fs_atime { FS_RELATIME, FS_NOATIME, FS_STRICTATIME };
@@ -48,6 +49,7 @@ struct fs_options {
 	struct lsm_options lsm; /* memory_bytes is for both layers */
 	enum fs_atime atime;
 	bool sync;      /* every change survives power loss on return */
+	bool acl;       /* POSIX ACLs count; without it they are neither seen nor changed */
 	uid_t root_uid; /* owner of the root of a new store */
 	gid_t root_gid;
 };
@@ -61,7 +63,7 @@ int fs_close(struct fs *fs); /* outstanding references are dropped; orphans are 
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st); /* + reference */
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
 
-/* Make a name; `st` gets the new inode, with a reference. `mode`: with type, umask applied. */
+/* Make a name; `st` gets the new inode, with a reference. `mode`: with type. */
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
 	     mode_t mode, dev_t rdev, struct stat *st);
 int fs_mkdir(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
@@ -106,19 +108,33 @@ int fs_setattr(struct fs *fs, const struct fs_cred *cred, uint64_t ino, const st
 
 int fs_statfs(struct fs *fs, struct statvfs *st);
 
-/* flags: XATTR_CREATE, XATTR_REPLACE. Any name up to 255 bytes; policy is the caller's. */
+/*
+ * Any name up to 255 bytes; which ones there are and who may set them is the caller's
+ * policy. But "system.posix_acl_access" and "system.posix_acl_default" are ACLs, in the
+ * form Linux has for them: setting the first sets the mode too, see acl.c. Also
+ * -EOPNOTSUPP for these without fs_options.acl, and on symbolic links; -EINVAL for what is
+ * no ACL; -EACCES for a default one of anything but a directory.
+ * flags: XATTR_CREATE, XATTR_REPLACE (not for ACLs), FS_XATTR_KILL_SGID.
+ */
+#define FS_XATTR_KILL_SGID 0x100 /* of an access ACL: clear setgid, whatever the inode is */
 int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
 		int flags);
 /* `*got` is the size of the value; with `size` 0 nothing is copied; -ERANGE if it does not fit. */
 int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size,
 		size_t *got);
 int fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size, size_t *got);
+/* An ACL that is not there is removed, too: 0. */
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
 
 /* ---- data ---- */
 
 /* `*got` < `size` only at the end of the file. May update atime. */
 int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size, size_t *got);
+/* The same, but never updates atime: for O_NOATIME. */
+int fs_read_noatime(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
+		    size_t *got);
+/* Would reading it (a file or a directory) update its atime now? False also for nobody's. */
+bool fs_atime_due(struct fs *fs, uint64_t ino);
 
 #define FS_WRITE_APPEND 1u    /* at the end, atomically; `offset` is ignored */
 #define FS_WRITE_SYNC 2u      /* survive power loss on return */
@@ -143,8 +159,8 @@ int fs_sync(struct fs *fs);
 /* ---- directories ---- */
 
 /*
- * Open a directory for reading. The entries are those of this moment (or of the
- * last read at offset 0): none is seen twice or missed, whatever goes on beside.
+ * Open a directory for reading. The entries are those of the moment of the last
+ * read at offset 0: none is seen twice or missed, whatever goes on beside.
  */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
 void fs_dir_close(struct fs_dir *dir);

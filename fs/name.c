@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/acl.h"
+
 /* A directory that held so many entries and is empty gets one range tombstone for all of them. */
 #define EMPTIED_ENTRIES_MIN 1000u
 
@@ -28,6 +30,15 @@ int name_check(const char *name, size_t *size)
 	if (*size > FS_NAME_BYTES_MAX)
 		return -ENAMETOOLONG;
 	return memchr(name, '/', *size) ? -EINVAL : 0;
+}
+
+bool name_possible(struct lsm_slice name)
+{
+	const char *bytes = name.data;
+
+	return name.size && name.size <= FS_NAME_BYTES_MAX && !memchr(bytes, '/', name.size) &&
+	       !memchr(bytes, 0, name.size) &&
+	       (bytes[0] != '.' || (name.size > 1 && (name.size > 2 || bytes[1] != '.')));
 }
 
 int name_dir(struct fs *fs, uint64_t ino, bool exclusive, struct inode **dir)
@@ -245,11 +256,11 @@ static int name_is_free(struct fs *fs, const struct inode *dir, const char *name
 }
 
 /*
- * Make `name` in `dir` an inode with `attr` (and for a symbolic link `target`).
- * REQUIRES: dir locked.
+ * Make `name` in `dir` an inode with `attr`, what it inherits and, for a symbolic
+ * link, `target`. REQUIRES: dir locked.
  */
 static int name_make(struct fs *fs, struct inode *dir, const char *name, const struct attr *attr,
-		     const char *target, struct stat *st)
+		     const struct acl_inherited *inherited, const char *target, struct stat *st)
 {
 	struct inode *inode = NULL;
 	struct lsm_batch *b = NULL;
@@ -267,6 +278,8 @@ static int name_make(struct fs *fs, struct inode *dir, const char *name, const s
 	rc = inode && b ? 0 : -ENOMEM;
 	if (!rc)
 		rc = name_stage(b, dir, name, ino, attr, target);
+	if (!rc)
+		rc = acl_stage_inherited(b, ino, inherited);
 	if (!rc)
 		rc = name_stage_dir(b, dir, 1, S_ISDIR(attr->mode) != 0, &dir_attr);
 	if (!rc)
@@ -287,6 +300,7 @@ static int name_make(struct fs *fs, struct inode *dir, const char *name, const s
 static int create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name,
 		  mode_t mode, dev_t rdev, const char *target, struct stat *st)
 {
+	struct acl_inherited inherited;
 	struct inode *dir;
 	struct attr attr;
 	size_t size;
@@ -307,7 +321,10 @@ static int create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, co
 			attr.size = attr.content_size = (uint32_t)strlen(target);
 		else if (S_ISCHR(mode) || S_ISBLK(mode))
 			attr.rdev = rdev;
-		rc = name_make(fs, dir, name, &attr, target, st);
+		rc = acl_inherit(fs, dir, cred->umask, &attr, &inherited);
+		if (!rc)
+			rc = name_make(fs, dir, name, &attr, &inherited, target, st);
+		acl_inherited_release(&inherited);
 	}
 	name_dir_end(fs, dir);
 	rc = fs_finish(fs, rc, false);
@@ -360,6 +377,8 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, uint64_t parent, mode_
 	       struct stat *st)
 {
 	struct inode *dir, *inode = NULL;
+	struct acl_inherited inherited;
+	struct lsm_batch *b = NULL;
 	struct attr attr;
 	uint64_t ino;
 	int rc;
@@ -370,21 +389,35 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, uint64_t parent, mode_
 	rc = name_dir(fs, parent, true, &dir);
 	if (rc)
 		return rc;
-	rc = fs_ino_new(fs, &ino);
-	if (!rc) {
-		attr = attr_new(cred, dir, S_IFREG | (mode & 07777));
-		attr.nlink = 0;
-		inode = inode_new(fs, ino, &attr, INODE_NAMELESS, NULL, NULL);
-		rc = inode ? 0 : -ENOMEM;
-	}
+	attr = attr_new(cred, dir, S_IFREG | (mode & 07777));
+	attr.nlink = 0;
+	rc = acl_inherit(fs, dir, cred->umask, &attr, &inherited);
 	name_dir_end(fs, dir);
+	if (!rc)
+		rc = fs_ino_new(fs, &ino);
 	if (!rc) {
-		inode->linkable = true;
-		inode_stat(inode, st);
-		inode_add(fs, inode);
-		inode_keep(fs, inode);
+		inode = inode_new(fs, ino, &attr, INODE_NAMELESS, NULL, NULL);
+		b = fs_batch_get(fs);
+		rc = inode && b ? 0 : -ENOMEM;
 	}
-	return fs_errno(rc);
+	if (!rc)
+		rc = acl_stage_inherited(b, ino, &inherited);
+	if (!rc)
+		rc = inode_stage(b, inode, &attr, NULL);
+	if (!rc)
+		rc = fs_commit(fs, b, 0);
+	fs_batch_put(fs, b);
+	acl_inherited_release(&inherited);
+	if (rc) {
+		inode_discard(fs, inode);
+		return fs_errno(rc);
+	}
+	inode->linkable = true;
+	inode->orphaned = attr.flags & ATTR_FLAGS;
+	inode_stat(inode, st);
+	inode_add(fs, inode);
+	inode_keep(fs, inode);
+	return 0;
 }
 
 /* ---- another name ---- */

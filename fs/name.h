@@ -14,6 +14,9 @@ static inline bool name_is_dots(const char *name)
 	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
+/* Can a file have this name, of a record that anybody may have written? "." and ".." are none. */
+bool name_possible(struct lsm_slice name);
+
 /*
  * The directory `ino`, locked, `exclusive`ly for a change. -ESTALE, -ENOTDIR;
  * for a change -ENOENT if it was removed. name_dir_end() unlocks and puts; NULL is fine.

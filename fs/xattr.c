@@ -4,12 +4,14 @@
  * A flag in the inode says whether there may be any, so that for most files the
  * question "has it security.capability?" needs no read, and removing them no
  * range tombstone. It is set with the first and cleared with the last.
+ *
+ * Two names are those of ACLs: what goes for them is in acl.c.
  */
 #include <errno.h>
 #include <linux/limits.h>
 #include <sys/xattr.h>
 
-#include "fs/change.h"
+#include "fs/acl.h"
 
 /* Also for the list of names, as Linux has it. */
 _Static_assert(FS_XATTR_BYTES_MAX == XATTR_LIST_MAX, "one limit for both");
@@ -35,11 +37,75 @@ static struct lsm_iter *xattr_iter(struct fs *fs, uint64_t ino, struct key *star
 	return it;
 }
 
+/* Is `key` there, and (`*only`) no other? 0, -ENODATA, or an error. */
+static int find_only(struct fs *fs, const struct inode *inode, struct lsm_slice key, bool *only)
+{
+	struct key start, end;
+	struct lsm_iter *it;
+	bool found = false;
+	int rc;
+
+	*only = false;
+	if (!(inode->attr.flags & ATTR_XATTRS))
+		return -ENODATA;
+	it = xattr_iter(fs, inode->ino, &start, &end);
+	if (!it)
+		return -ENOMEM;
+	/* Two are enough to know whether there is another; the key itself may be further on. */
+	if (lsm_iter_valid(it)) {
+		struct lsm_slice first = lsm_iter_key(it);
+
+		found = first.size == key.size && !memcmp(first.data, key.data, key.size);
+		if (found) {
+			lsm_iter_next(it);
+			*only = !lsm_iter_valid(it);
+		} else {
+			lsm_iter_seek(it, key);
+			if (lsm_iter_valid(it)) {
+				first = lsm_iter_key(it);
+				found = first.size == key.size &&
+					!memcmp(first.data, key.data, key.size);
+			}
+		}
+	}
+	rc = lsm_iter_status(it);
+	lsm_iter_free(it);
+	return rc ? rc : found ? 0 : -ENODATA;
+}
+
+/* What becomes of an attribute, and of the mode with it. */
+struct xattr_change {
+	struct lsm_slice key;          /* size 0: of none */
+	const struct lsm_slice *value; /* NULL: it goes */
+	bool only;                     /* it goes, and there is no other */
+	mode_t mode;
+};
+
+static int change_locked(struct fs *fs, struct inode *inode, const struct xattr_change *x)
+{
+	struct change c;
+	int rc = change_begin(&c, fs, inode);
+
+	c.attr.mode = x->mode;
+	c.attr.ctime = time_now();
+	if (x->value)
+		c.attr.flags |= ATTR_XATTRS;
+	else if (x->only)
+		c.attr.flags &= ~ATTR_XATTRS;
+	if (!rc && x->key.size)
+		rc = x->value ? lsm_batch_put(c.b, x->key, *x->value) :
+				lsm_batch_delete(c.b, x->key);
+	if (!rc)
+		rc = change_commit(&c, x->key.size && !x->value ? LSM_FREES : 0);
+	change_end(&c);
+	return rc;
+}
+
 static int set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
 		      struct lsm_slice value, int flags)
 {
+	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
 	struct lsm_value old = {0};
-	struct change c;
 	int rc = 1;
 
 	if (flags && inode->attr.flags & ATTR_XATTRS)
@@ -51,26 +117,56 @@ static int set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
 		return -EEXIST;
 	if (rc && flags & XATTR_REPLACE)
 		return -ENODATA;
-	rc = change_begin(&c, fs, inode);
-	c.attr.flags |= ATTR_XATTRS;
-	c.attr.ctime = time_now();
-	if (!rc)
-		rc = lsm_batch_put(c.b, key, value);
-	if (!rc)
-		rc = change_commit(&c, 0);
-	change_end(&c);
-	return rc;
+	return change_locked(fs, inode, &x);
+}
+
+/* May an ACL of `kind` be asked for here? */
+static int acl_check(struct fs *fs, const struct inode *inode, enum acl_kind kind)
+{
+	return kind && (!fs->acl || S_ISLNK(inode->type)) ? -EOPNOTSUPP : 0;
+}
+
+static int set_acl_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
+			  struct lsm_slice key, struct lsm_slice value, int flags)
+{
+	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
+	struct acl acl;
+	const char *why;
+	int rc = acl_check(fs, inode, kind);
+
+	if (rc)
+		return rc;
+	if (kind == ACL_DEFAULT && !S_ISDIR(inode->type))
+		return -EACCES;
+	if (acl_decode(value, &acl, &why))
+		return -EINVAL;
+	if (kind == ACL_DEFAULT)
+		return change_locked(fs, inode, &x);
+	x.mode = (x.mode & ~(mode_t)0777) | acl_mode(&acl);
+	if (flags & FS_XATTR_KILL_SGID)
+		x.mode &= ~(mode_t)S_ISGID;
+	if (acl_is_mode(&acl)) {
+		x.value = NULL;
+		rc = find_only(fs, inode, key, &x.only);
+		if (rc == -ENODATA && x.mode == inode->attr.mode)
+			return 0; /* nothing to be done, so no ctime either */
+		if (rc == -ENODATA)
+			x.key.size = rc = 0;
+	}
+	return rc ? rc : change_locked(fs, inode, &x);
 }
 
 int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
 		int flags)
 {
+	struct lsm_slice key, bytes = {size ? value : "", size};
+	enum acl_kind kind;
 	struct inode *inode;
 	size_t name_size;
 	struct key k;
 	int rc = xattr_check(name, &name_size);
 
-	if (!rc && flags & ~(XATTR_CREATE | XATTR_REPLACE))
+	if (!rc && flags & ~(XATTR_CREATE | XATTR_REPLACE | FS_XATTR_KILL_SGID))
 		rc = -EINVAL;
 	if (!rc && size > FS_XATTR_BYTES_MAX)
 		rc = -E2BIG;
@@ -78,9 +174,13 @@ int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value
 		rc = inode_get(fs, ino, &inode);
 	if (rc)
 		return rc;
+	key = key_make(&k, KEY_XATTR, ino, name, name_size);
+	kind = acl_kind(name, name_size);
 	inode_lock(inode);
-	rc = set_locked(fs, inode, key_make(&k, KEY_XATTR, ino, name, name_size),
-			(struct lsm_slice){size ? value : "", size}, flags);
+	if (kind)
+		rc = set_acl_locked(fs, inode, kind, key, bytes, flags);
+	else
+		rc = set_locked(fs, inode, key, bytes, flags & (XATTR_CREATE | XATTR_REPLACE));
 	inode_unlock(inode);
 	inode_put(fs, inode);
 	return fs_finish(fs, rc, false);
@@ -90,8 +190,12 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size
 		size_t *got)
 {
 	struct lsm_value v = {0};
+	struct lsm_slice key;
+	enum acl_kind kind;
 	struct inode *inode;
 	size_t name_size;
+	const char *why;
+	struct acl acl;
 	struct key k;
 	int rc = xattr_check(name, &name_size);
 
@@ -100,12 +204,16 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size
 		rc = inode_get(fs, ino, &inode);
 	if (rc)
 		return rc;
+	key = key_make(&k, KEY_XATTR, ino, name, name_size);
+	kind = acl_kind(name, name_size);
 	inode_lock_shared(inode);
-	rc = 1;
-	if (inode->attr.flags & ATTR_XATTRS)
-		rc = lsm_get(fs->lsm, NULL, key_make(&k, KEY_XATTR, ino, name, name_size), &v);
+	rc = acl_check(fs, inode, kind);
+	if (!rc)
+		rc = inode->attr.flags & ATTR_XATTRS ? lsm_get(fs->lsm, NULL, key, &v) : 1;
 	inode_unlock(inode);
 	inode_put(fs, inode);
+	if (!rc && kind && acl_decode((struct lsm_slice){v.data, v.size}, &acl, &why))
+		rc = fs_corrupt(fs, key, why);
 	if (rc == 1) {
 		rc = -ENODATA;
 	} else if (!rc) {
@@ -133,12 +241,15 @@ static int list_locked(struct fs *fs, const struct inode *inode, char *list, siz
 		return -ENOMEM;
 	for (; !rc && lsm_iter_valid(it); lsm_iter_next(it)) {
 		struct lsm_slice key = lsm_iter_key(it);
+		const char *name = (const char *)key.data + start.size;
 		size_t n = key.size - start.size;
 
+		if (!fs->acl && acl_kind(name, n))
+			continue;
 		if (size && *got + n + 1 > size) {
 			rc = -ERANGE;
 		} else if (size) {
-			memcpy(list + *got, (const char *)key.data + start.size, n);
+			memcpy(list + *got, name, n);
 			list[*got + n] = '\0';
 		}
 		*got += n + 1;
@@ -166,60 +277,17 @@ int fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size, size_t *g
 	return fs_errno(rc);
 }
 
-/* Is `key` there, and (`*only`) no other? 0, -ENODATA, or an error. */
-static int find_only(struct fs *fs, uint64_t ino, struct lsm_slice key, bool *only)
+static int remove_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
+			 struct lsm_slice key)
 {
-	struct key start, end;
-	struct lsm_iter *it = xattr_iter(fs, ino, &start, &end);
-	bool found = false;
-	int rc;
+	struct xattr_change x = {.key = key, .mode = inode->attr.mode};
+	int rc = acl_check(fs, inode, kind);
 
-	*only = false;
-	if (!it)
-		return -ENOMEM;
-	/* Two are enough to know whether there is another; the key itself may be further on. */
-	if (lsm_iter_valid(it)) {
-		struct lsm_slice first = lsm_iter_key(it);
-
-		found = first.size == key.size && !memcmp(first.data, key.data, key.size);
-		if (found) {
-			lsm_iter_next(it);
-			*only = !lsm_iter_valid(it);
-		} else {
-			lsm_iter_seek(it, key);
-			if (lsm_iter_valid(it)) {
-				first = lsm_iter_key(it);
-				found = first.size == key.size &&
-					!memcmp(first.data, key.data, key.size);
-			}
-		}
-	}
-	rc = lsm_iter_status(it);
-	lsm_iter_free(it);
-	return rc ? rc : found ? 0 : -ENODATA;
-}
-
-static int remove_locked(struct fs *fs, struct inode *inode, struct lsm_slice key)
-{
-	struct change c;
-	bool only;
-	int rc;
-
-	if (!(inode->attr.flags & ATTR_XATTRS))
-		return -ENODATA;
-	rc = find_only(fs, inode->ino, key, &only);
+	if (!rc)
+		rc = find_only(fs, inode, key, &x.only);
 	if (rc)
-		return rc;
-	rc = change_begin(&c, fs, inode);
-	if (only)
-		c.attr.flags &= ~ATTR_XATTRS;
-	c.attr.ctime = time_now();
-	if (!rc)
-		rc = lsm_batch_delete(c.b, key);
-	if (!rc)
-		rc = change_commit(&c, LSM_FREES);
-	change_end(&c);
-	return rc;
+		return rc == -ENODATA && kind ? 0 : rc;
+	return change_locked(fs, inode, &x);
 }
 
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
@@ -234,7 +302,8 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 	if (rc)
 		return rc;
 	inode_lock(inode);
-	rc = remove_locked(fs, inode, key_make(&k, KEY_XATTR, ino, name, name_size));
+	rc = remove_locked(fs, inode, acl_kind(name, name_size),
+			   key_make(&k, KEY_XATTR, ino, name, name_size));
 	inode_unlock(inode);
 	inode_put(fs, inode);
 	return fs_finish(fs, rc, false);

@@ -14,6 +14,10 @@
  * on that text, and it is believed only while somebody does hold the lock for
  * writing. The lock belongs to the descriptor: take it after the last fork.
  *
+ * Whoever may write to the directory may have put anything under a name. So no
+ * symbolic link is followed, only a regular file is opened, without waiting for a
+ * fifo's other end, and the LOCK is not written to if it has a second name elsewhere.
+ *
  * A disk quota is a full disk to its owner: EDQUOT becomes ENOSPC.
  */
 #include "storage.h"
@@ -87,6 +91,19 @@ static int open_at(int dir_fd, const char *name, int flags)
 	return fd < 0 ? last_error() : fd;
 }
 
+/* Open a regular file in the directory. Returns a descriptor or a negative errno. */
+static int open_file(const struct dir *d, const char *name, int flags)
+{
+	struct stat stat;
+	int fd = open_at(d->fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	if (fd >= 0 && (fstat(fd, &stat) || !S_ISREG(stat.st_mode))) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
 /* ---- the directory ---- */
 
 static int dir_open(struct storage *st, const char *name, enum storage_open how,
@@ -99,7 +116,6 @@ static int dir_open(struct storage *st, const char *name, enum storage_open how,
 	};
 	struct dir *d = to_dir(st);
 	struct dir_file *f;
-	struct stat stat;
 	int fd;
 
 	*out = NULL;
@@ -110,12 +126,7 @@ static int dir_open(struct storage *st, const char *name, enum storage_open how,
 	f = malloc(sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	/* Not blocking: somebody may have left a fifo where a file should be. */
-	fd = open_at(d->fd, name, flags_of[how] | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	if (fd >= 0 && (fstat(fd, &stat) || !S_ISREG(stat.st_mode))) {
-		close(fd);
-		fd = -EINVAL;
-	}
+	fd = open_file(d, name, flags_of[how]);
 	if (fd < 0) {
 		free(f);
 		return fd;
@@ -226,11 +237,11 @@ static void dir_free(struct storage *st)
  */
 static int lock_file_open(const struct dir *d, bool exclusive)
 {
-	int fd = open_at(d->fd, LOCK_NAME, (exclusive ? O_RDWR : O_RDONLY) | O_NOFOLLOW);
+	int fd = open_file(d, LOCK_NAME, exclusive ? O_RDWR : O_RDONLY);
 
 	if (fd != -ENOENT)
 		return fd;
-	fd = open_at(d->fd, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW);
+	fd = open_file(d, LOCK_NAME, O_RDWR | O_CREAT);
 	if (d->read_only && (fd == -EACCES || fd == -EPERM || fd == -EROFS || fd == -ENOSPC))
 		return -ENOENT;
 	return fd;
@@ -254,12 +265,23 @@ static long lock_holder(int fd, bool exclusive)
 	return pid > 0 ? pid : 0;
 }
 
+/* Put `text` into the lock file, which is only for messages: the lock is as good without. */
+static void lock_write(int fd, const char *text)
+{
+	size_t size = strlen(text);
+	struct stat stat;
+	bool written;
+
+	if (fstat(fd, &stat) || stat.st_nlink > 1)
+		return;
+	written = !ftruncate(fd, 0) && pwrite(fd, text, size, 0) == (ssize_t)size;
+	(void)written; /* perhaps the disk is full */
+}
+
 static int lock_take(int fd, bool exclusive, long *holder)
 {
 	struct flock want = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
 	char text[24];
-	bool written;
-	int n;
 
 	if (fcntl(fd, F_OFD_SETLK, &want)) {
 		if (errno != EAGAIN && errno != EACCES)
@@ -270,10 +292,8 @@ static int lock_take(int fd, bool exclusive, long *holder)
 	}
 	if (!exclusive)
 		return 0;
-	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-	/* Only for messages: on a full disk the lock is as good without. */
-	written = !ftruncate(fd, 0) && pwrite(fd, text, (size_t)n, 0) == n;
-	(void)written;
+	snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	lock_write(fd, text);
 	return 0;
 }
 
@@ -319,9 +339,8 @@ static void dir_unlock(struct storage *st)
 	mutex_lock(&d->mutex);
 	if (d->lock_fd >= 0) {
 		/* So that nobody is named when a later reader holds the lock. */
-		bool cleared = d->exclusive && !ftruncate(d->lock_fd, 0);
-
-		(void)cleared; /* only for messages */
+		if (d->exclusive)
+			lock_write(d->lock_fd, "");
 		close(d->lock_fd);
 	}
 	d->lock_fd = -1;

@@ -54,8 +54,9 @@
  *
  * Limits: a compressed payload is at most BLOCK_BYTES_MAX long decompressed (an
  * entry of the largest value makes a block of a little over 4 MiB; a longer
- * payload, of a big index, is stored raw). So no bytes of a file make the reader
- * allocate more than that or the file's own size.
+ * payload, of a big index, is stored raw). A raw one is at most RAW_BYTES_MAX long:
+ * range tombstones of one batch of the largest size, and as much again. So no bytes
+ * of a file make the reader allocate more, however long the file (it may be all holes).
  *
  * Example: table 7 with one entry, "a" @1 put = "x", no filter, not compressed
  *   000  00 09 01 61 01 01 00 00 00 00 00 00 78      data payload: the entry,
@@ -83,6 +84,7 @@
 #define MAGIC UINT64_C(0x5661727665546162)
 #define VERSION 1u
 #define BLOCK_BYTES_MAX (16u << 20)
+#define RAW_BYTES_MAX (2 * (size_t)LSM_BATCH_BYTES_MAX)
 #define ZSTD_LEVEL 1
 #define STACK_BLOCK_BYTES 8192u
 
@@ -252,6 +254,8 @@ int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t 
 	uint8_t type = (uint8_t)stored_as;
 
 	*size = 0;
+	if (bytes.size > RAW_BYTES_MAX)
+		return -EFBIG;
 	if (buf_reserve(out, bytes.size + TABLE_BLOCK_TRAILER_BYTES))
 		return -ENOMEM;
 	buf_add(out, bytes.data, bytes.size);
@@ -364,7 +368,7 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 	*out = NULL;
 	*reason = "block is longer than a block can be";
 	if (h.size <= TABLE_BLOCK_TRAILER_BYTES ||
-	    h.size > UINT32_MAX + (uint64_t)TABLE_BLOCK_TRAILER_BYTES)
+	    h.size > RAW_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES)
 		return -EUCLEAN;
 	if (h.size > sizeof(stack)) {
 		*reason = "out of memory";

@@ -48,7 +48,7 @@ void table_codec_release(struct table_codec *c);
 
 /*
  * Append `payload` as a stored block of table `number` that will be at `offset`
- * of the file; `*size` bytes. -ENOMEM.
+ * of the file; `*size` bytes. -ENOMEM; -EFBIG beyond what a block may be.
  */
 int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t number,
 		      uint64_t offset, struct buf *out, uint64_t *size);

@@ -63,8 +63,13 @@ static int open_named(const char *name, bool read_only, char **path, struct fs *
 
 static void on_finding(void *ctx, const char *text)
 {
+	char *copy = strdup(text);
+
 	end_progress(ctx);
-	printf("%s\n", text);
+	if (copy)
+		message_clean(copy);
+	printf("%s\n", copy ? copy : "not enough memory to say what");
+	free(copy);
 }
 
 static int repair(const char *name)

@@ -34,6 +34,7 @@ static const struct command {
 	 "  -o ro              read only: not a byte of the store is written\n"
 	 "  -o compress=HOW    of the tables: none, lz4 (default) or zstd\n"
 	 "  -o noatime|relatime|strictatime   when reading changes a file's access time\n"
+	 "  -o acl             POSIX ACLs, as on ext4\n"
 	 "  -o writeback       the kernel collects writes: faster when they are tiny\n"
 	 "  -o threads=N       that answer requests, at most (2)\n"
 	 "  -o nonempty        mount over a directory with files in it\n"

@@ -27,6 +27,13 @@ void message_to_syslog(void)
 	atomic_store(&to_syslog, true);
 }
 
+void message_clean(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 127)
+			*text = '?';
+}
+
 static void say(int priority, const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES_MAX + 16] = "varve: ";
@@ -36,6 +43,7 @@ static void say(int priority, const char *format, va_list args)
 	n = vsnprintf(text + used, MESSAGE_BYTES_MAX, format, args);
 	if (n < 0)
 		return;
+	message_clean(text);
 	if (atomic_load(&to_syslog)) {
 		syslog(priority, "%s", text + used);
 		return;

@@ -34,14 +34,17 @@ void op_statfs(struct request *r);
 int kill_priv_bits(struct request *r, uint64_t ino);
 
 /* extended attributes: ops_xattr.c */
-void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags);
+/* `kill_sgid`: an access ACL takes setgid away, as the caller is not in the file's group. */
+void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
+		 bool kill_sgid);
 void op_getxattr(struct request *r, const char *name, size_t size);
 void op_listxattr(struct request *r, size_t size);
 void op_removexattr(struct request *r, const char *name);
 
-/* data: ops_data.c */
-void op_read(struct request *r, uint64_t offset, size_t size);
-/* `open_flags`: the O_ flags of the descriptor; `kill_priv`: setuid and setgid must go. */
+/* data: ops_data.c; `open_flags`: the O_ flags of the descriptor */
+void op_open(struct request *r, int open_flags);
+void op_read(struct request *r, uint64_t offset, size_t size, int open_flags);
+/* `kill_priv`: setuid and setgid must go. */
 void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
 	      bool kill_priv);
 void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size);

@@ -86,9 +86,10 @@ void op_opendir(struct request *r)
 	struct open_dir *open;
 	int err = dir_open(r->mount, r->ino, &open);
 
+	/* What is kept would be read without us, and without setting atime. */
 	if (err)
 		reply_error(r, err);
-	else if (reply_directory(r, open, open->kept))
+	else if (reply_directory(r, open, open->kept, fs_atime_due(r->mount->fs, r->ino)))
 		dir_close(r->mount, open);
 }
 

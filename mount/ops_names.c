@@ -15,7 +15,8 @@
  */
 static struct fs_cred cred_of(const struct request *r)
 {
-	return (struct fs_cred){.uid = r->uid, .gid = r->gid, .privileged = true};
+	return (struct fs_cred){
+		.uid = r->uid, .gid = r->gid, .privileged = true, .umask = r->umask};
 }
 
 static void hand_over(struct request *r, int err, const struct stat *st)

@@ -2,10 +2,10 @@
  * ops_xattr.c - extended attributes, and which of them there are not.
  *
  * There are those of user, trusted and security, as on other filesystems; who may see
- * and set which is the kernel's to check. POSIX ACLs and SELinux labels are refused by
- * name: stored but not obeyed they would promise what they do not do. EOPNOTSUPP also
- * makes `ls -l` and `cp -a` stop asking. The names of control.h are answered by the
- * daemon itself.
+ * and set which is the kernel's to check. Of the system's there are POSIX ACLs, which fs.h
+ * refuses without the option acl. SELinux labels are refused by name: stored but not
+ * obeyed they would promise what they do not do. EOPNOTSUPP also makes `ls -l` and `cp -a`
+ * stop asking. The names of control.h are answered by the daemon itself.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,13 +21,16 @@ static int check_name(const char *name)
 
 	if (!strcmp(name, "security.selinux"))
 		return -EOPNOTSUPP;
+	if (!strcmp(name, "system.posix_acl_access") || !strcmp(name, "system.posix_acl_default"))
+		return 0;
 	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (!strncmp(name, kinds[i], strlen(kinds[i])))
 			return name[strlen(kinds[i])] ? 0 : -EINVAL;
 	return -EOPNOTSUPP;
 }
 
-void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags)
+void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
+		 bool kill_sgid)
 {
 	int err = check_name(name);
 
@@ -36,7 +39,8 @@ void op_setxattr(struct request *r, const char *name, const void *value, size_t 
 	else if (control_has(r->ino, name))
 		err = control_set(r->mount->control, r->uid, name);
 	else
-		err = fs_setxattr(r->mount->fs, r->ino, name, value, size, flags);
+		err = fs_setxattr(r->mount->fs, r->ino, name, value, size,
+				  flags | (kill_sgid ? FS_XATTR_KILL_SGID : 0));
 	reply_error(r, err);
 }
 

@@ -29,6 +29,8 @@ enum kind {
 	MEMORY,
 	COMMIT,
 	SYNC,
+	ACL,
+	NOACL,
 	RO,
 	RW,
 	COMPRESS,
@@ -54,6 +56,8 @@ static const struct option_name {
 	{"memory", true, MEMORY},
 	{"commit", true, COMMIT},
 	{"sync", false, SYNC},
+	{"acl", false, ACL},
+	{"noacl", false, NOACL},
 	{"ro", false, RO},
 	{"rw", false, RW},
 	{"compress", true, COMPRESS},
@@ -263,18 +267,25 @@ static int apply(struct mount_options *o, const char *option)
 	case SYNC:
 		o->fs.sync = true;
 		break;
+	case ACL:
+	case NOACL:
+		o->fs.acl = name->kind == ACL;
+		break;
 	case RO:
 	case RW:
 		o->fs.lsm.read_only = name->kind == RO;
 		break;
 	case NOATIME:
 		o->fs.atime = FS_NOATIME;
+		o->exact_atime = false;
 		break;
 	case RELATIME:
 		o->fs.atime = FS_RELATIME;
+		o->exact_atime = true;
 		break;
 	case STRICTATIME:
 		o->fs.atime = FS_STRICTATIME;
+		o->exact_atime = true;
 		break;
 	case WRITEBACK:
 		o->writeback = true;
@@ -395,7 +406,7 @@ int mount_options_parse(struct mount_options *options, int argc, char **argv)
 	 * A mount of root's own needs no checks: root passes them. With them the
 	 * kernel fetches the parent's attributes again before each change.
 	 */
-	if (geteuid() != 0 || options->allow_others)
+	if (geteuid() != 0 || options->allow_others || options->fs.acl)
 		options->default_permissions = true;
 	return 0;
 }

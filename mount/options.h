@@ -16,10 +16,11 @@ struct mount_options {
 	struct fs_options fs;
 	bool foreground, debug;
 	bool nonempty;            /* mount over what is there */
+	bool exact_atime;         /* reading what the kernel has cached counts, too */
 	bool halt;                /* let idle virtual CPUs halt, also while requests come */
 	bool writeback;           /* the kernel collects writes and sends them later */
 	bool allow_others;        /* allow_other or allow_root */
-	bool default_permissions; /* the kernel checks modes and owners */
+	bool default_permissions; /* the kernel checks modes, owners and ACLs */
 	unsigned threads;         /* that answer requests, at most */
 	unsigned max_read;        /* 0: the kernel's */
 	char *fuse;               /* options for libfuse and the kernel, as they were written */

@@ -37,6 +37,7 @@ struct request {
 	uid_t uid;    /* who caused it */
 	gid_t gid;
 	pid_t pid;
+	mode_t umask; /* of who makes something; not applied yet */
 	void *handle; /* the transport's own */
 };
 
@@ -64,11 +65,14 @@ void reply_written(struct request *r, size_t size);
 void reply_length(struct request *r, size_t size);
 void reply_offset(struct request *r, uint64_t offset);
 void reply_statfs(struct request *r, const struct statvfs *st);
+/* A file was opened. The kernel drops what it has cached of the content unless `keep`. */
+void reply_opened(struct request *r, bool keep);
 /*
  * A directory was opened. `kept`: the kernel reads from and adds to the entries it
- * keeps. Non-zero as reply_entry(): `dir` is then still ours.
+ * keeps; `anew`: beginning with none.
+ * Non-zero as reply_entry(): `dir` is then still ours.
  */
-int reply_directory(struct request *r, struct open_dir *dir, bool kept);
+int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew);
 
 /* Is the caller in the group, also by a supplementary one? Not, if that cannot be found out. */
 bool request_in_group(struct request *r, gid_t gid);

@@ -3,7 +3,7 @@
  *
  * libfuse decodes requests, encodes replies, mounts, and keeps the pool of
  * threads. The reading and writing of the device is done here (its "custom io"),
- * for two things that older libfuse does not pass on:
+ * for three things that libfuse does not pass on:
  *
  *   - Of the features a kernel offers, 3.14 to 3.16 never ask for
  *     FUSE_PARALLEL_DIROPS (lookups beside each other in one directory), and 3.14
@@ -12,12 +12,16 @@
  *   - With KILLPRIV_V2 the kernel marks each write that must clear setuid and
  *     setgid. The mark is taken from the request as it is read; the thread that
  *     reads a request is the one that handles it.
+ *   - With FUSE_SETXATTR_EXT, asked for with the option acl, so is each setting of an
+ *     ACL that must clear setgid. The request is longer then; the mark is taken out of
+ *     it, so that libfuse sees one as it expects it.
  *
  * What the kernel may remember, it may remember for good: this daemon is the only
  * one to change the store, through this mount. So entries (also of names that are
  * not there) and attributes have no end, data stays cached until it is written.
- * OPEN is answered ENOSYS, after which the kernel opens files by itself. It must
- * then not be promised that an open truncates: truncation comes as SETATTR.
+ * OPEN is answered ENOSYS, after which the kernel opens files by itself, unless the exact
+ * times of access are wanted (ops_data.c). So it must not be promised that an open
+ * truncates: truncation comes as SETATTR.
  */
 #include "mount/transport_fuse.h"
 
@@ -42,6 +46,7 @@
 #define READ_AHEAD_KIB 1024
 
 _Thread_local bool transport_write_kills_priv;
+_Thread_local bool transport_setxattr_kills_sgid;
 
 /* ---- memory for replies, per thread ---- */
 
@@ -205,11 +210,18 @@ void reply_statfs(struct request *r, const struct statvfs *st)
 	fuse_reply_statfs(handle(r), st);
 }
 
-int reply_directory(struct request *r, struct open_dir *dir, bool kept)
+void reply_opened(struct request *r, bool keep)
+{
+	struct fuse_file_info fi = {.keep_cache = keep};
+
+	fuse_reply_open(handle(r), &fi);
+}
+
+int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew)
 {
 	struct fuse_file_info fi = {
 		.fh = (uintptr_t)dir,
-		.keep_cache = 1,
+		.keep_cache = !(kept && anew),
 		.cache_readdir = kept,
 	};
 
@@ -261,10 +273,25 @@ static uint64_t init_flags(const struct fuse_init_in *in, size_t size)
 	return flags;
 }
 
+/* Take what FUSE_SETXATTR_EXT adds out of the request of `size` bytes. Returns what is left. */
+static size_t shorten_setxattr(struct fuse_in_header *header, size_t size)
+{
+	const size_t added = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+	struct fuse_setxattr_in *in = (void *)(header + 1);
+	char *rest = (char *)(in + 1);
+
+	if (size < sizeof(*header) + sizeof(*in))
+		return size;
+	transport_setxattr_kills_sgid = in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+	memmove(rest - added, rest, size - sizeof(*header) - sizeof(*in));
+	header->len -= (uint32_t)added;
+	return size - added;
+}
+
 static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
 {
 	struct transport *t = userdata;
-	const struct fuse_in_header *header = buf;
+	struct fuse_in_header *header = buf;
 	ssize_t n = read(fd, buf, size);
 	size_t rest;
 
@@ -276,6 +303,8 @@ static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
 		const struct fuse_write_in *in = (const void *)(header + 1);
 
 		transport_write_kills_priv = in->write_flags & FUSE_WRITE_KILL_SUIDGID;
+	} else if (header->opcode == FUSE_SETXATTR && t->setxattr_ext) {
+		n = (ssize_t)shorten_setxattr(header, (size_t)n);
 	} else if (header->opcode == FUSE_INIT) {
 		t->init_unique = header->unique;
 		t->offered = init_flags((const void *)(header + 1), rest);
@@ -298,6 +327,10 @@ static void extend_init(struct transport *t, const struct fuse_out_header *heade
 	if ((t->offered & FUSE_HANDLE_KILLPRIV_V2) && !t->mount->options->writeback) {
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 		t->kill_priv_v2 = true;
+	}
+	if ((t->offered & FUSE_SETXATTR_EXT) && (out->flags & FUSE_POSIX_ACL)) {
+		out->flags |= FUSE_SETXATTR_EXT;
+		t->setxattr_ext = true;
 	}
 }
 
@@ -479,6 +512,10 @@ static int answer_init(struct transport *t)
 		fuse_session_process_buf(t->session, &buf);
 	}
 	free(buf.mem);
+	if (t->init_answered && t->mount->options->fs.acl && !t->setxattr_ext) {
+		say_error("option acl: this kernel has no ACLs for FUSE; Linux 5.13 has");
+		return -EOPNOTSUPP;
+	}
 	if (t->init_answered)
 		return 0;
 	say_error("%s: the kernel and libfuse did not agree on a protocol; update libfuse3",

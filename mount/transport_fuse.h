@@ -20,7 +20,7 @@ struct transport {
 	uint64_t offered;     /* by the kernel, in FUSE_INIT */
 	uint64_t init_unique; /* of that request */
 	bool init_answered;
-	bool kill_priv_v2; /* agreed on: see transport_fuse.c */
+	bool kill_priv_v2, setxattr_ext; /* agreed on: see transport_fuse.c */
 	atomic_bool running;
 	atomic_bool detached; /* nothing of ours is on the mount point */
 	pthread_t runner;
@@ -29,6 +29,8 @@ struct transport {
 
 /* The write that this thread handles must clear setuid and setgid. */
 extern _Thread_local bool transport_write_kills_priv;
+/* ... the access ACL that it sets must clear setgid. */
+extern _Thread_local bool transport_setxattr_kills_sgid;
 
 extern const struct fuse_lowlevel_ops transport_handlers;
 

@@ -24,6 +24,7 @@ static struct request request_of(fuse_req_t req, fuse_ino_t ino)
 		.uid = ctx->uid,
 		.gid = ctx->gid,
 		.pid = ctx->pid,
+		.umask = ctx->umask,
 		.handle = req,
 	};
 }
@@ -182,11 +183,10 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct transport *t = fuse_req_userdata(req);
 	struct request r = request_of(req, ino);
 
-	fi->keep_cache = 1;
-	if (t->offered & FUSE_NO_OPEN_SUPPORT)
-		reply_error(&r, -ENOSYS);
+	if (t->mount->options->exact_atime || !(t->offered & FUSE_NO_OPEN_SUPPORT))
+		op_open(&r, fi->flags);
 	else
-		fuse_reply_open(req, fi);
+		reply_error(&r, -ENOSYS);
 }
 
 static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -213,8 +213,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 {
 	struct request r = request_of(req, ino);
 
-	(void)fi;
-	op_read(&r, (uint64_t)offset, size);
+	op_read(&r, (uint64_t)offset, size, fi->flags);
 }
 
 static void on_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
@@ -293,7 +292,7 @@ static void on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 {
 	struct request r = request_of(req, ino);
 
-	op_setxattr(&r, name, value, size, flags);
+	op_setxattr(&r, name, value, size, flags, transport_setxattr_kills_sgid);
 }
 
 static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -367,11 +366,15 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV |
 				  FUSE_CAP_IOCTL_DIR | FUSE_CAP_SPLICE_READ |
 				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-	conn->want |=
-		conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
-				 FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_CACHE_SYMLINKS);
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
+				       FUSE_CAP_READDIRPLUS | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	if (!options->exact_atime)
+		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	if (options->writeback)
 		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+	/* With the umask itself: where there is a default ACL it does not count. */
+	if (options->fs.acl)
+		conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
 	conn->max_write = WRITE_BYTES_MAX;
 	conn->max_read = options->max_read;
 	conn->max_background = BACKGROUND_MAX;

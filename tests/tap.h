@@ -46,14 +46,19 @@ static inline bool tap_ok(bool pass, const char *file, int line, const char *for
 #define is_mem(got, got_size, want, want_size, ...)                                                \
 	ok((got_size) == (want_size) && !memcmp((got), (want), (want_size)), __VA_ARGS__)
 
-/* Stop the whole test: something it needs is missing or broken. */
+/* Stop the whole test: something it needs is missing or broken. (libFuzzer misses an _exit().) */
+#ifdef LIBFUZZER
+#define tap_exit() abort()
+#else
+#define tap_exit() _exit(255)
+#endif
 #define bail(...)                                                                                  \
 	do {                                                                                       \
 		printf("Bail out! ");                                                              \
 		printf(__VA_ARGS__);                                                               \
 		putchar('\n');                                                                     \
 		fflush(stdout);                                                                    \
-		_exit(255);                                                                        \
+		tap_exit();                                                                        \
 	} while (0)
 
 /* In CI nothing is skipped: what is missing there is a failure. */

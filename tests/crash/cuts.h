@@ -242,7 +242,7 @@ static inline void cuts_run(struct cuts *c, const struct cuts_options *o, uint64
 	}
 	for (uint64_t i = 0; i < count && !c->error[0]; i++) {
 		uint64_t at = first + (uint64_t)((__uint128_t)i * points / count);
-		struct rng rng = {o->seed ^ at << 20 ^ i << 44};
+		struct rng rng = {.state = o->seed ^ at << 20 ^ i << 44};
 		uint64_t seed = rng_next(&rng);
 		enum storage_mem_keep keep;
 

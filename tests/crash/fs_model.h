@@ -906,7 +906,7 @@ static inline unsigned fs_model_never(const uint64_t *done)
 
 static inline void fs_model_init(struct fs_model *m, const struct fs_workload *w, uint64_t seed)
 {
-	*m = (struct fs_model){.w = w, .rng = {seed}};
+	*m = (struct fs_model){.w = w, .rng = {.state = seed}};
 	fs_model_outside = true;
 	m->history.st = model_must(storage_mem_new());
 	m->nodes[0] = (struct node){.kind = DIR_NODE, .ino = FS_ROOT_INO, .links = 2, .xattr = -1};

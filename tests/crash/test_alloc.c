@@ -137,7 +137,7 @@ static void check_after(struct run *r)
 /* Returns how many allocations there were. */
 static unsigned long long run(uint64_t nth, uint64_t times, uint64_t seed, char *error)
 {
-	struct run r = {.rng = {seed}};
+	struct run r = {.rng = {.state = seed}};
 	unsigned long long total;
 
 	r.st = model_must(storage_mem_new());

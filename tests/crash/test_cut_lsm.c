@@ -225,7 +225,7 @@ static void test_workload(const struct workload *w, const struct cuts_options *o
 {
 	struct record r = {.w = w, .history = {.st = model_must(storage_mem_new())}};
 	struct cuts cuts = {.subject = &subject, .ctx = &r, .history = &r.history};
-	struct rng rng = {options->seed + (uint64_t)(w - workloads)};
+	struct rng rng = {.state = options->seed + (uint64_t)(w - workloads)};
 	int err;
 
 	model_init(&r.m, &rng, w->keys_count);

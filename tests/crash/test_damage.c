@@ -115,7 +115,7 @@ static void make_store(struct store *s, uint64_t seed, unsigned batches)
 {
 	static const struct lsm_slice all;
 	struct model_batch batch = {0};
-	struct rng rng = {seed};
+	struct rng rng = {.state = seed};
 	struct storage *live = model_must(storage_mem_new());
 	struct lsm *lsm;
 

@@ -290,7 +290,7 @@ static bool test_nth(unsigned kind, uint64_t nth, const struct options *o, unsig
 static void test_kind(unsigned kind, const struct options *o)
 {
 	uint64_t count = calls_of[kind], from = 1, to = count + 1;
-	struct rng rng = {o->seed + kind};
+	struct rng rng = {.state = o->seed + kind};
 	unsigned runs = 0, errors = 0;
 	bool right = true;
 

@@ -264,7 +264,7 @@ static void workload(struct run *r, const struct kind *kind, uint64_t nth, unsig
 static bool test_point(const struct kind *kind, uint64_t nth, unsigned times, int error,
 		       uint64_t seed, unsigned *errors)
 {
-	struct run r = {.st = storage_mem_new(), .rng = {seed}};
+	struct run r = {.st = storage_mem_new(), .rng = {.state = seed}};
 	struct storage *cut;
 	bool right;
 
@@ -303,7 +303,7 @@ static void test_kind(size_t i, int error, uint64_t fails, uint64_t seed)
 {
 	const struct kind *kind = &kinds[i];
 	bool all = fails == UINT64_MAX;
-	struct rng rng = {seed};
+	struct rng rng = {.state = seed};
 	unsigned errors = 0, runs = 0;
 	bool right = true;
 

@@ -21,8 +21,8 @@ struct fixture {
 	bool quiet; /* damage is expected */
 };
 
-static const struct fs_cred ROOT = {0, 0, true};
-static const struct fs_cred USER = {1000, 1000, false};
+static const struct fs_cred ROOT = {0, 0, true, 0};
+static const struct fs_cred USER = {1000, 1000, false, 0};
 
 static inline void fixture_report(void *ctx, enum lsm_report_level level, const char *text)
 {

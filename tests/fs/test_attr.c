@@ -77,8 +77,12 @@ static void test_times(void)
 	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
 	ok(ns_of(s1.st_mtim) > ns_of(s0.st_mtim) && ns_of(s1.st_ctim) > ns_of(s0.st_ctim),
 	   "a write sets mtime and ctime");
+	ok(fs_atime_due(f.fs, a), "relatime: a read would set atime");
+	fs_read_noatime(f.fs, a, 0, buf, 3, &got);
+	is_int(ns_of(attr_of(f.fs, a).st_atim), ns_of(s1.st_atim), "... not with O_NOATIME");
 	fs_read(f.fs, a, 0, buf, 3, &got);
 	s2 = attr_of(f.fs, a);
+	ok(!fs_atime_due(f.fs, a) && !fs_atime_due(f.fs, 4711), "... would not again");
 	ok(ns_of(s2.st_atim) > ns_of(s1.st_mtim), "relatime: the first read after it sets atime");
 	is_int(ns_of(s2.st_ctim), ns_of(s1.st_ctim), "... not ctime");
 	fs_read(f.fs, a, 0, buf, 3, &got);

@@ -74,6 +74,32 @@ static void put_link(uint64_t dir, const char *name, uint64_t to, mode_t type)
 	put(KEY_NAME, dir, name, bytes, record_encode_link(bytes, to, type));
 }
 
+static int take_name(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+{
+	char *list = ctx;
+
+	(void)next;
+	if (held)
+		fs_forget(f.fs, st->st_ino, 1);
+	strcat(strcat(list, " "), name);
+	return 0;
+}
+
+/* The names in a directory, each with a blank before it. */
+static const char *names_in(uint64_t ino)
+{
+	static char list[4096];
+	struct fs_dir *dir;
+	int rc = fs_dir_open(f.fs, ino, &dir);
+
+	list[0] = '\0';
+	if (!rc) {
+		rc = fs_dir_read(dir, 0, true, take_name, list);
+		fs_dir_close(dir);
+	}
+	return rc ? strerror(-rc) : list;
+}
+
 /* A store with one of everything, open below the filesystem. */
 static void begin(void)
 {
@@ -237,8 +263,13 @@ static void test_wrong(void)
 	end();
 	begin();
 	put(KEY_ORPHAN, 999, "", "", 0);
-	put(KEY_NAME, dir_ino, "a/b", "\x09", 1);
+	put_link(dir_ino, "a/b", hard_ino, S_IFREG);
+	put_link(dir_ino, "..", hard_ino, S_IFREG);
+	put_link(dir_ino, "", hard_ino, S_IFREG);
 	finds("no file can have this name", "a slash in a name");
+	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
+	ok(!strcmp(names_in(dir_ino), " . .. file hard link sub"), "others are listed:%s",
+	   names_in(dir_ino));
 	end();
 	begin();
 	put_attr(KEY_INODE, sub_ino, "", sub_ino, get(KEY_NAME, dir_ino, "sub"));

@@ -62,7 +62,7 @@ static void test_create(void)
 
 static void test_setgid_directory(void)
 {
-	struct fs_cred other = {1000, 2000, false};
+	struct fs_cred other = {1000, 2000, false, 0};
 	struct stat st;
 	uint64_t d;
 

@@ -5,8 +5,9 @@
  * back from any bytes, and fuzz_seeds(), which makes the inputs to begin with. It is
  * built twice. With libFuzzer (`make fuzz`) it searches for as long as it is let. As a
  * plain test (`make check`) it runs its seeds, and FUZZ_RUNS random changes of them,
- * the same ones every time; SEED= and FUZZ_RUNS= in the environment make others, and
- * `test_NAME.t --seeds FOLDER` writes the seeds there, for libFuzzer or AFL++.
+ * the same ones every time; SEED= and FUZZ_RUNS= in the environment make others.
+ * `test_NAME.t --seeds FOLDER` writes the seeds there, and `test_NAME.t FILE` runs the
+ * one input in FILE: for AFL++, and to see what a fuzzer found.
  *
  * Where a format has checksums the fuzzers take what is under them as the input and
  * put the right checksums on, or they would only ever test those.
@@ -121,16 +122,32 @@ static int fuzz_write(const char *folder)
 {
 	for (size_t i = 0; i < fuzz_count; i++) {
 		char path[4096];
-		FILE *f;
+		FILE *file;
 
 		snprintf(path, sizeof(path), "%s/seed-%02zu", folder, i);
-		f = fopen(path, "w");
-		if (!f || fwrite(fuzz_all[i].data, 1, fuzz_all[i].size, f) != fuzz_all[i].size ||
-		    fclose(f)) {
+		file = fopen(path, "w");
+		if (!file ||
+		    fwrite(fuzz_all[i].data, 1, fuzz_all[i].size, file) != fuzz_all[i].size ||
+		    fclose(file)) {
 			fprintf(stderr, "%s: %s\n", path, strerror(errno));
 			return 1;
 		}
 	}
+	return 0;
+}
+
+/* Run one input from a file, and nothing else. */
+static int fuzz_file(const char *path, uint8_t *data, size_t room)
+{
+	FILE *file = fopen(path, "r");
+	size_t size = file ? fread(data, 1, room, file) : 0;
+
+	if (!file || ferror(file)) {
+		fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	fclose(file);
+	fuzz_one(data, size);
 	return 0;
 }
 
@@ -174,9 +191,12 @@ static size_t fuzz_change(struct rng *r, uint8_t *data, size_t size, size_t room
 static int fuzz_main(int argc, char **argv, unsigned runs)
 {
 	const char *env_runs = getenv("FUZZ_RUNS"), *env_seed = getenv("SEED");
-	struct rng r = {env_seed ? strtoull(env_seed, NULL, 0) : 1};
+	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	struct rng r = {.state = seed};
 	static uint8_t data[1 << 16];
 
+	if (argc == 2)
+		return fuzz_file(argv[1], data, sizeof(data));
 	fuzz_seeds(fuzz_take);
 	if (argc == 3 && !strcmp(argv[1], "--seeds"))
 		return fuzz_write(argv[2]);
@@ -195,7 +215,7 @@ static int fuzz_main(int argc, char **argv, unsigned runs)
 			size = fuzz_change(&r, data, size, sizeof(data));
 		fuzz_one(data, size);
 	}
-	ok(true, "%u changes of them", runs);
+	ok(true, "%u changes of them, from seed %" PRIu64, runs, seed);
 	for (size_t i = 0; i < fuzz_count; i++)
 		free(fuzz_all[i].data);
 	return done();

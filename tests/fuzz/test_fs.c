@@ -13,11 +13,14 @@
 #include "fs/record.h"
 #include "lsm/storage_mem.h"
 
-static const struct fs_cred root = {0, 0, true};
+static const struct fs_cred root = {0, 0, true, 0};
 
 static struct fs_options options_on(struct storage *st)
 {
-	struct fs_options o = {.lsm = {.storage = st, .create = true, .memory_bytes = 4 << 20}};
+	struct fs_options o = {
+		.lsm = {.storage = st, .create = true, .memory_bytes = 4 << 20},
+		.acl = true,
+	};
 
 	return o;
 }
@@ -84,7 +87,7 @@ static void use(struct walk *w, uint64_t ino)
 	static char buf[5000];
 	struct fs *fs = w->fs;
 	struct fs_dir *dir;
-	struct stat st, want = {.st_size = 100};
+	struct stat st, want = {.st_size = 100, .st_mode = 0640};
 	size_t got;
 
 	(void)fs_getattr(fs, ino, &st);
@@ -93,6 +96,7 @@ static void use(struct walk *w, uint64_t ino)
 	(void)fs_readlink(fs, ino, buf);
 	(void)fs_listxattr(fs, ino, buf, sizeof(buf), &got);
 	(void)fs_getxattr(fs, ino, "user.a", buf, sizeof(buf), &got);
+	(void)fs_getxattr(fs, ino, "system.posix_acl_access", buf, sizeof(buf), &got);
 	(void)fs_seek(fs, ino, 0, 3 /* SEEK_DATA */, &(uint64_t){0});
 	if (!fs_dir_open(fs, ino, &dir)) {
 		(void)fs_dir_read(dir, 0, true, take_entry, w);
@@ -100,6 +104,7 @@ static void use(struct walk *w, uint64_t ino)
 	}
 	(void)fs_write(fs, ino, 50, "hello", 5, 0, NULL);
 	(void)fs_setattr(fs, &root, ino, &want, FS_SET_SIZE, &st);
+	(void)fs_setattr(fs, &root, ino, &want, FS_SET_MODE, &st);
 	(void)fs_setxattr(fs, ino, "user.b", "x", 1, 0);
 }
 
@@ -224,17 +229,25 @@ static void put_root(struct output *out, uint64_t entries, uint64_t subdirs)
 
 static void fuzz_seeds(fuzz_give_fn *give)
 {
+	/* Owner, a user, owning group, mask, others. */
+	static const char acl[44] =
+		"\2\0\0\0\1\0\6\0\377\377\377\377\2\0\5\0\5\0\0\0\4\0\4\0"
+		"\377\377\377\377\20\0\4\0\377\377\377\377\40\0\0\0\377\377\377\377";
+	static const char access[] = "system.posix_acl_access",
+			  fallback[] = "system.posix_acl_default";
 	static struct output out;
 	static unsigned char extent[3000], record[RECORD_BYTES_MAX];
 	struct attr attr = {.mode = S_IFREG | 0600, .nlink = 2, .size = 4, .content_size = 4};
 	struct key k;
 
-	for (unsigned n = 0; n < 5; n++) {
+	for (unsigned n = 0; n < 6; n++) {
+		unsigned flags = n == 3 ? ATTR_XATTRS : 0;
+
 		out.size = 0;
 		put_pair(&out, (struct lsm_slice){"Snext", 5}, "\0\0\0\0\0\1\0\0", 8);
 		put_root(&out, n < 4 ? 3 : 7, 1);
-		put_name(&out, FS_ROOT_INO, "a", 10, S_IFREG | 0644, 7, 0);
-		put_name(&out, FS_ROOT_INO, "b", 11, S_IFDIR | 0755, n == 1, 0);
+		put_name(&out, FS_ROOT_INO, "a", 10, S_IFREG | 0644, 7, flags);
+		put_name(&out, FS_ROOT_INO, "b", 11, S_IFDIR | 0755, n == 1, flags);
 		put_name(&out, FS_ROOT_INO, "c", 12, S_IFREG | 0644, 140000, ATTR_EXTENTS);
 		put_pair(&out, key_extent(&k, 12, 0), extent, 3000);
 		put_pair(&out, key_extent(&k, 12, 131072), extent, 500);
@@ -252,9 +265,28 @@ static void fuzz_seeds(fuzz_give_fn *give)
 			put_name(&out, FS_ROOT_INO, "far", UINT64_C(1) << 43, S_IFREG, 3, 0);
 			put_name(&out, FS_ROOT_INO, "out", UINT64_MAX - 1, S_IFREG, 3, 0);
 		}
+		if (n == 3) { /* what no file can be called */
+			put_name(&out, FS_ROOT_INO, "a/b", 15, S_IFREG | 0644, 7, 0);
+			put_name(&out, FS_ROOT_INO, "..", 16, S_IFREG | 0644, 7, 0);
+			put_name(&out, FS_ROOT_INO, "", 17, S_IFREG | 0644, 7, 0);
+		}
+		if (n == 5) { /* accessed before there were clocks */
+			struct attr old = {.mode = S_IFREG | 0600,
+					   .nlink = 1,
+					   .atime = 2,
+					   .mtime = 0,
+					   .ctime = 1};
+
+			put_pair(&out, key_make(&k, KEY_NAME, FS_ROOT_INO, "old", 3), record,
+				 record_encode(record, 14, &old, NULL));
+		}
 		if (n == 3) {
 			put_pair(&out, key_make(&k, KEY_ORPHAN, 12, NULL, 0), "", 0);
 			put_pair(&out, key_make(&k, KEY_XATTR, 10, "user.a", 6), "x", 1);
+			put_pair(&out, key_make(&k, KEY_XATTR, 10, access, strlen(access)), acl,
+				 44);
+			put_pair(&out, key_make(&k, KEY_XATTR, 11, fallback, strlen(fallback)), acl,
+				 44);
 		}
 		give(out.bytes, out.size);
 	}

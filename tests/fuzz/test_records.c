@@ -3,6 +3,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "fs/acl.h"
 #include "fs/record.h"
 #include "lsm/batch.h"
 #include "lsm/block.h"
@@ -80,6 +81,25 @@ static void fuzz_batch(struct lsm_slice bytes)
 	}
 }
 
+static void fuzz_acl(struct lsm_slice bytes, mode_t mode)
+{
+	static unsigned char out[ACL_BYTES_MAX];
+	static struct acl acl;
+	const char *why;
+	size_t size;
+
+	if (acl_decode(bytes, &acl, &why))
+		return;
+	size = acl_encode(out, &acl);
+	if (size != bytes.size || memcmp(out, bytes.data, size))
+		bail("an ACL is not what it was");
+	acl_set_mode(&acl, mode);
+	if (acl_mode(&acl) != (mode & 0777))
+		bail("the mode %o of an ACL is %o", mode & 0777, acl_mode(&acl));
+	if (acl_decode((struct lsm_slice){out, acl_encode(out, &acl)}, &acl, &why))
+		bail("a mode makes an ACL that is none: %s", why);
+}
+
 static void fuzz_one(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
@@ -91,7 +111,7 @@ static void fuzz_one(const uint8_t *data, size_t size)
 	const char *why;
 	uint64_t sequence;
 
-	switch (which % 7) {
+	switch (which % 8) {
 	case 0:
 		if (piece.size && piece.size <= LSM_KEY_BYTES_MAX)
 			fuzz_block(rest, piece, a);
@@ -116,6 +136,9 @@ static void fuzz_one(const uint8_t *data, size_t size)
 		if (rest.size >= TABLE_FOOTER_BYTES)
 			(void)table_footer_decode(rest.data, a, b, &footer, &why);
 		(void)table_handle_decode(piece, a, &handle);
+		break;
+	case 7:
+		fuzz_acl(rest, a);
 		break;
 	default:
 		for (const uint8_t *p = rest.data, *limit = p + rest.size; p && p < limit;)
@@ -193,6 +216,12 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	    table_range_encode(8, (struct lsm_slice){"aa", 2}, (struct lsm_slice){"f", 1}, &out))
 		bail("range");
 	seed(give, 6, buf_slice(&out));
+	/* Owner, a user, owning group, mask, others. */
+	seed(give, 7,
+	     (struct lsm_slice){
+		     "\2\0\0\0\1\0\6\0\377\377\377\377\2\0\5\0\5\0\0\0\4\0\4\0"
+		     "\377\377\377\377\20\0\4\0\377\377\377\377\40\0\0\0\377\377\377\377",
+		     44});
 	buf_release(&out);
 }
 

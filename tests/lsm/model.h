@@ -22,38 +22,11 @@
 #include <unistd.h>
 
 #include "lsm/lsm.h"
+#include "tests/rng.h"
 #include "tests/tap.h"
 
 #define MODEL_NONE SIZE_MAX
 #define MODEL_BATCH_OPS_MAX 20
-
-struct rng {
-	uint64_t state;
-};
-
-static inline uint64_t rng_mix(uint64_t x)
-{
-	x ^= x >> 30;
-	x *= UINT64_C(0xbf58476d1ce4e5b9);
-	x ^= x >> 27;
-	x *= UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
-static inline uint64_t rng_next(struct rng *r)
-{
-	return rng_mix(r->state += UINT64_C(0x9e3779b97f4a7c15));
-}
-
-static inline uint32_t rng_below(struct rng *r, uint32_t n)
-{
-	return (uint32_t)((rng_next(r) >> 32) * n >> 32);
-}
-
-static inline bool rng_chance(struct rng *r, uint32_t one_in)
-{
-	return rng_below(r, one_in) == 0;
-}
 
 /* ---- values ---- */
 

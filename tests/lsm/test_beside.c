@@ -139,7 +139,7 @@ static void *write_beside(void *arg)
 {
 	struct beside_thread *t = arg;
 	struct beside *b = t->b;
-	struct rng rng = {b->seed + t->id};
+	struct rng rng = {.state = b->seed + t->id};
 	struct lsm_batch *batch = model_must(lsm_batch_new());
 
 	for (uint64_t number = 1; !atomic_load(&b->stop); number++) {
@@ -217,7 +217,7 @@ static void *check_beside(void *arg)
 {
 	struct beside_thread *t = arg;
 	struct beside *b = t->b;
-	struct rng rng = {b->seed + 100 + t->id};
+	struct rng rng = {.state = b->seed + 100 + t->id};
 	struct lsm_value value = {0};
 
 	while (!atomic_load(&b->stop)) {
@@ -294,7 +294,7 @@ static void test_beside(uint64_t seed, unsigned rounds)
 	struct storage *st = storage_mem_new();
 	struct beside b = {.seed = seed};
 	struct beside_thread threads[WRITERS + READERS];
-	struct rng rng = {seed};
+	struct rng rng = {.state = seed};
 	int err;
 
 	if (!st)

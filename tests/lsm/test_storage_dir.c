@@ -359,6 +359,41 @@ static void test_lock_unwritable(void)
 	ro->ops->free(ro);
 }
 
+/* What somebody else may have left where the lock should be; none of it hangs or is harmed. */
+static void test_lock_strange(void)
+{
+	struct storage *st = must_open(true, false), *ro = must_open(false, true);
+	char text[16] = "", lock[PATH_MAX];
+	FILE *f;
+
+	unlink(in_base("store/LOCK"));
+	if (mkfifo(in_base("store/LOCK"), 0600))
+		bail("mkfifo");
+	is_int(st->ops->lock(st, true, NULL), -EINVAL, "a fifo is no lock");
+	is_int(ro->ops->lock(ro, false, NULL), -EINVAL,
+	       "nor for a reader, who would wait for ever");
+	unlink(in_base("store/LOCK"));
+	f = fopen(in_base("letter"), "w");
+	if (!f || fputs("precious", f) < 0 || fclose(f))
+		bail("letter");
+	if (symlink("../letter", in_base("store/LOCK")))
+		bail("symlink");
+	is_int(st->ops->lock(st, true, NULL), -ELOOP, "a symbolic link is not followed");
+	unlink(in_base("store/LOCK"));
+	snprintf(lock, sizeof(lock), "%s", in_base("store/LOCK"));
+	if (link(in_base("letter"), lock))
+		bail("link");
+	is_int(st->ops->lock(st, true, NULL), 0, "another name of a file is locked");
+	st->ops->free(st);
+	f = fopen(in_base("letter"), "r");
+	ok(f && fgets(text, sizeof(text), f) && !strcmp(text, "precious"), "and not written to");
+	if (f)
+		fclose(f);
+	ro->ops->free(ro);
+	unlink(in_base("store/LOCK"));
+	unlink(in_base("letter"));
+}
+
 static void *write_stripe(void *arg)
 {
 	struct storage_file *f = ((void **)arg)[0];
@@ -440,6 +475,7 @@ static void test_report(void)
 
 int main(void)
 {
+	alarm(120); /* what hangs fails */
 	if (!mkdtemp(base))
 		bail("mkdtemp");
 	snprintf(store, sizeof(store), "%s", in_base("store"));
@@ -452,6 +488,7 @@ int main(void)
 	test_read_only();
 	test_lock();
 	test_lock_unwritable();
+	test_lock_strange();
 	test_threads();
 	test_moved();
 	test_report();

@@ -378,9 +378,30 @@ static void test_fuzz(void)
 	ok(noticed > rounds / 2, "%d of %d nonsense tables are noticed, all survived", noticed,
 	   rounds);
 }
+/* A file may be all holes and as long as it likes: nobody takes memory for a block of 1 GiB. */
+static void test_huge_block(void)
+{
+	struct table_handle h = {0, 1u << 30};
+	struct table_block *block;
+	struct storage_file *file;
+	char name[TABLE_NAME_BYTES];
+	const char *reason;
+
+	make_pairs(10);
+	build(7, &(struct table_build_options){200, LSM_COMPRESS_NONE, 10}, NULL, 0);
+	table_name(name, 7);
+	if (mem_open(&mem, name, STORAGE_READ, &file))
+		bail("open");
+	is_int(table_block_load(file, 7, h, &block, &reason), -EUCLEAN, "a block of 1 GiB");
+	ok(strstr(reason, "longer than a block"), "is not even read: %s", reason);
+	mem_close(file);
+	mem_clear();
+}
+
 int main(void)
 {
 	test_flips();
+	test_huge_block();
 	test_filter_damage();
 	test_truncation();
 	test_nonsense();

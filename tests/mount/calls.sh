@@ -1,5 +1,5 @@
 #!/bin/bash
-# calls.sh - the rules of single system calls (calls.py) on a mount for all, and what is left.
+# calls.sh - the rules of single system calls (calls*.py) on a mount for all, and what is left.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -24,19 +24,32 @@ report() {
 	done <"$T/out"
 }
 
-planned=1
-export CALLS_XATTR_BYTES=65536
-for options in allow_other,suid,dev allow_other,suid,dev,writeback; do
-	ok "mounts with $options" mount_at "$T/store" "$T/mnt" -o $options
+# run OPTIONS PROGRAM...: on a mount with them.
+run() {
+	local options=$1 program
+
+	shift
+	ok "mounts with $options" mount_at "$T/store" "$T/mnt" -o "$options"
 	chmod 755 "$T/mnt"
-	mkdir "$T/mnt/$options"
-	case $options in *writeback) export CALLS_WRITEBACK=1 ;; esac
-	CALLS_MOUNT=$T/mnt python3 "$tests_dir/calls.py" "$T/mnt/$options" >"$T/out" 2>"$T/err"
-	report "$options"
-	is "... nothing on stderr" "$(cat "$T/err")" ""
-	planned=$((planned + 4))
+	for program; do
+		mkdir "$T/mnt/$options-$program"
+		CALLS_MOUNT=$T/mnt python3 "$tests_dir/$program.py" "$T/mnt/$options-$program" \
+			>"$T/out" 2>"$T/err"
+		report "$options"
+		is "... nothing on stderr" "$(cat "$T/err")" ""
+		planned=$((planned + 1))
+	done
+	planned=$((planned + 3))
 	ok "umount" "$VARVE" umount "$T/mnt"
 	ok "check is clean" "$VARVE" check "$T/store"
+}
+
+planned=1
+export CALLS_XATTR_BYTES=65536 PYTHONDONTWRITEBYTECODE=1
+run allow_other,suid,dev calls
+CALLS_WRITEBACK=1 run allow_other,suid,dev,writeback calls
+for mode in relatime strictatime noatime; do
+	CALLS_ATIME=$mode run $mode calls_atime
 done
 is "all of them ran" $count $((planned - 1))
 

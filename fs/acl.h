@@ -1,0 +1,69 @@
+/*
+ * acl.h - POSIX access control lists. See the top of acl.c.
+ */
+#ifndef FS_ACL_H
+#define FS_ACL_H
+
+#include "fs/change.h"
+
+#define ACL_ACCESS_NAME "system.posix_acl_access"
+#define ACL_DEFAULT_NAME "system.posix_acl_default"
+
+#define ACL_ENTRIES_MAX 511u
+#define ACL_BYTES_MAX (4u + 8u * ACL_ENTRIES_MAX)
+
+struct acl_entry {
+	uint16_t tag;         /* ACL_USER_OBJ and the like of linux/posix_acl.h */
+	uint16_t permissions; /* as three bits of a mode */
+	uint32_t id;          /* uid or gid */
+};
+struct acl {
+	size_t count;
+	struct acl_entry entries[ACL_ENTRIES_MAX];
+};
+
+/* Decode `bytes`. Returns 0, or -EUCLEAN with the reason in `*why`. */
+int acl_decode(struct lsm_slice bytes, struct acl *acl, const char **why);
+/* Returns the bytes used of `out`; they decode to the same. */
+size_t acl_encode(unsigned char out[ACL_BYTES_MAX], const struct acl *acl);
+
+/* The lower nine bits of the mode that goes with it. */
+mode_t acl_mode(const struct acl *acl);
+/* Make that the lower nine bits of `mode`. */
+void acl_set_mode(struct acl *acl, mode_t mode);
+/* Does it say nothing that a mode does not? */
+static inline bool acl_is_mode(const struct acl *acl)
+{
+	return acl->count == 3; /* owner, owning group, others: always there */
+}
+
+/* ---- those of inodes ---- */
+
+enum acl_kind { ACL_NONE, ACL_ACCESS, ACL_DEFAULT };
+/* Which ACL is it that the attribute of this name holds? */
+enum acl_kind acl_kind(const char *name, size_t size);
+
+/* Add to `c`, whose mode was set, what that makes of the access ACL. */
+int acl_stage_mode(struct change *c);
+
+/* What a new inode gets from the default ACL of the directory it is made in. */
+struct acl_inherited {
+	bool access, fallback; /* it gets an access ACL; that default ACL for its own */
+	struct acl acl;        /* the access ACL, if there is one */
+	struct lsm_value value;
+};
+/*
+ * Find out what something new in `dir` gets, and put the mode that goes with it
+ * into `attr`, and that it has attributes. Without a default ACL `umask` counts.
+ * Release `in` in any case. REQUIRES: dir locked.
+ */
+int acl_inherit(struct fs *fs, const struct inode *dir, mode_t umask, struct attr *attr,
+		struct acl_inherited *in);
+/* Add it to `b`. */
+int acl_stage_inherited(struct lsm_batch *b, uint64_t ino, const struct acl_inherited *in);
+static inline void acl_inherited_release(struct acl_inherited *in)
+{
+	lsm_value_release(&in->value);
+}
+
+#endif
