@@ -152,7 +152,7 @@ static void make_store(struct store *s)
 		if (versions(n) > 1)
 			write_version(s, fs, n, 1);
 	must(fs_sync(fs), "syncing");
-	/* Its record says what was synced; without one the end of the log looks like a torn tail. */
+	/* Its record says what was synced; else the log seems to have a torn tail. */
 	must(fs_mkdir(fs, &ROOT, FS_ROOT_INO, "after", 0755, &st), "mkdir");
 	if (s->killed)
 		s->st = copy(live);
