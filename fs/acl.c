@@ -171,6 +171,16 @@ enum acl_kind acl_kind(const char *name, size_t size)
 	return ACL_NONE;
 }
 
+const char *acl_fault(mode_t type, const char *name, struct lsm_slice bytes)
+{
+	const char *why;
+	struct acl acl;
+
+	if (S_ISLNK(type) || (!S_ISDIR(type) && acl_kind(name, strlen(name)) == ACL_DEFAULT))
+		return "on something that has none";
+	return acl_decode(bytes, &acl, &why) ? why : NULL;
+}
+
 static struct lsm_slice acl_key(struct key *k, uint64_t ino, enum acl_kind kind)
 {
 	if (kind == ACL_ACCESS)

@@ -43,6 +43,9 @@ enum acl_kind { ACL_NONE, ACL_ACCESS, ACL_DEFAULT };
 /* Which ACL is it that the attribute of this name holds? */
 enum acl_kind acl_kind(const char *name, size_t size);
 
+/* What is wrong with `bytes` as the ACL called `name` of an inode of `type`; NULL if nothing. */
+const char *acl_fault(mode_t type, const char *name, struct lsm_slice bytes);
+
 /* Add to `c`, whose mode was set, what that makes of the access ACL. */
 int acl_stage_mode(struct change *c);
 

@@ -59,12 +59,12 @@ static uint64_t key_ino(const struct key *k)
 
 /* ---- damage below ---- */
 
-static void on_damage(void *ctx, const struct lsm_damage *d)
+void check_on_damage(void *ctx, const struct lsm_damage *d)
 {
 	struct check *c = ctx;
 	struct spot *spots = NULL, *s;
 
-	if (c->spot_count < SPOTS_MAX)
+	if (!c->spots_max || c->spot_count < c->spots_max)
 		spots = realloc(c->spots, (c->spot_count + 1) * sizeof(*spots));
 	if (!spots) {
 		check_say(c, "%s at offset %llu: %s", d->file, (ull)d->offset, d->reason);
@@ -108,7 +108,7 @@ static const char *key_words(struct check *c, const struct key *key, char buf[CH
 	return buf;
 }
 
-static void say_spots(struct check *c)
+void check_say_spots(struct check *c)
 {
 	for (size_t i = 0; i < c->spot_count; i++) {
 		char first[CHECK_PATH_BYTES], last[CHECK_PATH_BYTES];
@@ -166,12 +166,17 @@ static int check_extents(struct check *c, const struct place *p, const struct re
 {
 	struct extent_findings f = {.c = c};
 	char buf[CHECK_PATH_BYTES];
-	uint64_t stored = 0;
+	uint64_t stored = 0, lost = 0;
 	int rc;
 
-	rc = data_check(c->fs->lsm, c->snapshot, r->ino, r->attr.size, on_extent, &f, &stored);
+	rc = data_check(c->fs->lsm, c->snapshot, r->ino, r->attr.size, on_extent, &f, &stored,
+			&lost);
 	if (rc && !is_damage(rc))
 		return rc;
+	if (lost)
+		check_note(c, "%s: %llu bytes were lost before a repair: reading them is an error",
+			   place_path(c, p, buf), (ull)lost);
+	c->counts->lost_bytes += lost;
 	if (!rc && !f.count && stored == r->attr.stored)
 		return 0;
 	if (f.count)
@@ -190,9 +195,7 @@ static int check_acl(struct check *c, const struct place *p, const struct record
 		     const char *name)
 {
 	char buf[CHECK_PATH_BYTES];
-	struct lsm_slice bytes;
-	const char *why = NULL;
-	struct acl acl;
+	const char *why;
 	struct key k;
 	int rc;
 
@@ -200,11 +203,7 @@ static int check_acl(struct check *c, const struct place *p, const struct record
 		     &c->scratch);
 	if (rc)
 		return rc == 1 || rc == -EUCLEAN ? 0 : rc;
-	bytes = (struct lsm_slice){c->scratch.data, c->scratch.size};
-	if (S_ISLNK(r->type) || (!S_ISDIR(r->type) && !strcmp(name, ACL_DEFAULT_NAME)))
-		why = "on something that has none";
-	else
-		(void)acl_decode(bytes, &acl, &why);
+	why = acl_fault(r->type, name, (struct lsm_slice){c->scratch.data, c->scratch.size});
 	if (why)
 		check_say(c, "%s: %s: %s", place_path(c, p, buf), name, why);
 	return 0;
@@ -435,8 +434,7 @@ static int pass_names(struct check *c)
 	return rc ? rc : count_entries(c, dir, entries, subdirs);
 }
 
-/* Follow the parents of `start` up; note for all on the way whether that ends at the root. */
-static enum reach node_reach(struct check *c, uint64_t start)
+enum reach check_node_reach(struct check *c, uint64_t start)
 {
 	enum reach result = REACH_NO;
 	uint64_t ino;
@@ -476,7 +474,7 @@ static void check_dir(struct check *c, const struct node *n)
 	if (n->found_subdirs != n->subdirs && !c->incomplete)
 		check_say(c, "%s: has %llu subdirectories, its record says %llu",
 			  check_path_inode(c, n->ino, buf), (ull)n->found_subdirs, (ull)n->subdirs);
-	if (!c->in_parts && node_reach(c, n->ino) == REACH_NO && !c->incomplete)
+	if (!c->in_parts && check_node_reach(c, n->ino) == REACH_NO && !c->incomplete)
 		check_say(c, "%s: cannot be reached from the root",
 			  check_path_inode(c, n->ino, buf));
 }
@@ -653,7 +651,7 @@ static int check_begin(struct check *c)
 	return rc < 0 && !is_damage(rc) ? rc : 0;
 }
 
-static void check_end(struct check *c)
+void check_end(struct check *c)
 {
 	for (size_t i = 0; i < c->spot_count; i++)
 		free(c->spots[i].text);
@@ -702,12 +700,13 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 			  .progress_ctx = progress_ctx,
 			  /* Growing and halving take as much again for a moment. */
 			  .nodes_bytes_max = fs->inode_bytes_max / 2,
+			  .spots_max = SPOTS_MAX,
 			  .counts = counts ? counts : &none};
 	int rc;
 
 	memset(c.counts, 0, sizeof(*c.counts));
 	count_work(&c);
-	rc = lsm_verify(fs->lsm, on_damage, &c, on_verify_progress, &c);
+	rc = lsm_verify(fs->lsm, check_on_damage, &c, on_verify_progress, &c);
 	if (!rc || rc == -EUCLEAN)
 		rc = check_begin(&c);
 	if (!rc)
@@ -718,7 +717,7 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 		rc = pass_names(&c);
 	if (!rc) {
 		/* Now that it is known where everything is. */
-		say_spots(&c);
+		check_say_spots(&c);
 		c.in_parts = c.nodes_end != 0;
 		pass_nodes(&c);
 		while (!rc && check_nodes_next(&c))

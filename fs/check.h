@@ -58,8 +58,8 @@ struct check {
 	struct numset extents;  /* ... that may have extents */
 	struct numset xattrs;   /* ... attributes */
 	struct spot *spots;
-	size_t spot_count;
-	struct wanted *wanted; /* ascending */
+	size_t spot_count, spots_max; /* spots_max 0: no limit */
+	struct wanted *wanted;        /* ascending */
 	size_t wanted_count;
 	bool incomplete;     /* part of the names could not be read: what is missing may be there */
 	unsigned slow_paths; /* paths found by reading all names */
@@ -78,6 +78,8 @@ static inline bool is_damage(int rc)
 }
 
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same of what is as it should be, and worth telling: it is not counted. */
+void check_note(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct node *check_node_find(struct check *c, uint64_t ino);
 /*
@@ -111,6 +113,15 @@ int walk_end(struct walk *w);         /* 0, or why it could not go on */
 /* The inodes whose names will be asked for: those of the spots. -ENOMEM. */
 int check_want_names(struct check *c);
 void check_name_met(struct check *c, uint64_t ino, const struct key *name);
+/* What a check, or a repair, holds. */
+void check_end(struct check *c);
+/* An lsm_damage_fn: note the damage; and once paths are known, say all that was noted. */
+void check_on_damage(void *ctx, const struct lsm_damage *d);
+void check_say_spots(struct check *c);
+/* Can the directory be reached from the root? Notes the same of all on the way. */
+enum reach check_node_reach(struct check *c, uint64_t start);
+/* The name of `ino` in `parent` (0: anywhere). Returns 0 and `*at` its key, or 1. */
+int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at);
 
 #define CHECK_PATH_BYTES 4352u
 /* The path of `name` in directory `parent`, or of the inode `ino`, as well as it can be told. */

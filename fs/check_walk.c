@@ -18,19 +18,36 @@
 #define SLOW_PATHS_MAX 64u
 #define DEPTH_MAX 2048u
 
-void check_say(struct check *c, const char *format, ...)
+static void say(struct check *c, const char *format, va_list args)
 {
 	char text[CHECK_PATH_BYTES + 1024];
+
+	vsnprintf(text, sizeof(text), format, args);
+	if (c->finding)
+		c->finding(c->ctx, text);
+}
+
+void check_say(struct check *c, const char *format, ...)
+{
+	va_list args;
+
+	if (c->again)
+		return;
+	c->counts->findings++;
+	va_start(args, format);
+	say(c, format, args);
+	va_end(args);
+}
+
+void check_note(struct check *c, const char *format, ...)
+{
 	va_list args;
 
 	if (c->again)
 		return;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	say(c, format, args);
 	va_end(args);
-	c->counts->findings++;
-	if (c->finding)
-		c->finding(c->ctx, text);
 }
 
 int check_progress(struct check *c)
@@ -148,14 +165,6 @@ struct node *check_node_get(struct check *c, uint64_t ino)
 }
 
 /* ---- going over keys ---- */
-
-static int key_compare(const struct key *a, const struct key *b)
-{
-	size_t n = a->size < b->size ? a->size : b->size;
-	int d = memcmp(a->bytes, b->bytes, n);
-
-	return d ? d : (a->size > b->size) - (a->size < b->size);
-}
 
 /* `size` may be more than a key of ours has. */
 static void key_copy(struct key *k, struct lsm_slice s)
@@ -330,8 +339,7 @@ void check_name_met(struct check *c, uint64_t ino, const struct key *name)
 		w->name = *name;
 }
 
-/* The name of `ino` in `parent` (0: anywhere). Returns 0 and `*at` its key, or 1. */
-static int name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at)
+int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at)
 {
 	struct key lower = {{KEY_NAME}, 1}, upper = {{KEY_NAME + 1}, 1};
 	struct lsm_iter_options o = {.snapshot = c->snapshot, .no_cache = true};
@@ -392,7 +400,7 @@ static void path_before(struct check *c, uint64_t ino, char *buf, char **p)
 		/* Directories may contain each other: a number met again is as far as this goes. */
 		if (ino == mark || depth == DEPTH_MAX ||
 		    (!at.size && ((!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
-				  name_of(c, ino, parent, &at)))) {
+				  check_name_of(c, ino, parent, &at)))) {
 			snprintf(number, sizeof(number), "inode %llu", (unsigned long long)ino);
 			prepend(buf, p, number, strlen(number));
 			return;

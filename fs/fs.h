@@ -192,15 +192,39 @@ void fs_set_prune(struct fs *fs, fs_prune_fn *fn, void *ctx);
  * Verify the store: the tree (lsm_verify) and then the filesystem in it: every
  * name has its inode, link counts and directory counts are right, no inode is
  * nobody's but the orphans, extents are within their files and do not overlap.
- * Each finding is one call in words, with a path where one is known.
+ * Each finding is one call in words, with a path where one is known; so is, without
+ * counting as one, each file with parts that a repair marked as lost.
  * Returns 0 clean; -EUCLEAN if there were findings.
  */
 typedef void fs_finding_fn(void *ctx, const char *text);
 struct fs_check_counts {
 	uint64_t files, directories, symlinks, others, bytes, orphans, findings;
+	uint64_t lost_bytes; /* of files, marked so by a repair */
 };
 int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *progress,
 	     void *progress_ctx, struct fs_check_counts *counts);
+
+/*
+ * Repair a closed, damaged store: save all that can be read, and make one whole
+ * filesystem of it. What has lost its name is put into /lost+found; parts of files that
+ * are lost are marked, so that reading them is an error until they are written again.
+ * The rules are at the top of repair.c. Each action is one call of `finding`, in words.
+ * The store changes in one step at the end, after fs_check() found the result clean: if
+ * it fails, or is cut short, the store is as it was. Files that were replaced stay,
+ * with ".old" behind their names; `counts->kept_bytes` of them.
+ * Returns 0 when the store is whole, nothing being done if it was before; as fs_open()
+ * when it cannot be opened at all, -ENODATA if there is nothing to be saved; -EUCLEAN,
+ * with the findings told, if what was made is not whole.
+ */
+struct fs_repair_counts {
+	uint64_t actions; /* all that was put right, without what the tree told of */
+	uint64_t saved;   /* ... put into lost+found */
+	uint64_t lost;    /* pieces of damage and of losses that were told */
+	uint64_t kept_bytes;
+	struct fs_check_counts check; /* of the repaired store, if anything was done */
+};
+int fs_repair(const char *path, const struct fs_options *options, fs_finding_fn *finding, void *ctx,
+	      lsm_progress_fn *progress, void *progress_ctx, struct fs_repair_counts *counts);
 
 /* Compact all of the store; as lsm_compact(). */
 int fs_compact(struct fs *fs, lsm_progress_fn *progress, void *ctx);

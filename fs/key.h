@@ -60,6 +60,14 @@ static inline struct lsm_slice key_make(struct key *k, enum key_kind kind, uint6
 	return (struct lsm_slice){k->bytes, k->size};
 }
 
+static inline int key_compare(const struct key *a, const struct key *b)
+{
+	size_t n = a->size < b->size ? a->size : b->size;
+	int d = memcmp(a->bytes, b->bytes, n);
+
+	return d ? d : (a->size > b->size) - (a->size < b->size);
+}
+
 /* The key of an extent. */
 static inline struct lsm_slice key_extent(struct key *k, uint64_t ino, uint64_t offset)
 {

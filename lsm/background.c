@@ -420,7 +420,7 @@ void background_reserve(struct lsm *lsm)
 	int err;
 
 	mutex_lock(&lsm->mu);
-	if (lsm->reserve_there || lsm->opt.read_only) {
+	if (lsm->reserve_there || lsm->opt.read_only || lsm->repair) {
 		mutex_unlock(&lsm->mu);
 		return;
 	}

@@ -151,6 +151,28 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 	return err;
 }
 
+int lsm_batch_put_lost(struct lsm_batch *b, struct lsm_slice key, size_t size)
+{
+	struct segment_ref ref = {.segment = SEGMENT_LOST, .stored = (uint32_t)size};
+	struct buf bytes = {0};
+	uint8_t *sums;
+	int err;
+
+	if (!size || size > LSM_VALUE_BYTES_MAX)
+		return -EINVAL;
+	ref.size = ref.stored;
+	sums = calloc(segment_ref_chunks(&ref), 4);
+	if (!sums)
+		return -ENOMEM;
+	ref.sums = sums;
+	err = segment_ref_encode(&ref, &bytes);
+	if (!err)
+		err = add_op(b, BATCH_SLICE, key, buf_slice(&bytes), false);
+	free(sums);
+	buf_release(&bytes);
+	return err;
+}
+
 /* ---- the record ---- */
 
 static struct lsm_slice op_value(const struct lsm_batch *b, const struct batch_op *op)

@@ -337,7 +337,7 @@ static int emit(struct writing *w, struct lsm_slice ikey, struct lsm_slice value
 		err = segment_ref_decode(value, &ref);
 		if (!err && is_relocated(w->job, ref.segment))
 			err = relocate(w, &ref, &value);
-		if (!err)
+		if (!err && ref.segment != SEGMENT_LOST)
 			err = output_use(o, ref.segment, segment_ref_bytes(&ref));
 	}
 	if (!err)
@@ -407,6 +407,9 @@ static int write_entry(struct writing *w, struct lsm_slice ikey, struct lsm_slic
 		return report_corrupt(&w->job->lsm->report, "table", 0, "malformed key");
 	user = ikey_user(ikey);
 	order = w->have_last ? slice_compare(user, buf_slice(&w->last_user)) : 1;
+	/* Without a manifest tables are merged of which one may be made of another. */
+	if (!order && w->job->lsm->repair && ikey_sequence(ikey) == w->last_sequence)
+		return 0;
 	if (order < 0 || (order == 0 && ikey_sequence(ikey) >= w->last_sequence))
 		return report_corrupt(&w->job->lsm->report, "table", 0, "keys out of order");
 	w->last_sequence = ikey_sequence(ikey);

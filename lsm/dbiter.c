@@ -612,6 +612,15 @@ size_t lsm_iter_size(const struct lsm_iter *it)
 	return segment_ref_decode(it->stored, &ref) ? 0 : ref.size;
 }
 
+bool lsm_iter_lost(const struct lsm_iter *it)
+{
+	struct segment_ref ref;
+
+	assert(it->valid);
+	return it->type == IKEY_PUT_REF && !segment_ref_decode(it->stored, &ref) &&
+	       ref.segment == SEGMENT_LOST;
+}
+
 int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
 {
 	struct segment_ref ref;

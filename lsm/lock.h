@@ -37,6 +37,7 @@ enum lock_rank {
 	LOCK_DEAD,
 	LOCK_SEGMENTS,
 	LOCK_CACHE,
+	LOCK_OVERLAY, /* held while the storage below is called */
 	LOCK_STORAGE,
 };
 

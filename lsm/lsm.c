@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "storage_overlay.h"
 #include "tree.h"
 
 /* ---- runs and supers ---- */
@@ -286,7 +287,7 @@ static struct lsm *tree_new(const struct lsm_options *options)
 	return lsm;
 }
 
-static void tree_free(struct lsm *lsm)
+void tree_free(struct lsm *lsm)
 {
 	lsm->closing = true;
 	/* The references that go now do not make anything dead. */
@@ -306,6 +307,7 @@ static void tree_free(struct lsm *lsm)
 		lsm->st->ops->free(lsm->st);
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		buf_release(&lsm->cursor[l]);
+	repair_free(lsm->repair);
 	free(lsm->recorded);
 	free(lsm->dead);
 	mutex_destroy(&lsm->super_mu);
@@ -370,14 +372,30 @@ static bool relieve(void *ctx)
 	return segments_close_idle(lsm->segments) || c.bytes < before;
 }
 
-int lsm_open(const char *path, const struct lsm_options *options, struct lsm **out)
+/* Put an overlay over the storage, which keeps what a repair does apart. */
+static int overlay(struct lsm *lsm)
+{
+	struct storage *st = overlay_new(lsm->st, lsm->st_owned);
+
+	if (!st)
+		return -ENOMEM;
+	lsm->st = st;
+	lsm->st_owned = true;
+	return 0;
+}
+
+int tree_open(const char *path, const struct lsm_options *options, struct repair *repair,
+	      struct lsm **out)
 {
 	struct lsm *lsm = tree_new(options);
 	int err = 0;
 
 	*out = NULL;
-	if (!lsm)
+	if (!lsm) {
+		repair_free(repair);
 		return -ENOMEM;
+	}
+	lsm->repair = repair;
 	if (!lsm->cache) {
 		err = -ENOMEM;
 	} else if (lsm->opt.storage) {
@@ -387,6 +405,8 @@ int lsm_open(const char *path, const struct lsm_options *options, struct lsm **o
 		err = storage_dir_open(path, lsm->opt.create && !lsm->opt.read_only,
 				       lsm->opt.read_only, &lsm->st);
 	}
+	if (!err && repair)
+		err = overlay(lsm);
 	if (!err)
 		err = recover_probe(lsm);
 	if (!err)
@@ -412,6 +432,11 @@ int lsm_open(const char *path, const struct lsm_options *options, struct lsm **o
 	return 0;
 }
 
+int lsm_open(const char *path, const struct lsm_options *options, struct lsm **out)
+{
+	return tree_open(path, options, NULL, out);
+}
+
 static int flush_waiting(struct lsm *lsm)
 {
 	bool did = true;
@@ -432,20 +457,32 @@ static int close_flush(struct lsm *lsm)
 	return err ? err : flush_waiting(lsm);
 }
 
+int tree_settle(struct lsm *lsm, bool flush)
+{
+	int err, flushed;
+
+	background_stop(lsm);
+	if (lsm->opt.read_only)
+		return 0;
+	err = atomic_load(&lsm->failed) ? -EROFS : sync_up_to(lsm, tree_sequence(lsm));
+	if (!err) {
+		flushed = close_flush(lsm);
+		if (!flushed)
+			flushed = background_close_manifest(lsm);
+		/* Synced is enough; a table only makes the next open faster. */
+		err = flush ? flushed : 0;
+	}
+	background_purge(lsm);
+	return err;
+}
+
 int lsm_close(struct lsm *lsm)
 {
-	int err = 0;
+	int err;
 
 	if (!lsm)
 		return 0;
-	background_stop(lsm);
-	if (!lsm->opt.read_only) {
-		err = atomic_load(&lsm->failed) ? -EROFS : sync_up_to(lsm, tree_sequence(lsm));
-		/* Synced is enough; a table only makes the next open faster. */
-		if (!err && !close_flush(lsm))
-			(void)background_close_manifest(lsm);
-		background_purge(lsm);
-	}
+	err = tree_settle(lsm, false);
 	tree_free(lsm);
 	return err;
 }
@@ -549,6 +586,22 @@ static int lookup_version(struct lsm *lsm, const struct version *v, struct looku
 			found = lookup_table(lsm, v->level[n].tables[i], l, stored);
 	}
 	return found;
+}
+
+int tree_newest(struct lsm *lsm, struct lsm_slice key, uint64_t *sequence)
+{
+	struct lookup l = {.key = key, .sequence = tree_sequence(lsm)};
+	struct super *s = tree_super(lsm);
+	struct lsm_value value = {0};
+	struct lsm_slice stored;
+	int found = lookup_runs(s, &l, &stored);
+
+	if (found == 1)
+		found = lookup_version(lsm, s->version, &l, &value);
+	*sequence = l.entry_sequence > l.covered ? l.entry_sequence : l.covered;
+	lsm_value_release(&value);
+	super_unref(s);
+	return found == 2 ? 0 : found;
 }
 
 /* Replace the reference in `value` by what it refers to. */

@@ -142,6 +142,13 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 			size_t offset, size_t size);
 
 /*
+ * Put under `key` a value of `size` bytes (1 to LSM_VALUE_BYTES_MAX) that nobody has any
+ * more: reading it, or a slice of it, is -EUCLEAN; lsm_verify() finds nothing wrong with
+ * it. For repairs, so that what is lost is never taken for something else.
+ */
+int lsm_batch_put_lost(struct lsm_batch *b, struct lsm_slice key, size_t size);
+
+/*
  * Apply every operation in `b`, in order, as one atomic unit.
  *
  * `b` stays the caller's and may be cleared and reused on return.
@@ -198,6 +205,8 @@ void lsm_iter_prev(struct lsm_iter *it);
 /* The key and the size of the value here; valid until the iterator moves. */
 struct lsm_slice lsm_iter_key(const struct lsm_iter *it);
 size_t lsm_iter_size(const struct lsm_iter *it);
+/* The value here is one of lsm_batch_put_lost(), or a slice of one. */
+bool lsm_iter_lost(const struct lsm_iter *it);
 
 /*
  * The whole value here, in `*value`, valid until the iterator moves.
@@ -244,6 +253,29 @@ typedef void lsm_damage_fn(void *ctx, const struct lsm_damage *damage);
  */
 int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_progress_fn *progress,
 	       void *progress_ctx);
+
+/*
+ * Open a damaged store to repair it: as lsm_open() for reading and writing, but with all
+ * that can still be read, and nothing changes on disk until lsm_repair_commit();
+ * lsm_close() leaves the store as it was. What is in the way is told through `damage`:
+ *   - blocks of tables that cannot be read are dropped; older versions of a key that
+ *     were hidden by what was lost stay hidden, where a filter still tells of the key
+ *   - of a damaged log all whole records are replayed, before and behind the damage
+ *   - without a readable manifest every table found is taken, by sequence
+ *   - values in segments that cannot be read stay as they are: lsm_verify() finds them
+ * `*damaged`: something was dropped or rebuilt, so that a commit is called for.
+ * Also -EUCLEAN when nothing of a store can be read there.
+ */
+int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
+		    void *damage_ctx, bool *damaged, struct lsm **out);
+
+/*
+ * Make what `lsm`, of lsm_repair_open(), holds the store, in one step that a crash
+ * does not divide, and close it. `*kept_bytes` (may be NULL): of the files it replaced,
+ * which stay in the directory with ".old" behind their names until somebody deletes
+ * them. On an error the store is as it was (only after -EIO it may be either).
+ */
+int lsm_repair_commit(struct lsm *lsm, uint64_t *kept_bytes);
 
 struct lsm_level_stats {
 	uint64_t tables, bytes, entries, tombstones, range_tombstones;

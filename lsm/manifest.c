@@ -419,17 +419,15 @@ static int read_records(struct wal_reader *r, const char *name, const struct rep
 	return err < 0 ? err : 0;
 }
 
-int manifest_read(struct storage *st, const struct report *rep, struct manifest_state *s)
+int manifest_read_number(struct storage *st, const struct report *rep, uint64_t number,
+			 struct manifest_state *s)
 {
 	char name[MANIFEST_NAME_BYTES];
 	struct wal_reader *r = NULL;
 	int err;
 
-	*s = (struct manifest_state){0};
-	err = current_read(st, rep, &s->number);
-	if (err)
-		return err;
-	if (s->number > UINT32_MAX)
+	*s = (struct manifest_state){.number = number};
+	if (number > UINT32_MAX)
 		return report_corrupt(rep, MANIFEST_CURRENT, 0, "impossible manifest number");
 	s->version = version_new();
 	if (!s->version)
@@ -445,6 +443,15 @@ int manifest_read(struct storage *st, const struct report *rep, struct manifest_
 	if (err)
 		manifest_state_release(s);
 	return err;
+}
+
+int manifest_read(struct storage *st, const struct report *rep, struct manifest_state *s)
+{
+	uint64_t number;
+	int err = current_read(st, rep, &number);
+
+	*s = (struct manifest_state){0};
+	return err ? err : manifest_read_number(st, rep, number, s);
 }
 
 /* An edit that makes all of `s` from nothing. */

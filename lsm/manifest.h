@@ -34,6 +34,9 @@ void manifest_state_release(struct manifest_state *s);
  * newer format; -EUCLEAN: damaged (reported).
  */
 int manifest_read(struct storage *st, const struct report *report, struct manifest_state *s);
+/* The same of manifest `number`, whatever CURRENT names; -EUCLEAN also if it is missing. */
+int manifest_read_number(struct storage *st, const struct report *report, uint64_t number,
+			 struct manifest_state *s);
 
 /*
  * Start manifest `number` holding all of `s`, sync it and make it the current

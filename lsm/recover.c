@@ -3,10 +3,13 @@
  *
  * 1. CURRENT and the manifest give the version, the segments, and the oldest log
  *    that is needed. No CURRENT: a new store, if the directory has nothing else.
+ *    Segments that are there without being named are taken too: what named them may
+ *    be damaged, and records may refer to them.
  * 2. The logs from that one on are replayed in order, as long as each record's
  *    sequence continues the one before. Where that ends the rest is dropped: it
  *    is what the disk had of writes that were never synced.
- * 3. Files that nothing names are leftovers of an interrupted change: deleted.
+ * 3. Files that nothing names, and segments that nothing refers to, are leftovers of an
+ *    interrupted change: deleted.
  * 4. What was replayed is written to tables, and a fresh log starts.
  *
  * A torn tail or damage? Every record says which sequence was durable when it was
@@ -29,6 +32,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "storage_overlay.h"
 #include "tree.h"
 
 /* The files of the directory, by kind. */
@@ -41,6 +45,7 @@ struct listing {
 	size_t segments_count;
 	uint64_t number_max;
 	bool current, current_new, reserve, strange;
+	bool unfinished; /* files of a repair that did not end */
 	char strange_name[64];
 };
 
@@ -108,6 +113,8 @@ static int list_file(void *ctx, const char *name, uint64_t size)
 			l->current_new = true;
 		else if (!strcmp(name, "RESERVE"))
 			l->reserve = true;
+		else if (overlay_is_new(name))
+			l->unfinished = true;
 		else if (strcmp(name, "LOCK") != 0 && strcmp(name, "lost+found") != 0) {
 			l->strange = true;
 			snprintf(l->strange_name, sizeof(l->strange_name), "%s", name);
@@ -159,7 +166,9 @@ int recover_probe(struct lsm *lsm)
 	struct listing l = {0};
 	int err = lsm->st->ops->list(lsm->st, list_file, &l);
 
-	if (!err && !l.current)
+	if (!err && lsm->repair)
+		err = l.current || l.logs_count || l.others_count || l.segments_count ? 0 : -ENOENT;
+	else if (!err && !l.current)
 		err = check_new(lsm, &l);
 	listing_release(&l);
 	return err;
@@ -209,14 +218,113 @@ static int read_manifest(struct lsm *lsm, const struct listing *l, struct manife
 	return s->version ? 0 : -ENOMEM;
 }
 
-static int adopt(struct lsm *lsm, struct manifest_state *s)
+/* The newest manifest below `*number` that is whole; what it names is there, as far as it tells. */
+static int newest_manifest(struct lsm *lsm, const struct listing *l, uint64_t *number,
+			   struct manifest_state *s)
 {
+	uint64_t below = *number;
+	int err;
+
+	*number = 0;
+	for (size_t i = 0; i < l->others_count; i++)
+		if (l->others[i].kind == FILE_MANIFEST && l->others[i].number < below &&
+		    l->others[i].number > *number)
+			*number = l->others[i].number;
+	if (!*number)
+		return -ENOENT;
+	err = manifest_read_number(lsm->st, &lsm->report, *number, s);
+	if (!err && s->torn)
+		err = check_torn(lsm, l, s);
+	if (err)
+		manifest_state_release(s);
+	return err;
+}
+
+/* Without any manifest: all tables found, in no order yet. */
+static int rebuild_manifest(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
+{
+	uint64_t *list = calloc(l->others_count + 1, sizeof(*list));
+	size_t count = 0;
 	int err = 0;
+
+	*s = (struct manifest_state){.version = version_new()};
+	if (!list || !s->version)
+		err = -ENOMEM;
+	for (size_t i = 0; !err && i < l->others_count; i++)
+		if (l->others[i].kind == FILE_TABLE)
+			list[count++] = l->others[i].number;
+	lsm->next_file = l->number_max + 1;
+	if (!err)
+		err = repair_tables(lsm, s, list, count);
+	s->next_file = lsm->next_file;
+	free(list);
+	return err;
+}
+
+/* Also the segments found that the manifest does not name. */
+static int add_segments(const struct listing *l, struct manifest_state *s)
+{
+	uint64_t *grown =
+		realloc(s->segments, (s->segments_count + l->segments_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	s->segments = grown;
+	for (size_t i = 0; i < l->segments_count; i++)
+		if (!has_number(grown, s->segments_count, l->segments[i]))
+			grown[s->segments_count++] = l->segments[i];
+	return 0;
+}
+
+/* Replace what is damaged of what a manifest names. */
+static int repair_named(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
+{
+	int err;
+
+	lsm->next_file = s->next_file > l->number_max ? s->next_file : l->number_max + 1;
+	err = repair_tables(lsm, s, NULL, 0);
+	s->next_file = lsm->next_file;
+	return err;
+}
+
+/*
+ * To repair. CURRENT only tells which manifest is the newest, and that one is as good as
+ * it; one that is broken in the middle is not, as what it does not tell may be dead.
+ */
+static int repair_manifest(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
+{
+	uint64_t number = UINT64_MAX;
+	int err = read_manifest(lsm, l, s);
+
+	if (!err && l->current)
+		return repair_named(lsm, l, s);
+	manifest_state_release(s);
+	if (err == -ENOMEM || err == -EPROTONOSUPPORT)
+		return err;
+	repair_tell(lsm->repair, l->current ? "the manifest" : MANIFEST_CURRENT, 0,
+		    l->current ? "cannot be read" : "is missing");
+	err = newest_manifest(lsm, l, &number, s);
+	if (!err)
+		return repair_named(lsm, l, s);
+	if (err == -ENOMEM)
+		return err;
+	repair_tell(lsm->repair, "the manifest", 0,
+		    "the list of tables is lost: all tables found are taken, and what had been "
+		    "deleted may be back");
+	return rebuild_manifest(lsm, l, s);
+}
+
+static int adopt(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
+{
+	size_t named = s->segments_count;
+	int err = add_segments(l, s);
 
 	for (size_t i = 0; !err && i < s->segments_count; i++) {
 		err = segments_add(lsm->segments, s->segments[i]);
 		if (err > 0)
 			err = 0; /* missing: whoever refers to it will say so */
+		if (err != -ENOMEM && (i >= named || (err == -EUCLEAN && lsm->repair)))
+			err = 0;
 		if (err == -EUCLEAN)
 			err = report_corrupt(&lsm->report, "the manifest", 0,
 					     "segment %" PRIu64 " named twice", s->segments[i]);
@@ -241,6 +349,8 @@ struct replay {
 	uint64_t synced;    /* the highest that any record says was durable */
 	uint64_t discarded; /* operations in records that could not be replayed */
 	bool ended;
+	bool salvage;             /* take what is behind the damage too */
+	uint64_t lost;            /* operations missing in between */
 	char log[LOG_NAME_BYTES]; /* where it ended */
 	uint64_t offset;
 };
@@ -294,7 +404,8 @@ static int check_values(struct lsm *lsm, struct lsm_slice record)
 			continue;
 		err = segment_ref_decode(e.value, &ref);
 		if (!err)
-			err = segments_probe(lsm->segments, &ref, &scratch, !lsm->opt.read_only);
+			err = segments_probe(lsm->segments, &ref, &scratch,
+					     !lsm->opt.read_only && !lsm->repair);
 	}
 	buf_release(&scratch);
 	if (err == 1)
@@ -332,6 +443,10 @@ static int replay_record(struct replay *p, struct run *run, struct lsm_slice rec
 		return 1;
 	if (b.sequence + b.left <= p->expected)
 		return 0; /* in a table already */
+	if (p->salvage && b.sequence > p->expected) {
+		p->lost += b.sequence - p->expected;
+		p->expected = b.sequence;
+	}
 	if (b.sequence != p->expected)
 		return 1;
 	if (b.sequence > p->synced) {
@@ -371,6 +486,17 @@ static int keep_run(struct replay *p, struct run *run)
 	return 0;
 }
 
+/* The next record; a repair goes on at the next whole one behind damage, as `*torn` says. */
+static int next_record(struct replay *p, struct wal_reader *r, struct lsm_slice *record)
+{
+	int err = wal_reader_next(r, record, &p->offset);
+
+	if (err != 1 || !p->salvage)
+		return err;
+	wal_reader_resync(r);
+	return wal_reader_next(r, record, &p->offset);
+}
+
 static int replay_log(struct replay *p, uint64_t number)
 {
 	struct run *run = run_new(p->lsm->segments);
@@ -379,8 +505,10 @@ static int replay_log(struct replay *p, uint64_t number)
 	int err = run ? open_log(p->lsm, number, &r) : -ENOMEM, kept;
 
 	log_name(p->log, number);
-	while (!err && (err = wal_reader_next(r, &record, &p->offset)) == 0) {
+	while (!err && (err = next_record(p, r, &record)) == 0) {
 		err = replay_record(p, run, record);
+		if (p->salvage && (err == 1 || err == -EUCLEAN))
+			err = 0; /* of no use; go on behind it */
 		if (err == 1)
 			p->ended = true;
 	}
@@ -396,6 +524,30 @@ static int replay_log(struct replay *p, uint64_t number)
 	return err < 0 ? err : 0;
 }
 
+/* A damaged log: replay whatever is whole behind the damage, telling how much is not. */
+static int replay_rest(struct replay *p, const struct listing *l)
+{
+	char reason[100];
+	uint64_t offset = p->offset;
+	char log[LOG_NAME_BYTES];
+	int err = 0;
+
+	memcpy(log, p->log, sizeof(log));
+	p->salvage = true;
+	for (size_t i = 0; !err && i < l->logs_count; i++)
+		if (l->logs[i] >= p->lsm->log_number)
+			err = replay_log(p, l->logs[i]);
+	if (!err && p->expected <= p->synced) {
+		p->lost += p->synced + 1 - p->expected;
+		p->expected = p->synced + 1;
+	}
+	snprintf(reason, sizeof(reason),
+		 "the log is damaged: %" PRIu64 " operations are lost, their keys unknown",
+		 p->lost);
+	repair_tell(p->lsm->repair, log[0] ? log : "the log", offset, reason);
+	return err;
+}
+
 static int replay_all(struct replay *p, const struct listing *l)
 {
 	struct lsm *lsm = p->lsm;
@@ -409,6 +561,8 @@ static int replay_all(struct replay *p, const struct listing *l)
 			err = replay_log(p, l->logs[i]);
 	if (err || p->expected > p->synced)
 		return err;
+	if (lsm->repair)
+		return replay_rest(p, l);
 	err = report_corrupt(&lsm->report, p->log, p->offset,
 			     "the log is damaged: at least %" PRIu64
 			     " operations that were synced cannot be read",
@@ -458,24 +612,20 @@ static void delete_logs(struct lsm *lsm, const struct listing *l)
 	background_purge(lsm);
 }
 
-/* Unlink every file that the manifest, which is synced, does not name. */
+/* Unlink every file that the manifest, which is synced, does not name, but for segments. */
 static void delete_leftovers(struct lsm *lsm, const struct listing *l)
 {
 	struct super *s = tree_super(lsm);
-	char name[SEGMENT_NAME_BYTES];
 
 	for (size_t i = 0; i < l->others_count; i++)
 		if (!is_live(s->version, &l->others[i], manifest_number(lsm->manifest)))
 			background_dead_file(lsm, l->others[i].kind, l->others[i].number);
 	super_unref(s);
 	delete_logs(lsm, l);
-	for (size_t i = 0; i < l->segments_count; i++)
-		if (!has_number(lsm->recorded, lsm->recorded_count, l->segments[i])) {
-			segment_name(name, l->segments[i]);
-			lsm->st->ops->unlink(lsm->st, name);
-		}
 	if (l->current_new)
 		lsm->st->ops->unlink(lsm->st, MANIFEST_CURRENT_NEW);
+	if (l->unfinished)
+		overlay_drop_new(lsm->st);
 }
 
 /*
@@ -523,7 +673,7 @@ static int build(struct lsm *lsm, struct listing *l, struct manifest_state *s)
 	lsm->sequence_flushed = s->sequence_flushed;
 	lsm->next_file = (s->next_file > l->number_max ? s->next_file : l->number_max + 1);
 	p.expected = s->sequence_flushed + 1;
-	err = adopt(lsm, s);
+	err = adopt(lsm, l, s);
 	if (!err)
 		err = replay_all(&p, l);
 	if (!err) {
@@ -563,7 +713,8 @@ int recover(struct lsm *lsm)
 	if (lsm->opt.read_only)
 		segments_hold_deletes(lsm->segments, true);
 	if (!err)
-		err = read_manifest(lsm, &l, &state);
+		err = lsm->repair ? repair_manifest(lsm, &l, &state) :
+				    read_manifest(lsm, &l, &state);
 	if (!err)
 		err = build(lsm, &l, &state);
 	manifest_state_release(&state);

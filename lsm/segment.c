@@ -36,6 +36,9 @@
  *
  * so bytes that are right but in the wrong place are found out too.
  *
+ * Segment 0 is never there: a reference to it keeps the place of a value that a repair
+ * found lost.
+ *
  * Example: 5000 bytes 'v' at 8192 of segment 7, and the ten from byte 4090 on of them:
  *
  *   07 02 88 27 00 88 27 a9 38 ca 70 ee 87 6c 65

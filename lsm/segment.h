@@ -28,6 +28,9 @@ struct segment_ref {
 	const uint8_t *sums;
 };
 
+/* No file has this number: a reference to it is one to a value that is lost, on purpose. */
+#define SEGMENT_LOST 0u
+
 int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref); /* 0 or -EUCLEAN */
 int segment_ref_encode(const struct segment_ref *ref, struct buf *out);  /* appends; -ENOMEM */
 

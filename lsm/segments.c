@@ -609,7 +609,9 @@ static int open_ref(struct segments *s, const struct report *rep, const struct s
 		segment_ref_drop(s, *out);
 	}
 	segment_name(name, ref->segment);
-	if (err == -ENOENT) {
+	if (ref->segment == SEGMENT_LOST) {
+		err = -EUCLEAN; /* told by the repair that put it there */
+	} else if (err == -ENOENT) {
 		report_corrupt(rep, name, ref->offset, "the segment is missing");
 		err = -EUCLEAN;
 	}

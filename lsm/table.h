@@ -10,6 +10,7 @@
 #ifndef LSM_TABLE_H
 #define LSM_TABLE_H
 
+#include "buf.h"
 #include "cache.h"
 #include "iter.h"
 #include "rangedel.h"
@@ -104,6 +105,14 @@ typedef int table_entry_fn(void *ctx, struct lsm_slice ikey, struct lsm_slice va
 int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct lsm_slice smallest,
 		 struct lsm_slice largest, lsm_damage_fn *damage, void *damage_ctx,
 		 table_entry_fn *entry, void *entry_ctx);
+
+/*
+ * For a repair: the filter of a table in `filter` and its range tombstones in `ranges`,
+ * which is not finished. What of these cannot be read, or is malformed, is left out: an
+ * empty filter says nothing. Returns 0; -ENOMEM.
+ */
+int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct buf *filter,
+		  struct rangedel_list *ranges);
 
 /* About how many bytes of the file hold keys below `key`. */
 uint64_t table_offset_of(struct table *t, struct lsm_slice key);

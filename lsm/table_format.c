@@ -31,7 +31,7 @@
  *   filter  of filter.c, of every user key in the data blocks; never compressed.
  *   ranges  range tombstones in the order they were added, each
  *           varint sequence | varint size, start | varint size, end
- *           with start < end.
+ *           with start not empty and < end.
  *
  * The footer:
  *     0  u64 offset, u64 size of the filter block     (size 0: there is none, and
@@ -409,7 +409,7 @@ const uint8_t *table_range_decode(const uint8_t *p, const uint8_t *limit, uint64
 	p = get_varint(p, limit, sequence);
 	p = get_bytes(p, limit, &start_data, &start_size);
 	p = get_bytes(p, limit, &end_data, &end_size);
-	if (!p || *sequence > SEQUENCE_MAX || start_size > LSM_KEY_BYTES_MAX ||
+	if (!p || *sequence > SEQUENCE_MAX || !start_size || start_size > LSM_KEY_BYTES_MAX ||
 	    end_size > LSM_KEY_BYTES_MAX)
 		return NULL;
 	*start = (struct lsm_slice){start_data, start_size};

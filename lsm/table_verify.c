@@ -368,3 +368,54 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 		return r < 0 ? r : v.stop;
 	return v.damaged ? -EUCLEAN : 0;
 }
+
+/* ---- for a repair ---- */
+
+static void ignore(void *ctx, const struct lsm_damage *damage)
+{
+	(void)ctx;
+	(void)damage; /* told by table_verify() */
+}
+
+static int salvage_ranges(struct verify *v, struct rangedel_list *ranges)
+{
+	struct table_block *b = NULL;
+	const uint8_t *p = NULL, *limit = NULL;
+	const char *reason;
+	int r = v->footer.ranges.size ? load(v, v->footer.ranges, &b, &reason) : 0;
+
+	if (b) {
+		p = b->data;
+		limit = p + b->size;
+	}
+	while (!r && p < limit) {
+		struct lsm_slice start, end;
+		uint64_t sequence;
+
+		p = table_range_decode(p, limit, &sequence, &start, &end);
+		if (!p)
+			break;
+		r = rangedel_add(ranges, sequence, start, end);
+	}
+	free(b);
+	return r < 0 ? r : 0;
+}
+
+int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct buf *filter,
+		  struct rangedel_list *ranges)
+{
+	struct verify v = {.number = number, .bytes = bytes, .damage = ignore};
+	int r, err = 0;
+
+	table_name(v.name, number);
+	r = verify_open(&v, env->st);
+	if (!r)
+		err = verify_filter(&v);
+	if (!r && !err && v.filter)
+		err = buf_add(filter, v.filter->data, v.filter->size);
+	if (!r && !err)
+		err = salvage_ranges(&v, ranges);
+	(void)storage_close(v.file); /* only read from */
+	free(v.filter);
+	return err;
+}

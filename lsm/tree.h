@@ -69,6 +69,7 @@ struct lsm {
 	struct cache *cache;
 	struct table_env env;
 	struct segments *segments;
+	struct repair *repair; /* NULL but between lsm_repair_open() and closing */
 
 	/* The current view. Readers take super_mu for a moment; it is changed under mu too. */
 	struct mutex super_mu;
@@ -162,6 +163,14 @@ int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
 int tree_fail(struct lsm *lsm, int err, const char *what);
 /* Make all values in segments durable. A failure is final: the tree is read-only then. */
 int tree_sync_segments(struct lsm *lsm);
+/* The sequence of the newest entry of `key`, a tombstone too. 0; 1 absent; error. */
+int tree_newest(struct lsm *lsm, struct lsm_slice key, uint64_t *sequence);
+/* lsm_open(), or with `repair`, which is then the tree's, lsm_repair_open(). */
+int tree_open(const char *path, const struct lsm_options *options, struct repair *repair,
+	      struct lsm **out);
+/* Stop the threads and make everything durable, in tables if `flush`. Then only tree_free(). */
+int tree_settle(struct lsm *lsm, bool flush);
+void tree_free(struct lsm *lsm);
 
 /* ---- write.c ---- */
 int write_rotate(struct lsm *lsm, struct run **fresh); /* a new run with its log */
@@ -208,6 +217,17 @@ bool background_reserve_drop(struct lsm *lsm);
 /* Before anything is touched, the lock file included: is this a store, or may it become one? */
 int recover_probe(struct lsm *lsm);
 int recover(struct lsm *lsm);
+
+/* ---- repair.c ---- */
+struct repair;
+void repair_free(struct repair *r); /* NULL is fine */
+/* What cannot be read, told to whom the repair is made for. */
+void repair_tell(struct repair *r, const char *file, uint64_t offset, const char *reason);
+/*
+ * Replace the damaged tables of `s` by what can be read of them; with `list`, which has
+ * `count` numbers, `s` has none, and all of these are read.
+ */
+int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *list, size_t count);
 
 /* ---- compact.c ---- */
 struct compact_job {

@@ -253,7 +253,7 @@ int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes)
 	struct segment *g;
 	int err = segment_ref_decode(bytes, &ref);
 
-	if (err)
+	if (err || ref.segment == SEGMENT_LOST)
 		return err;
 	atomic_fetch_add_explicit(&run->segment_bytes, segment_ref_bytes(&ref),
 				  memory_order_relaxed);

@@ -79,10 +79,40 @@ static void print_counts(const struct fs_check_counts *counts, int err)
 	       " others, %" PRIu64 " bytes, %" PRIu64 " orphans; ",
 	       counts->files, counts->directories, counts->symlinks, counts->others, counts->bytes,
 	       counts->orphans);
-	if (!err)
+	if (!err && counts->lost_bytes)
+		printf("clean, but for %" PRIu64 " bytes lost before\n", counts->lost_bytes);
+	else if (!err)
 		printf("clean\n");
 	else
 		printf("%" PRIu64 " findings\n", counts->findings);
+}
+
+static int repair(const char *name)
+{
+	struct progress progress = {.what = "repairing", .percent = -1};
+	struct fs_repair_counts counts;
+	char *path = store_resolve(name);
+	int err;
+
+	if (!path) {
+		say_error("%s: no store there: %s; name the directory of a store", name,
+			  strerror(errno));
+		return EXIT_FAILED;
+	}
+	err = store_repair(path, on_finding, &progress, on_progress, &progress, &counts);
+	end_progress(&progress);
+	if (!err && !counts.actions && !counts.lost)
+		printf("clean: nothing to repair\n");
+	else if (!err)
+		printf("repaired: %" PRIu64 " things put right, %" PRIu64
+		       " saved in lost+found, %" PRIu64 " losses as told above\n",
+		       counts.actions, counts.saved, counts.lost);
+	if (!err && counts.kept_bytes)
+		printf("what was replaced is kept as %s/*.old, %" PRIu64
+		       " bytes; delete it when nothing is missed\n",
+		       path, counts.kept_bytes);
+	free(path);
+	return command_finish(err || counts.lost ? EXIT_FAILED : EXIT_DONE);
 }
 
 int cmd_check(int argc, char **argv)
@@ -91,10 +121,12 @@ int cmd_check(int argc, char **argv)
 	struct fs_check_counts counts = {0};
 	char given[8], *path = NULL;
 	struct fs *fs;
-	int status = command_arguments(argc, argv, "", 1, 1, given), err;
+	int status = command_arguments(argc, argv, "R", 1, 1, given), err;
 
 	if (status >= 0)
 		return status;
+	if (strchr(given, 'R'))
+		return repair(argv[optind]);
 	if (open_named(argv[optind], true, &path, &fs)) {
 		free(path);
 		return EXIT_FAILED;
@@ -105,8 +137,8 @@ int cmd_check(int argc, char **argv)
 	end_progress(&progress);
 	print_counts(&counts, err);
 	if (err == -EUCLEAN)
-		say_error("%s: damaged; copy what is whole to a new store, keeping a copy of this "
-			  "one",
+		say_error("%s: damaged; `varve check --repair` saves what can be read; if its disk "
+			  "is failing, copy it to another first",
 			  path);
 	else if (err)
 		say_error("%s: the check could not go on: %s", path, message_reason(err));

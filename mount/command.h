@@ -22,10 +22,10 @@ command_fn cmd_mount, cmd_umount, cmd_check, cmd_scrub, cmd_ls, cmd_get, cmd_put
 void command_help(const char *name);
 
 /*
- * Take one-letter flags (those in `flags`), "--help" and, if "J" is among the flags,
- * "--json" from the arguments, and see that `min` to `max` others are left, the first
- * of which is argv[optind]. `*given` gets the letters. Returns -1 to go on, or the
- * exit status to end with; what is wrong was said.
+ * Take one-letter flags (those in `flags`), "--help" and, for "J" and "R" among the
+ * flags, "--json" and "--repair" from the arguments, and see that `min` to `max` others
+ * are left, the first of which is argv[optind]. `*given` gets the letters. Returns -1 to
+ * go on, or the exit status to end with; what is wrong was said.
  */
 int command_arguments(int argc, char **argv, const char *flags, int min, int max, char given[8]);
 

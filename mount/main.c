@@ -49,8 +49,17 @@ static const struct command {
 	{"umount", cmd_umount, "varve umount MOUNTPOINT",
 	 "unmount; returns when everything is on disk",
 	 "Fails if a program still uses the mount.\n"},
-	{"check", cmd_check, "varve check STORE", "verify every byte; 0 clean, 1 damaged",
-	 "Prints each finding, and what was counted. Nothing is changed.\n"},
+	{"check", cmd_check, "varve check [--repair] STORE",
+	 "verify every byte; 0 clean, 1 damaged",
+	 "Prints each finding, and what was counted. Nothing is changed.\n"
+	 "\n"
+	 "  --repair  save all that can be read, and make the store whole: what has lost its\n"
+	 "            name goes to lost+found, parts of files that are lost read as errors until\n"
+	 "            they are written again. Prints each action. The store changes in one step\n"
+	 "            at the end, if the result is whole; an interrupted repair changes nothing.\n"
+	 "            It may need as much space as the store without its large files; files it\n"
+	 "            replaced stay in the store as *.old until you delete them. 0: the store is\n"
+	 "            whole and nothing was lost; 1: something was lost, or the repair failed\n"},
 	{"scrub", cmd_scrub, "varve scrub [--rate=MIB] STORE|MOUNTPOINT",
 	 "verify every byte while it is mounted; 0 clean, 1 damaged",
 	 "Does what `varve check` does, through the running daemon, at low priority. Prints\n"
@@ -114,6 +123,7 @@ int command_arguments(int argc, char **argv, const char *flags, int min, int max
 		{"help", no_argument, NULL, 'h'},
 		{"json", no_argument, NULL, 'J'},
 		{"recursive", no_argument, NULL, 'r'},
+		{"repair", no_argument, NULL, 'R'},
 		{0},
 	};
 	size_t n = 0;

@@ -64,7 +64,7 @@ static void on_report(void *ctx, enum lsm_report_level level, const char *text)
 	(void)ctx;
 	pthread_mutex_lock(&store.lock);
 	if (store.opening && level == LSM_REPORT_ERROR) {
-		if (*store.reason)
+		if (*store.reason && !store.hushed)
 			say_error("%s: %s", store.path, store.reason);
 		snprintf(store.reason, sizeof(store.reason), "%s", text);
 	} else if (!store.hushed || level != LSM_REPORT_ERROR) {
@@ -123,7 +123,8 @@ static void say_why(const char *path, int err, bool read_only)
 		break;
 	case EUCLEAN:
 		say_error("%s: damaged%s; keep a copy of it before anything else; "
-			  "-o discard_damage mounts it without what was logged from the damage on",
+			  "`varve check --repair` saves what can be read, or -o discard_damage "
+			  "mounts it without what was logged from the damage on",
 			  path, detail);
 		break;
 	case ENOSPC:
@@ -191,6 +192,29 @@ void store_hush(bool hush)
 	pthread_mutex_lock(&store.lock);
 	store.hushed = hush;
 	pthread_mutex_unlock(&store.lock);
+}
+
+int store_repair(const char *path, fs_finding_fn *finding, void *ctx, lsm_progress_fn *progress,
+		 void *progress_ctx, struct fs_repair_counts *counts)
+{
+	struct fs_options options = {.lsm.report = on_report};
+	int err;
+
+	snprintf(store.path, sizeof(store.path), "%s", path);
+	store_hush(true);
+	store.opening = true;
+	store.reason[0] = 0;
+	err = fs_repair(path, &options, finding, ctx, progress, progress_ctx, counts);
+	store.opening = false;
+	store_hush(false);
+	if (err == -EUCLEAN)
+		say_error("%s: what can be read does not make a whole store; it is as it was",
+			  path);
+	else if (err == -ENODATA)
+		say_error("%s: nothing of a filesystem can be read there; it is as it was", path);
+	else if (err)
+		say_why(path, err, false);
+	return err;
 }
 
 int store_close(const char *path, struct fs *fs)

@@ -23,6 +23,13 @@ char *store_resolve(const char *path);
  */
 int store_open(const char *path, struct fs_options *options, unsigned wait_s, struct fs **out);
 
+/*
+ * fs_repair() for `path`, with the tree's reports held back, as each is told in another
+ * way. On failure the reason was said. Returns 0 or a negative errno.
+ */
+int store_repair(const char *path, fs_finding_fn *finding, void *ctx, lsm_progress_fn *progress,
+		 void *progress_ctx, struct fs_repair_counts *counts);
+
 /* Keep the tree's reports of damage back, while each is told in another way. */
 void store_hush(bool hush);
 

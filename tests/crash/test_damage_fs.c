@@ -230,7 +230,7 @@ static void check_tree(struct small *s, struct fs *fs, int n, const char *path)
 
 static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 {
-	struct fs_options options = {.lsm = workload.lsm, .atime = FS_NOATIME};
+	struct fs_options options = {.lsm = workload.lsm, .atime = FS_NOATIME, .acl = true};
 	struct fs_check_counts counts;
 	struct small *s = ctx;
 	struct stat root;

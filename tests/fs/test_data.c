@@ -341,11 +341,11 @@ static bool same_seek(const struct model *m, uint64_t offset, bool hole)
 
 static bool same(const struct model *m)
 {
-	uint64_t limit = limit_of(m), stored, want = 0, offset, size;
+	uint64_t limit = limit_of(m), stored, lost, want = 0, offset, size;
 	struct findings f = {0};
 	int r;
 
-	r = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored);
+	r = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
 	if (r || f.count) {
 		printf("# data_check: %d, %d findings, %s\n", r, f.count, f.text);
 		return false;
@@ -590,7 +590,7 @@ static void test_damage(void)
 	};
 	static unsigned char buf[400000];
 	struct findings f = {0};
-	uint64_t stored;
+	uint64_t stored, lost;
 	struct key k;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -599,7 +599,7 @@ static void test_damage(void)
 		f = (struct findings){0};
 		put_raw(ino, bad[i].offset[0], bad[i].size[0]);
 		put_raw(ino, bad[i].offset[1], bad[i].size[1]);
-		is_int(data_check(lsm, NULL, ino, 400000, found, &f, &stored), 0,
+		is_int(data_check(lsm, NULL, ino, 400000, found, &f, &stored, &lost), 0,
 		       "data_check goes on");
 		ok(f.count == 1 && !strcmp(f.text, bad[i].text), "finds: %s", bad[i].text);
 		ok(stored == bad[i].size[0] + bad[i].size[1], "and counts it");
@@ -612,7 +612,7 @@ static void test_damage(void)
 	commit();
 	is_int(data_read(lsm, 160, 0, buf, 10), -EUCLEAN, "a key of a wrong size is damage");
 	f = (struct findings){0};
-	is_int(data_check(lsm, NULL, 160, 10, found, &f, &stored), 0, "and found");
+	is_int(data_check(lsm, NULL, 160, 10, found, &f, &stored, &lost), 0, "and found");
 	is_int(f.count, 1, "once");
 }
 

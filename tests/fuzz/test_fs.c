@@ -123,10 +123,42 @@ static void change(struct fs *fs, uint64_t dir)
 	(void)fs_rmdir(fs, dir, "d");
 }
 
+static void fuzz_tell(void *ctx, const char *text)
+{
+	(void)ctx;
+	printf("# %s\n", text);
+}
+
 static void ignore(void *ctx, const char *text)
 {
 	(void)ctx;
 	(void)strlen(text);
+}
+
+/* A repair makes it whole, or says that there is nothing to be made whole. */
+static void repair_copy(struct storage *st)
+{
+	struct fs_repair_counts counts;
+	struct fs_check_counts check;
+	struct fs_options o;
+	struct fs *fs;
+	int err;
+
+	st = model_must(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
+	o = options_on(st);
+	err = fs_repair(NULL, &o, ignore, NULL, NULL, NULL, &counts);
+	if (!err) {
+		if (fs_open(NULL, &o, &fs))
+			bail("a repaired filesystem does not open");
+		if (fs_check(fs, fuzz_tell, NULL, NULL, NULL, &check))
+			bail("a repaired filesystem is not whole");
+		if (fs_close(fs))
+			bail("a repaired filesystem does not close");
+	} else if (err != -EPROTONOSUPPORT && err != -ENODATA) {
+		(void)fs_repair(NULL, &o, fuzz_tell, NULL, NULL, NULL, &counts);
+		bail("a repair: %s", strerror(-err));
+	}
+	st->ops->free(st);
 }
 
 static void fuzz_one(const uint8_t *data, size_t size)
@@ -138,6 +170,7 @@ static void fuzz_one(const uint8_t *data, size_t size)
 	struct fs *fs;
 
 	write_records(st, &in);
+	repair_copy(st);
 	if (!fs_open(NULL, &o, &fs)) {
 		struct fs_check_counts counts;
 

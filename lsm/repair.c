@@ -1,0 +1,454 @@
+/*
+ * repair.c - opening a damaged store with all that can be read of it.
+ *
+ * lsm_repair_open() is an ordinary open on an overlay (storage_overlay.c), so nothing of
+ * it is on disk before the commit, and it differs in what it does about damage:
+ *
+ *   CURRENT   the newest manifest that is whole takes its place
+ *   manifest  if there is none, all tables of the directory are rewritten to level 0 and
+ *             merged into the deepest level at once: then the order of versions is that
+ *             of their sequences, whatever level a table was of. A table that was dead
+ *             may bring back what had been deleted; nothing can tell.
+ *   tables    a damaged table is replaced, on its level, by one of all its blocks that
+ *             can be read. Level 0 is ordered by number, so there all newer ones are
+ *             written again behind it.
+ *   log       all whole records, in the order of sequences (recover.c)
+ *   segments  nothing: who reads such a value is told, and the layer above knows what
+ *             its values are
+ *
+ * Older versions. Behind a lost block of a table, a deeper level may have an older
+ * version of a key that the block had: it would come to light, and be wrong. The table's
+ * filter is a block of its own, and still tells which keys the table had (but for one
+ * key in a hundred, which then is lost without need). So a key is deleted when
+ *
+ *   - it is within what the lost block may have held,
+ *   - its newest version that is left is not above the highest sequence of the table,
+ *     nor in what is left of the table (the block's last key aside: behind a lost block
+ *     there are only older versions of it), and
+ *   - the filter knows it.
+ *
+ * Where there is no filter to ask (a table that is missing or has lost its end) older
+ * versions stay: the alternative would be to give up all that the table's range covers.
+ * What the table is said to have held is told.
+ */
+#include <stdlib.h>
+
+#include "filter.h"
+#include "storage_overlay.h"
+#include "tree.h"
+
+/* A part of a table that cannot be read; keys are inclusive. */
+struct lost {
+	struct buf first, last;
+	bool whole; /* all of the table, not a block */
+};
+
+struct lost_table {
+	uint64_t number, bytes; /* of what took its place; number 0: nothing */
+	uint64_t sequence_max;
+	struct buf filter;
+	struct lost *parts;
+	size_t parts_count;
+};
+
+struct repair {
+	lsm_damage_fn *damage;
+	void *damage_ctx;
+	bool damaged, rebuilt;
+	struct lost_table *tables;
+	size_t tables_count;
+};
+
+void repair_free(struct repair *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->tables_count; i++) {
+		struct lost_table *t = &r->tables[i];
+
+		for (size_t j = 0; j < t->parts_count; j++) {
+			buf_release(&t->parts[j].first);
+			buf_release(&t->parts[j].last);
+		}
+		free(t->parts);
+		buf_release(&t->filter);
+	}
+	free(r->tables);
+	free(r);
+}
+
+static void tell(struct repair *r, const struct lsm_damage *d)
+{
+	r->damaged = true;
+	if (r->damage)
+		r->damage(r->damage_ctx, d);
+}
+
+void repair_tell(struct repair *r, const char *file, uint64_t offset, const char *reason)
+{
+	tell(r, &(struct lsm_damage){.file = file, .offset = offset, .reason = reason});
+}
+
+/* ---- one table ---- */
+
+/* A table while it is read. */
+struct reading {
+	struct lsm *lsm;
+	struct lost_table *lost; /* NULL: a table of which nothing is known but the file */
+	struct lsm_slice smallest, largest;
+	struct memtable *mem;
+	bool damaged, silent;
+	int err;
+};
+
+static void on_damage(void *ctx, const struct lsm_damage *d)
+{
+	struct reading *r = ctx;
+	struct lost_table *t = r->lost;
+	struct lost *grown, *part;
+
+	r->damaged = true;
+	if (r->silent)
+		return;
+	tell(r->lsm->repair, d);
+	if (!t || !d->first_key.size || !d->last_key.size || r->err)
+		return;
+	grown = realloc(t->parts, (t->parts_count + 1) * sizeof(*grown));
+	if (!grown) {
+		r->err = -ENOMEM;
+		return;
+	}
+	t->parts = grown;
+	part = &grown[t->parts_count++];
+	*part = (struct lost){0};
+	if (buf_add(&part->first, d->first_key.data, d->first_key.size) ||
+	    buf_add(&part->last, d->last_key.data, d->last_key.size))
+		r->err = -ENOMEM;
+	part->whole = !slice_compare(d->first_key, r->smallest) &&
+		      !slice_compare(d->last_key, r->largest);
+}
+
+static int on_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice value)
+{
+	struct reading *r = ctx;
+	struct segment_ref ref;
+
+	if (!ikey_valid(ikey) ||
+	    (ikey_type(ikey) == IKEY_PUT_REF && segment_ref_decode(value, &ref))) {
+		r->damaged = true;
+		repair_tell(r->lsm->repair, "a table", 0, "malformed entry");
+		return 0;
+	}
+	return memtable_add(r->mem, ikey_sequence(ikey), ikey_type(ikey), ikey_user(ikey), value);
+}
+
+/* Write what was read to a new table of `level`, which the edit then adds. */
+static int rewrite(struct reading *r, uint64_t number, uint64_t bytes, unsigned level,
+		   uint64_t created_s, struct version_edit *edit)
+{
+	struct compact_job job = {
+		.lsm = r->lsm, .output_level = level, .created_s = created_s, .edit = edit};
+	struct buf filter = {0};
+	int err;
+
+	job.ranges = rangedel_new();
+	job.input = memtable_iter(r->mem);
+	err = job.ranges && job.input ? 0 : -ENOMEM;
+	if (!err)
+		err = table_salvage(&r->lsm->env, number, bytes,
+				    r->lost ? &r->lost->filter : &filter, job.ranges);
+	if (!err)
+		err = rangedel_finish(job.ranges);
+	if (!err)
+		err = compact_write(&job);
+	iter_free(job.input);
+	rangedel_free(job.ranges);
+	buf_release(&filter);
+	return err;
+}
+
+/*
+ * Look at a table, and if it is damaged, or `always`, put what can be read of it in its
+ * place: the edit then adds at most one table to `level`. `*damaged` tells.
+ */
+static int salvage(struct reading *r, uint64_t number, uint64_t bytes, unsigned level,
+		   uint64_t created_s, bool always, struct version_edit *edit)
+{
+	struct table_env *env = &r->lsm->env;
+	char name[TABLE_NAME_BYTES];
+	int err =
+		table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, NULL, NULL);
+
+	if (err == -EIO) {
+		table_name(name, number);
+		on_damage(r, &(struct lsm_damage){.file = name,
+						  .first_key = r->smallest,
+						  .last_key = r->largest,
+						  .reason = "cannot be opened"});
+		return r->err;
+	}
+	if (err && err != -EUCLEAN)
+		return err;
+	if (r->err || (!r->damaged && !always))
+		return r->err;
+	r->mem = memtable_new();
+	if (!r->mem)
+		return -ENOMEM;
+	r->silent = true;
+	err = table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, on_entry, r);
+	if (!err || err == -EUCLEAN)
+		err = rewrite(r, number, bytes, level, created_s, edit);
+	memtable_unref(r->mem);
+	r->mem = NULL;
+	return err;
+}
+
+/* ---- the tables of a manifest ---- */
+
+/* Table `t` of `level` is or may be damaged. `*again`: it, and what is newer, is rewritten. */
+static int repair_table(struct lsm *lsm, unsigned level, struct table_meta *t, bool *again,
+			struct version_edit *edit)
+{
+	struct lost_table *grown, *lost;
+	struct reading r = {.lsm = lsm, .smallest = t->smallest, .largest = t->largest};
+	size_t adds = edit->adds_count;
+	int err;
+
+	grown = realloc(lsm->repair->tables, (lsm->repair->tables_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	lsm->repair->tables = grown;
+	lost = &grown[lsm->repair->tables_count++];
+	*lost = (struct lost_table){.sequence_max = t->sequence_max};
+	r.lost = lost;
+	err = salvage(&r, t->number, t->bytes, level, t->created_s, *again, edit);
+	if (!err && (r.damaged || *again))
+		err = version_edit_delete(edit, level, t);
+	if (edit->adds_count > adds) {
+		lost->number = edit->adds[adds].table->number;
+		lost->bytes = edit->adds[adds].table->bytes;
+	}
+	*again |= r.damaged && !level;
+	if (!lost->parts_count) { /* nothing is in doubt */
+		buf_release(&lost->filter);
+		free(lost->parts);
+		lsm->repair->tables_count--;
+	}
+	return err;
+}
+
+/* ---- without a manifest ---- */
+
+static int table_size(struct lsm *lsm, uint64_t number, uint64_t *bytes)
+{
+	char name[TABLE_NAME_BYTES];
+	struct storage_file *f;
+	int err;
+
+	table_name(name, number);
+	err = storage_open_file(lsm->st, name, STORAGE_READ, &f);
+	if (err)
+		return err;
+	err = lsm->st->ops->size(f, bytes, NULL);
+	storage_close(f);
+	return err;
+}
+
+static int take_table(struct lsm *lsm, uint64_t number, struct version_edit *edit)
+{
+	struct reading r = {.lsm = lsm};
+	uint64_t bytes;
+	int err = table_size(lsm, number, &bytes);
+
+	if (!err)
+		err = salvage(&r, number, bytes, 0, tree_now_s(), true, edit);
+	return err;
+}
+
+static uint64_t sequence_of(const struct version *v)
+{
+	uint64_t max = 0;
+
+	for (unsigned l = 0; l < LSM_LEVELS; l++)
+		for (size_t i = 0; i < v->level[l].count; i++)
+			if (v->level[l].tables[i]->sequence_max > max)
+				max = v->level[l].tables[i]->sequence_max;
+	return max;
+}
+
+int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *list, size_t count)
+{
+	struct version_edit edit = {0};
+	struct version *next;
+	int err = 0;
+
+	for (unsigned l = 0; l < LSM_LEVELS; l++) {
+		const struct level *level = &s->version->level[l];
+		bool again = false;
+
+		/* Level 0 from its oldest on. */
+		for (size_t i = level->count; !err && i-- > 0;)
+			err = repair_table(lsm, l, level->tables[i], &again, &edit);
+	}
+	for (size_t i = 0; !err && i < count; i++)
+		err = take_table(lsm, list[i], &edit);
+	if (!err)
+		err = version_apply(s->version, &edit, &next);
+	if (!err) {
+		version_unref(s->version);
+		s->version = next;
+	}
+	version_edit_release(&edit);
+	if (!err && list) {
+		lsm->repair->rebuilt = true;
+		s->sequence_flushed = sequence_of(s->version);
+	}
+	return err;
+}
+
+/* Merge all of level 0 into the deepest level. */
+static int merge_all(struct lsm *lsm)
+{
+	struct pick p = {.reason = PICK_MANUAL, .output = LSM_LEVELS - 1};
+	struct super *s;
+	int err = 0;
+
+	mutex_lock(&lsm->compact_mu);
+	s = tree_super(lsm);
+	p.inputs_count = s->version->level[0].count;
+	if (p.inputs_count) {
+		p.inputs = calloc(p.inputs_count, sizeof(struct table_meta *));
+		if (p.inputs)
+			memcpy(p.inputs, s->version->level[0].tables,
+			       p.inputs_count * sizeof(struct table_meta *));
+		err = p.inputs ? compact_pick(lsm, s->version, &p, NULL, 0) : -ENOMEM;
+	}
+	super_unref(s);
+	mutex_unlock(&lsm->compact_mu);
+	pick_release(&p);
+	return err;
+}
+
+/* ---- older versions ---- */
+
+/* Whether the version of `key` that is left is one that the lost part had a newer one of. */
+static int is_stale(struct lsm *lsm, const struct lost_table *t, const struct lost *part,
+		    struct lsm_slice key, bool *stale)
+{
+	struct lsm_value value = {0};
+	enum ikey_type type;
+	struct table *table;
+	uint64_t sequence;
+	int err;
+
+	*stale = false;
+	if (!filter_may_match(buf_slice(&t->filter), filter_hash(key)))
+		return 0;
+	/* The first key belongs to the block before, unless there is none. */
+	if (!part->whole && !slice_compare(key, buf_slice(&part->first)) && part != t->parts)
+		return 0;
+	err = tree_newest(lsm, key, &sequence);
+	if (err || sequence > t->sequence_max)
+		return err < 0 ? err : 0;
+	*stale = true;
+	if (!t->number || (!part->whole && !slice_compare(key, buf_slice(&part->last))))
+		return 0;
+	err = table_acquire(&lsm->env, t->number, t->bytes, &table);
+	if (err)
+		return err;
+	err = table_get(table, key, SEQUENCE_MAX, &type, &sequence, &value);
+	table_release(table);
+	lsm_value_release(&value);
+	if (!err)
+		*stale = false;
+	return err < 0 ? err : 0;
+}
+
+static int hide_part(struct lsm *lsm, const struct lost_table *t, const struct lost *part,
+		     struct lsm_batch *b)
+{
+	struct lsm_iter_options o = {.lower = buf_slice(&part->first), .no_cache = true};
+	struct lsm_iter *it = lsm_iter_new(lsm, &o);
+	int err = it ? 0 : -ENOMEM;
+
+	if (it)
+		lsm_iter_first(it);
+	while (!err && lsm_iter_valid(it) &&
+	       slice_compare(lsm_iter_key(it), buf_slice(&part->last)) <= 0) {
+		bool stale;
+
+		err = is_stale(lsm, t, part, lsm_iter_key(it), &stale);
+		if (!err && stale)
+			err = lsm_batch_delete(b, lsm_iter_key(it));
+		if (!err && lsm_batch_count(b) >= 1000) {
+			err = lsm_write(lsm, b, 0);
+			lsm_batch_clear(b);
+		}
+		lsm_iter_next(it);
+	}
+	if (!err && it)
+		err = lsm_iter_status(it);
+	lsm_iter_free(it);
+	return err;
+}
+
+static int hide_stale(struct lsm *lsm)
+{
+	struct lsm_batch *b = lsm_batch_new();
+	int err = b ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !err && i < lsm->repair->tables_count; i++) {
+		const struct lost_table *t = &lsm->repair->tables[i];
+
+		for (size_t j = 0; !err && t->filter.size && j < t->parts_count; j++)
+			err = hide_part(lsm, t, &t->parts[j], b);
+	}
+	if (!err && lsm_batch_count(b))
+		err = lsm_write(lsm, b, 0);
+	lsm_batch_free(b);
+	return err;
+}
+
+/* ---- the interface ---- */
+
+int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
+		    void *damage_ctx, bool *damaged, struct lsm **out)
+{
+	struct lsm_options o = options ? *options : (struct lsm_options){0};
+	struct repair *r = calloc(1, sizeof(*r));
+	int err;
+
+	*out = NULL;
+	*damaged = false;
+	if (!r)
+		return -ENOMEM;
+	r->damage = damage;
+	r->damage_ctx = damage_ctx;
+	o.read_only = o.create = false;
+	err = tree_open(path, &o, r, out);
+	if (err)
+		return err;
+	if (r->rebuilt)
+		err = merge_all(*out);
+	if (!err)
+		err = hide_stale(*out);
+	*damaged = r->damaged;
+	if (err) {
+		(void)lsm_close(*out);
+		*out = NULL;
+	}
+	return err;
+}
+
+int lsm_repair_commit(struct lsm *lsm, uint64_t *kept_bytes)
+{
+	uint64_t bytes = 0;
+	int err = tree_settle(lsm, true);
+
+	if (!err)
+		err = overlay_commit(lsm->st, &bytes);
+	if (kept_bytes)
+		*kept_bytes = bytes;
+	tree_free(lsm);
+	return err;
+}

@@ -1,0 +1,378 @@
+/*
+ * storage_overlay.c - changes to a storage that take effect all at once.
+ *
+ * A repair has to leave the store as it was, or repaired, whenever it ends. So it works
+ * through an overlay: an ordinary storage that shows the files of the one below, in
+ * which
+ *
+ *   - a new file NAME is made below as NAME.repair, which no one else takes for a file
+ *     of the store;
+ *   - files below are never written to, nor shortened, nor punched;
+ *   - a file below that is unlinked is only hidden.
+ *
+ * The commit, when every new file is synced and nobody writes:
+ *
+ *   1. NAME.repair becomes NAME, for all but CURRENT, logs and RESERVE; directory synced
+ *   2. CURRENT.repair becomes CURRENT; directory synced
+ *   3. each hidden file becomes NAME.old; directory synced
+ *
+ * Until 2 the old CURRENT names the old files, all of which are there; what 1 brought
+ * has numbers that were never used, and a later open deletes it as nobody names it.
+ * From 2 on the new state is whole. What 3 has not reached by a crash is deleted by
+ * the next open, as it would have been without the overlay. Logs are left out because
+ * everything is in tables when the tree was closed, and an old CURRENT would replay
+ * them; the new files of logs and RESERVE are dropped.
+ *
+ * Files with the suffix that a crash has left are deleted when an overlay, or the tree
+ * itself, takes the lock and may write. Threads: as any storage.
+ */
+#include "storage_overlay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lock.h"
+#include "manifest.h"
+
+#define NAME_BYTES 300
+
+struct names {
+	char **list;
+	size_t count;
+};
+
+struct overlay {
+	struct storage st;
+	struct storage_ops ops; /* those of files are the base's: it makes the files */
+	struct storage *base;
+	bool owned;
+	struct mutex mu;
+	/* guarded by mu */
+	struct names made, hidden;
+};
+
+static struct overlay *to_overlay(struct storage *st)
+{
+	return (struct overlay *)st;
+}
+
+bool overlay_is_new(const char *name)
+{
+	size_t size = strlen(name), suffix = sizeof(OVERLAY_NEW) - 1;
+
+	return size > suffix && !strcmp(name + size - suffix, OVERLAY_NEW);
+}
+
+static const char *with_suffix(char buf[NAME_BYTES], const char *name, const char *suffix)
+{
+	snprintf(buf, NAME_BYTES, "%s%s", name, suffix);
+	return buf;
+}
+
+static size_t names_find(const struct names *n, const char *name)
+{
+	size_t i = 0;
+
+	while (i < n->count && strcmp(n->list[i], name) != 0)
+		i++;
+	return i;
+}
+
+static bool names_has(const struct names *n, const char *name)
+{
+	return names_find(n, name) < n->count;
+}
+
+static int names_add(struct names *n, const char *name)
+{
+	char **grown, *copy;
+
+	if (names_has(n, name))
+		return 0;
+	grown = realloc(n->list, (n->count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	n->list = grown;
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	n->list[n->count++] = copy;
+	return 0;
+}
+
+static void names_remove(struct names *n, const char *name)
+{
+	size_t i = names_find(n, name);
+
+	if (i == n->count)
+		return;
+	free(n->list[i]);
+	n->list[i] = n->list[--n->count];
+}
+
+static void names_release(struct names *n)
+{
+	for (size_t i = 0; i < n->count; i++)
+		free(n->list[i]);
+	free(n->list);
+	*n = (struct names){0};
+}
+
+static int overlay_open(struct storage *st, const char *name, enum storage_open how,
+			struct storage_file **out)
+{
+	struct overlay *o = to_overlay(st);
+	const struct storage_ops *ops = o->base->ops;
+	char buf[NAME_BYTES];
+	int err;
+
+	mutex_lock(&o->mu);
+	if (names_has(&o->made, name)) {
+		err = ops->open(o->base, with_suffix(buf, name, OVERLAY_NEW), how, out);
+	} else if (how == STORAGE_CREATE) {
+		/* Noted first: what cannot be noted could not be dropped. */
+		err = names_add(&o->made, name);
+		if (!err)
+			err = ops->open(o->base, with_suffix(buf, name, OVERLAY_NEW), how, out);
+		if (err)
+			names_remove(&o->made, name);
+	} else if (names_has(&o->hidden, name)) {
+		err = -ENOENT;
+	} else {
+		err = how == STORAGE_READ ? ops->open(o->base, name, how, out) : -EROFS;
+	}
+	mutex_unlock(&o->mu);
+	return err;
+}
+
+static int overlay_rename(struct storage *st, const char *from, const char *to)
+{
+	char from_buf[NAME_BYTES], to_buf[NAME_BYTES];
+	struct overlay *o = to_overlay(st);
+	int err;
+
+	mutex_lock(&o->mu);
+	err = names_has(&o->made, from) ? names_add(&o->made, to) : -EROFS;
+	if (!err)
+		err = o->base->ops->rename(o->base, with_suffix(from_buf, from, OVERLAY_NEW),
+					   with_suffix(to_buf, to, OVERLAY_NEW));
+	if (!err)
+		names_remove(&o->made, from);
+	mutex_unlock(&o->mu);
+	return err;
+}
+
+static int overlay_unlink(struct storage *st, const char *name)
+{
+	struct overlay *o = to_overlay(st);
+	char buf[NAME_BYTES];
+	int err;
+
+	mutex_lock(&o->mu);
+	if (names_has(&o->made, name)) {
+		err = o->base->ops->unlink(o->base, with_suffix(buf, name, OVERLAY_NEW));
+		if (!err)
+			names_remove(&o->made, name);
+	} else {
+		err = names_add(&o->hidden, name);
+	}
+	mutex_unlock(&o->mu);
+	return err;
+}
+
+struct listing {
+	const struct overlay *o;
+	storage_list_fn *fn;
+	void *ctx;
+};
+
+static int list_one(void *ctx, const char *name, uint64_t size)
+{
+	const struct listing *l = ctx;
+	char buf[NAME_BYTES];
+
+	if (overlay_is_new(name)) {
+		snprintf(buf, sizeof(buf), "%.*s", (int)(strlen(name) - (sizeof(OVERLAY_NEW) - 1)),
+			 name);
+		return names_has(&l->o->made, buf) ? l->fn(l->ctx, buf, size) : 0;
+	}
+	if (names_has(&l->o->hidden, name) || names_has(&l->o->made, name))
+		return 0;
+	return l->fn(l->ctx, name, size);
+}
+
+static int overlay_list(struct storage *st, storage_list_fn *fn, void *ctx)
+{
+	struct overlay *o = to_overlay(st);
+	struct listing l = {o, fn, ctx};
+	int err;
+
+	mutex_lock(&o->mu);
+	err = o->base->ops->list(o->base, list_one, &l);
+	mutex_unlock(&o->mu);
+	return err;
+}
+
+static int overlay_sync_dir(struct storage *st)
+{
+	struct overlay *o = to_overlay(st);
+
+	return o->base->ops->sync_dir(o->base);
+}
+
+static int overlay_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
+{
+	struct overlay *o = to_overlay(st);
+
+	return o->base->ops->space(o->base, free_bytes, total_bytes);
+}
+
+/* Nothing is given back: the file may be one of those below. */
+static int overlay_punch(struct storage_file *f, uint64_t offset, uint64_t size)
+{
+	(void)f;
+	(void)offset;
+	(void)size;
+	return 0;
+}
+
+/* ---- dropping and taking over ---- */
+
+static int note_new(void *ctx, const char *name, uint64_t size)
+{
+	(void)size;
+	return overlay_is_new(name) ? names_add(ctx, name) : 0;
+}
+
+void overlay_drop_new(struct storage *base)
+{
+	struct names names = {0};
+
+	/* What cannot be deleted waits for another time. */
+	(void)base->ops->list(base, note_new, &names);
+	for (size_t i = 0; i < names.count; i++)
+		(void)base->ops->unlink(base, names.list[i]);
+	names_release(&names);
+}
+
+static int overlay_lock(struct storage *st, bool exclusive, long *holder)
+{
+	struct overlay *o = to_overlay(st);
+	int err = o->base->ops->lock(o->base, exclusive, holder);
+
+	if (!err)
+		overlay_drop_new(o->base);
+	return err;
+}
+
+static void overlay_unlock(struct storage *st)
+{
+	struct overlay *o = to_overlay(st);
+
+	overlay_drop_new(o->base);
+	names_release(&o->made);
+	o->base->ops->unlock(o->base);
+}
+
+static void overlay_free(struct storage *st)
+{
+	struct overlay *o = to_overlay(st);
+
+	if (o->owned)
+		o->base->ops->free(o->base);
+	names_release(&o->made);
+	names_release(&o->hidden);
+	mutex_destroy(&o->mu);
+	free(o);
+}
+
+static bool is_dropped(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return !strcmp(name, "RESERVE") || (dot && !strcmp(dot, ".log"));
+}
+
+static int put_in_place(struct overlay *o, const char *name)
+{
+	char buf[NAME_BYTES];
+
+	return o->base->ops->rename(o->base, with_suffix(buf, name, OVERLAY_NEW), name);
+}
+
+static int count_hidden(void *ctx, const char *name, uint64_t size)
+{
+	const struct listing *l = ctx;
+
+	if (names_has(&l->o->hidden, name) && strcmp(name, "RESERVE") != 0)
+		*(uint64_t *)l->ctx += size;
+	return 0;
+}
+
+/* Rename what was replaced. It is in nobody's way, so a failure only leaves it to be deleted. */
+static void keep_old(struct overlay *o)
+{
+	char buf[NAME_BYTES];
+
+	for (size_t i = 0; i < o->hidden.count; i++) {
+		const char *name = o->hidden.list[i];
+
+		if (!strcmp(name, "RESERVE"))
+			(void)o->base->ops->unlink(o->base, name);
+		else
+			(void)o->base->ops->rename(o->base, name,
+						   with_suffix(buf, name, OVERLAY_OLD));
+	}
+	(void)o->base->ops->sync_dir(o->base);
+}
+
+int overlay_commit(struct storage *st, uint64_t *kept_bytes)
+{
+	struct overlay *o = to_overlay(st);
+	struct listing l = {.o = o, .ctx = kept_bytes};
+	int err = 0;
+
+	*kept_bytes = 0;
+	mutex_lock(&o->mu);
+	for (size_t i = 0; !err && i < o->made.count; i++)
+		if (strcmp(o->made.list[i], MANIFEST_CURRENT) != 0 && !is_dropped(o->made.list[i]))
+			err = put_in_place(o, o->made.list[i]);
+	if (!err)
+		err = o->base->ops->sync_dir(o->base);
+	if (!err)
+		err = put_in_place(o, MANIFEST_CURRENT);
+	if (!err)
+		err = o->base->ops->sync_dir(o->base);
+	if (!err) {
+		(void)o->base->ops->list(o->base, count_hidden, &l);
+		keep_old(o);
+	}
+	mutex_unlock(&o->mu);
+	return err;
+}
+
+struct storage *overlay_new(struct storage *base, bool owned)
+{
+	struct overlay *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	mutex_init(&o->mu, LOCK_OVERLAY);
+	o->base = base;
+	o->owned = owned;
+	o->ops = *base->ops;
+	o->ops.open = overlay_open;
+	o->ops.rename = overlay_rename;
+	o->ops.unlink = overlay_unlink;
+	o->ops.list = overlay_list;
+	o->ops.sync_dir = overlay_sync_dir;
+	o->ops.lock = overlay_lock;
+	o->ops.unlock = overlay_unlock;
+	o->ops.space = overlay_space;
+	o->ops.free = overlay_free;
+	o->ops.punch = overlay_punch;
+	o->st.ops = &o->ops;
+	return &o->st;
+}
