@@ -12,14 +12,18 @@ PREFIX ?= /usr/local
 STORE ?= $(CURDIR)/store
 MNT ?= $(CURDIR)/mnt
 
-WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+	-Wformat-security
 # Glibc's checks need an optimising build; sanitizers bring checks of their own.
-HARDEN = $(if $(findstring -fsanitize,$(CFLAGS)),,-fstack-protector-strong \
+HARDEN = $(if $(findstring -fsanitize,$(CFLAGS)),,-fstack-protector-strong $(HARDEN_CPU) \
 	$(if $(findstring _FORTIFY_SOURCE,$(CFLAGS)),,\
 	$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2)))
+# Not every processor has these. (tests/mount/hostile.sh looks whether the binary got all.)
+HARDEN_CPU := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),\
+	-fstack-clash-protection -fcf-protection)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE -pthread \
 	$(HARDEN) $(WERROR) $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS)
 LINK = $(say) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
 # Commands are shown by their target alone; V=1 shows all of them.
 say = $(if $(V),,@echo '  $@';)
@@ -105,14 +109,14 @@ crash: deps $(CRASH_TESTS) ## power cuts (CUTS=100000 in each test), every call 
 FUZZ_SECONDS ?= 60
 FUZZERS = $(patsubst %.c,%,$(wildcard tests/fuzz/test_*.c))
 # The seeds are made by the same files built as plain tests; what is found stays in the build folder.
-fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a decoder, FUZZ_SECONDS=60 for each
+fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a decoder, and operations that go wrong; FUZZ_SECONDS=60 for each
 	+$(MAKE) BUILD=$(BUILD)-fuzz CC=clang LDFLAGS=-fsanitize=fuzzer CFLAGS='-O1 -g -DLIBFUZZER \
 		-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
 		$(FUZZERS:%=$(BUILD)-fuzz/%.t)
 	@for f in $(FUZZERS); do \
 		corpus=$(BUILD)-fuzz/$$f.corpus; mkdir -p $$corpus; echo "== $$f"; \
 		$(BUILD)/$$f.t --seeds $$corpus && $(BUILD)-fuzz/$$f.t -max_total_time=$(FUZZ_SECONDS) \
-			-max_len=20000 -timeout=20 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
+			-max_len=20000 -timeout=60 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=$$corpus- $$corpus || exit 1; \
 	done
 

@@ -240,13 +240,18 @@ bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 	return now > a->atime && now - a->atime >= DAY_NS;
 }
 
-void inode_touch(struct fs *fs, struct inode *inode)
+void inode_touch_locked(struct fs *fs, struct inode *inode)
 {
-	inode_lock(inode);
 	if (inode_touch_due(fs, inode)) {
 		inode->attr.atime = time_now();
 		inode->touched = true;
 	}
+}
+
+void inode_touch(struct fs *fs, struct inode *inode)
+{
+	inode_lock(inode);
+	inode_touch_locked(fs, inode);
 	inode_unlock(inode);
 }
 

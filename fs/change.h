@@ -66,6 +66,7 @@ struct timespec time_unpack(uint64_t ns);
  * change, or with inode_settle().
  */
 void inode_touch(struct fs *fs, struct inode *inode);
+void inode_touch_locked(struct fs *fs, struct inode *inode); /* REQUIRES: its lock */
 /* Write an atime that is only in memory, before the inode leaves it; takes its lock. */
 void inode_settle(struct fs *fs, struct inode *inode);
 /* Do they? REQUIRES: lock, shared. */

@@ -12,14 +12,26 @@
  *   D  extents: none is nobody's (which ones a file has is checked when the
  *   X  file is met); the same for extended attributes
  *
- * In memory are kept: three bits for each inode, and an entry for each
- * directory and each inode with a record of its own. What lies on damaged
+ * In memory are kept: four bits for each inode, SPOTS_MAX pieces of damage, and an entry
+ * for each directory and each inode with a record of its own. Of entries there are
+ * as many as take an eighth of the memory of the mount; if there are more, those of
+ * the higher numbers are left, and I and N gone over again for them, as often as it
+ * takes. Which directories can be reached is then found with two bits for each
+ * instead (check_reach()). What lies on damaged
  * blocks is skipped; then what seems to be missing is not reported, as it is
  * only the damage once more.
  *
- * The filesystem may be in use: names come from the snapshot, but extents are
- * looked at as they are now, so a finding there only counts if the file's
- * record is still what it was.
+ * The filesystem may be in use (`varve scrub`). Why nothing is found that is not so:
+ *   - One operation is one batch, so under any snapshot the filesystem is whole; and
+ *     everything is read under the one snapshot, extents too.
+ *   - Files deleted while open have no name but an 'O', if they have keys at all.
+ *   - 'S' "next" is raised by a write before the one that uses a number.
+ *   - What is only in memory (times of access, references) is not looked at, nor is
+ *     the number of inodes, which is written at the end.
+ * And why it is in nobody's way: no lock of fs/ is taken; iterators are opened anew
+ * every WALK_STEP keys, so that files that compaction made superfluous can go. What
+ * was deleted under the snapshot takes space until it is dropped: for as long as
+ * the names are gone over, not while the tree reads its bytes, which takes longest.
  */
 #include "fs/check.h"
 
@@ -30,6 +42,8 @@
 #include "fs/acl.h"
 #include "fs/data.h"
 #include "fs/name.h"
+
+#define SPOTS_MAX 4096u /* pieces of damage whose place is kept, for paths: some MB */
 
 typedef unsigned long long ull;
 
@@ -48,8 +62,10 @@ static uint64_t key_ino(const struct key *k)
 static void on_damage(void *ctx, const struct lsm_damage *d)
 {
 	struct check *c = ctx;
-	struct spot *spots = realloc(c->spots, (c->spot_count + 1) * sizeof(*spots)), *s;
+	struct spot *spots = NULL, *s;
 
+	if (c->spot_count < SPOTS_MAX)
+		spots = realloc(c->spots, (c->spot_count + 1) * sizeof(*spots));
 	if (!spots) {
 		check_say(c, "%s at offset %llu: %s", d->file, (ull)d->offset, d->reason);
 		return;
@@ -125,45 +141,38 @@ static const char *place_path(struct check *c, const struct place *p, char buf[C
 	return check_path_inode(c, key_ino(p->key), buf);
 }
 
-/* Is the record still what it was under the snapshot? */
-static bool place_unchanged(struct check *c, const struct place *p)
-{
-	return !lsm_get(c->fs->lsm, NULL, key_slice(p->key), &c->scratch) &&
-	       c->scratch.size == p->bytes.size &&
-	       !memcmp(c->scratch.data, p->bytes.data, p->bytes.size);
-}
-
-/* Findings of data_check(), kept until it is known whether they count. */
+/* The first finding of data_check(). */
 struct extent_findings {
+	struct check *c;
 	unsigned count;
 	uint64_t offset;
 	char text[256];
 };
 
-static void on_extent(void *ctx, uint64_t ino, uint64_t offset, const char *text)
+static int on_extent(void *ctx, uint64_t offset, const char *text)
 {
 	struct extent_findings *f = ctx;
 
-	(void)ino;
-	if (f->count++)
-		return;
-	f->offset = offset;
-	snprintf(f->text, sizeof(f->text), "%s", text);
+	if (!text)
+		return check_progress(f->c);
+	if (!f->count++) {
+		f->offset = offset;
+		snprintf(f->text, sizeof(f->text), "%s", text);
+	}
+	return 0;
 }
 
 static int check_extents(struct check *c, const struct place *p, const struct record *r)
 {
-	struct extent_findings f = {0};
+	struct extent_findings f = {.c = c};
 	char buf[CHECK_PATH_BYTES];
 	uint64_t stored = 0;
 	int rc;
 
-	rc = data_check(c->fs->lsm, r->ino, r->attr.size, on_extent, &f, &stored);
-	if (rc && rc != -EUCLEAN)
+	rc = data_check(c->fs->lsm, c->snapshot, r->ino, r->attr.size, on_extent, &f, &stored);
+	if (rc && !is_damage(rc))
 		return rc;
 	if (!rc && !f.count && stored == r->attr.stored)
-		return 0;
-	if (!place_unchanged(c, p))
 		return 0;
 	if (f.count)
 		check_say(c, "%s: content at byte %llu: %s%s", place_path(c, p, buf), (ull)f.offset,
@@ -201,14 +210,35 @@ static int check_acl(struct check *c, const struct place *p, const struct record
 	return 0;
 }
 
+/* Put a directory, or an inode with a record of its own, into the table. */
+static int note_node(struct check *c, const struct place *p, const struct record *r)
+{
+	struct node *node;
+
+	if (!S_ISDIR(r->type) && p->key->bytes[0] != KEY_INODE)
+		return 0;
+	node = check_node_get(c, r->ino);
+	if (!node)
+		return -ENOMEM;
+	node->type = r->type;
+	node->nlink = r->attr.nlink;
+	if (S_ISDIR(r->type)) {
+		node->entries = r->attr.entries;
+		node->subdirs = r->attr.subdirs;
+		node->parent = p->key->bytes[0] == KEY_NAME ? key_ino(p->key) : 0;
+	}
+	return 0;
+}
+
 /* An inode was met, once for each. Returns an error only if the check cannot go on. */
 static int check_inode(struct check *c, const struct place *p, const struct record *r)
 {
 	struct fs_check_counts *n = c->counts;
 	char buf[CHECK_PATH_BYTES];
-	struct node *node;
 	int rc;
 
+	if (c->again)
+		return note_node(c, p, r);
 	if (r->ino >= c->next) {
 		check_say(c, "%s: inode number %llu was never given out", place_path(c, p, buf),
 			  (ull)r->ino);
@@ -231,18 +261,11 @@ static int check_inode(struct check *c, const struct place *p, const struct reco
 	else
 		n->others++;
 
-	if (S_ISDIR(r->type) || p->key->bytes[0] == KEY_INODE) {
-		node = check_node_get(c, r->ino);
-		if (!node)
-			return -ENOMEM;
-		node->type = r->type;
-		node->nlink = r->attr.nlink;
-		if (S_ISDIR(r->type)) {
-			node->entries = r->attr.entries;
-			node->subdirs = r->attr.subdirs;
-			node->parent = p->key->bytes[0] == KEY_NAME ? key_ino(p->key) : 0;
-		}
-	}
+	rc = note_node(c, p, r);
+	if (!rc && p->key->bytes[0] == KEY_INODE && !S_ISDIR(r->type))
+		rc = numset_add(&c->own, r->ino);
+	if (rc < 0)
+		return rc;
 	if (r->attr.flags & ATTR_XATTRS)
 		rc = numset_add(&c->xattrs, r->ino);
 	if (rc >= 0 && r->attr.flags & ATTR_XATTRS)
@@ -265,7 +288,7 @@ static int read_record(struct walk *w, struct place *p, struct record *r)
 
 	p->key = &w->at;
 	rc = lsm_iter_value(w->it, &p->bytes);
-	if (rc && rc != -EUCLEAN) {
+	if (rc && !is_damage(rc)) {
 		w->rc = rc;
 		return 1;
 	}
@@ -317,28 +340,47 @@ static void check_spelling(struct check *c, const struct key *key)
 			  check_path_name(c, key_ino(key), name, buf));
 }
 
+/* A link says another type than its inode. With a table in parts that is seen more than once. */
+static int say_mistyped(struct check *c, const struct place *p, const struct record *r,
+			struct node *node)
+{
+	char buf[CHECK_PATH_BYTES];
+	bool again = c->again;
+	int rc = numset_add(&c->mistyped, r->ino);
+
+	node->found++;
+	if (rc < 0 || (rc && (c->nodes_end || c->nodes_from)))
+		return rc < 0 ? rc : 0;
+	c->again = false;
+	check_say(c, "%s: not of the type its inode %llu is", place_path(c, p, buf), (ull)r->ino);
+	c->again = again;
+	return 0;
+}
+
 /* One name; its directory's counts are the caller's. */
 static int check_name(struct check *c, const struct place *p, const struct record *r)
 {
 	char buf[CHECK_PATH_BYTES];
 	struct node *node;
 
+	check_name_met(c, r->ino, p->key);
 	if (r->kind == RECORD_INODE) {
 		if (r->attr.nlink != 1)
 			check_say(c, "%s: its record says %u names, but is in its only one",
 				  place_path(c, p, buf), r->attr.nlink);
 		return check_inode(c, p, r);
 	}
-	node = check_node_find(c, r->ino);
-	if (!node || !node->type || S_ISDIR(node->type)) {
+	if (!numset_has(&c->own, r->ino)) {
 		if (!c->incomplete)
 			check_say(c, "%s: its inode %llu does not exist", place_path(c, p, buf),
 				  (ull)r->ino);
 		return 0;
 	}
+	node = check_node_find(c, r->ino);
+	if (!node) /* left for another pass */
+		return 0;
 	if (node->type != r->type)
-		check_say(c, "%s: not of the type its inode %llu is", place_path(c, p, buf),
-			  (ull)r->ino);
+		return say_mistyped(c, p, r, node);
 	node->found++;
 	return 0;
 }
@@ -434,7 +476,7 @@ static void check_dir(struct check *c, const struct node *n)
 	if (n->found_subdirs != n->subdirs && !c->incomplete)
 		check_say(c, "%s: has %llu subdirectories, its record says %llu",
 			  check_path_inode(c, n->ino, buf), (ull)n->found_subdirs, (ull)n->subdirs);
-	if (node_reach(c, n->ino) == REACH_NO && !c->incomplete)
+	if (!c->in_parts && node_reach(c, n->ino) == REACH_NO && !c->incomplete)
 		check_say(c, "%s: cannot be reached from the root",
 			  check_path_inode(c, n->ino, buf));
 }
@@ -463,8 +505,83 @@ static void pass_nodes(struct check *c)
 				  check_path_inode(c, n->ino, buf), (ull)n->ino, n->found,
 				  n->nlink);
 	}
-	if (!check_node_find(c, FS_ROOT_INO) && !c->incomplete)
+	if (!numset_has(&c->seen, FS_ROOT_INO) && !c->nodes_from && !c->incomplete)
 		check_say(c, "/: the root does not exist");
+}
+
+/* Go over names and inodes again for the nodes that were left. */
+static int pass_again(struct check *c)
+{
+	int rc;
+
+	c->again = true;
+	rc = pass_inodes(c);
+	if (!rc)
+		rc = pass_names(c);
+	c->again = false;
+	if (!rc)
+		pass_nodes(c);
+	return rc;
+}
+
+/*
+ * Once over all names: add to `reached` the directories in those that are in it. `*added`
+ * and `*left` are how many were, and were not. With `say`, the latter are findings.
+ */
+static int reach_more(struct check *c, struct numset *reached, uint64_t *added, uint64_t *left,
+		      bool say)
+{
+	char buf[CHECK_PATH_BYTES];
+	struct walk w;
+
+	*added = *left = 0;
+	c->again = !say;
+	for (walk_begin(&w, c, KEY_NAME); walk_valid(&w); walk_next(&w)) {
+		const char *why;
+		struct record r;
+		struct place p = {.key = &w.at};
+		int rc = 1;
+
+		if (w.at.size < 10 || lsm_iter_value(w.it, &p.bytes) ||
+		    record_decode(p.bytes, &r, &why) || !S_ISDIR(r.type))
+			continue;
+		if (numset_has(reached, key_ino(&w.at)))
+			rc = numset_add(reached, r.ino);
+		else if (!numset_has(reached, r.ino))
+			++*left;
+		if (rc < 0) {
+			w.rc = rc;
+			break;
+		}
+		*added += !rc;
+		if (say && !numset_has(reached, r.ino))
+			check_say(c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+	}
+	c->again = false;
+	return walk_end(&w);
+}
+
+/*
+ * Where the table has not all directories: a directory mostly has a higher number than the
+ * one it is in, so that once over all names, which are in the order of the latter, finds
+ * nearly all; and as often again as a path has directories against that order.
+ */
+static int check_reach(struct check *c)
+{
+	struct numset reached = {0};
+	uint64_t added, left;
+	int rc = numset_add(&reached, FS_ROOT_INO);
+
+	if (c->incomplete)
+		goto out;
+	do
+		rc = reach_more(c, &reached, &added, &left, false);
+	while (!rc && added && left);
+	if (!rc && left)
+		rc = reach_more(c, &reached, &added, &left, true);
+out:
+	numset_release(&reached);
+	return rc;
 }
 
 static int pass_orphans(struct check *c)
@@ -531,9 +648,9 @@ static int check_begin(struct check *c)
 	c->next = UINT64_MAX;
 	if (!rc && c->scratch.size == 8)
 		c->next = key_get_u64(c->scratch.data);
-	else if (rc >= 0 || rc == -EUCLEAN)
+	else if (rc >= 0 || is_damage(rc))
 		check_say(c, "the bound of inode numbers is missing");
-	return rc < 0 && rc != -EUCLEAN ? rc : 0;
+	return rc < 0 && !is_damage(rc) ? rc : 0;
 }
 
 static void check_end(struct check *c)
@@ -541,27 +658,60 @@ static void check_end(struct check *c)
 	for (size_t i = 0; i < c->spot_count; i++)
 		free(c->spots[i].text);
 	free(c->spots);
+	free(c->wanted);
 	free(c->nodes);
 	numset_release(&c->seen);
 	numset_release(&c->extents);
 	numset_release(&c->xattrs);
+	numset_release(&c->own);
+	numset_release(&c->mistyped);
 	lsm_value_release(&c->scratch);
 	if (c->snapshot)
 		lsm_snapshot_drop(c->fs->lsm, c->snapshot);
+}
+
+/* The tree's part of the work is first; ours counts as many bytes as its tables have. */
+static int on_verify_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct check *c = ctx;
+
+	c->verified = total;
+	return c->progress ? c->progress(c->progress_ctx, done, total + c->table_bytes) : 0;
+}
+
+static void count_work(struct check *c)
+{
+	struct lsm_stats stats;
+
+	lsm_stats(c->fs->lsm, &stats);
+	c->keys_total = stats.memtable_entries;
+	for (unsigned i = 0; i < LSM_LEVELS; i++) {
+		c->table_bytes += stats.level[i].bytes;
+		c->keys_total += stats.level[i].entries;
+	}
 }
 
 int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *progress,
 	     void *progress_ctx, struct fs_check_counts *counts)
 {
 	struct fs_check_counts none;
-	struct check c = {
-		.fs = fs, .finding = finding, .ctx = ctx, .counts = counts ? counts : &none};
+	struct check c = {.fs = fs,
+			  .finding = finding,
+			  .ctx = ctx,
+			  .progress = progress,
+			  .progress_ctx = progress_ctx,
+			  /* Growing and halving take as much again for a moment. */
+			  .nodes_bytes_max = fs->inode_bytes_max / 2,
+			  .counts = counts ? counts : &none};
 	int rc;
 
 	memset(c.counts, 0, sizeof(*c.counts));
-	rc = lsm_verify(fs->lsm, on_damage, &c, progress, progress_ctx);
+	count_work(&c);
+	rc = lsm_verify(fs->lsm, on_damage, &c, on_verify_progress, &c);
 	if (!rc || rc == -EUCLEAN)
 		rc = check_begin(&c);
+	if (!rc)
+		rc = check_want_names(&c);
 	if (!rc)
 		rc = pass_inodes(&c);
 	if (!rc)
@@ -569,7 +719,14 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 	if (!rc) {
 		/* Now that it is known where everything is. */
 		say_spots(&c);
+		c.in_parts = c.nodes_end != 0;
 		pass_nodes(&c);
+		while (!rc && check_nodes_next(&c))
+			rc = pass_again(&c);
+		if (!rc && c.in_parts)
+			rc = check_reach(&c);
+	}
+	if (!rc) {
 		rc = pass_orphans(&c);
 	}
 	if (!rc)

@@ -25,37 +25,80 @@ struct spot {
 	char *text;
 };
 
+/* An inode that a spot names, and a name of it once that was met. */
+struct wanted {
+	uint64_t ino;
+	struct key name; /* size 0: not met */
+};
+
 struct check {
 	struct fs *fs;
 	fs_finding_fn *finding;
 	void *ctx;
+	lsm_progress_fn *progress;
+	void *progress_ctx;
+	uint64_t verified, table_bytes; /* the tree's part of the progress, and ours */
+	uint64_t keys, keys_total;      /* gone over, and (about) how many there are */
+	bool stopped;                   /* somebody said so */
 	struct fs_check_counts *counts;
 	struct lsm_snapshot *snapshot;
 	uint64_t next; /* no inode has this number */
 	/* hash table by linear probing */
 	struct node *nodes;
 	size_t node_mask, node_count;
-	struct numset seen;    /* inodes */
-	struct numset extents; /* ... that may have extents */
-	struct numset xattrs;  /* ... attributes */
+	size_t nodes_bytes_max; /* of the table; 0: no limit */
+	uint64_t nodes_from;    /* it holds those of this number on ... */
+	uint64_t nodes_end;     /* ... and below this; 0: all */
+	struct node stray;      /* given for the others */
+	bool in_parts;          /* it could not hold all */
+	bool again;             /* a later pass: nothing is said of what was seen before */
+	struct numset mistyped; /* inodes that a link says another type of */
+	struct numset own;      /* inodes with a record of their own, not directories */
+	struct numset seen;     /* inodes */
+	struct numset extents;  /* ... that may have extents */
+	struct numset xattrs;   /* ... attributes */
 	struct spot *spots;
 	size_t spot_count;
+	struct wanted *wanted; /* ascending */
+	size_t wanted_count;
 	bool incomplete;     /* part of the names could not be read: what is missing may be there */
 	unsigned slow_paths; /* paths found by reading all names */
 	struct lsm_value scratch;
 };
 
+/* So many keys at a time under one iterator. */
+#define WALK_STEP 4096u
+/* WALK_STEP keys were gone over. Non-zero: stop, with -EINTR. */
+int check_progress(struct check *c);
+
+/* What is found and gone around: wrong bytes, and those the device cannot read. */
+static inline bool is_damage(int rc)
+{
+	return rc == -EUCLEAN || rc == -EIO;
+}
+
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct node *check_node_find(struct check *c, uint64_t ino);
-/* ... or a new one; NULL: no memory. Pointers to others are then no longer good. */
+/*
+ * ... or a new one; NULL: no memory. Pointers to others are then no longer good. When
+ * the table is full its upper half is dropped, and left for another pass; of an inode
+ * that is outside of it a node nobody looks at is returned.
+ */
 struct node *check_node_get(struct check *c, uint64_t ino);
+/* Empty the table, for the inodes that were left. False: none were. */
+bool check_nodes_next(struct check *c);
+static inline bool check_node_kept(const struct check *c, uint64_t ino)
+{
+	return ino >= c->nodes_from && (!c->nodes_end || ino < c->nodes_end);
+}
 
 /* Going over a range of keys under the snapshot, and on behind what cannot be read. */
 struct walk {
 	struct check *c;
 	struct lsm_iter *it;
 	struct key lower, upper, at;
+	unsigned keys; /* under this iterator */
 	int rc;
 };
 /* To the first key of `kind`s; walk_valid() says whether there is one. */
@@ -64,6 +107,10 @@ bool walk_valid(struct walk *w);
 void walk_next(struct walk *w);
 void walk_skip_inode(struct walk *w); /* to the next inode's keys */
 int walk_end(struct walk *w);         /* 0, or why it could not go on */
+
+/* The inodes whose names will be asked for: those of the spots. -ENOMEM. */
+int check_want_names(struct check *c);
+void check_name_met(struct check *c, uint64_t ino, const struct key *name);
 
 #define CHECK_PATH_BYTES 4352u
 /* The path of `name` in directory `parent`, or of the inode `ino`, as well as it can be told. */

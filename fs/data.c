@@ -75,6 +75,7 @@
 #define SMALL 4096u
 #define RATIO 8u
 #define RATIO_CLOSE 2u
+#define ASK_EVERY 4096u       /* extents: some milliseconds */
 #define POINT_DELETES_MAX 16u /* of more keys in a row, one range record is smaller */
 
 static uint64_t grid_floor(uint64_t offset)
@@ -642,24 +643,25 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 
 /* ---- checking ---- */
 
-int data_check(struct lsm *lsm, uint64_t ino, uint64_t size, data_finding_fn *finding, void *ctx,
-	       uint64_t *stored)
+int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
+	       data_finding_fn *finding, void *ctx, uint64_t *stored)
 {
 	struct key lower, upper;
 	struct lsm_iter_options options = {
+		.snapshot = snapshot,
 		.lower = key_extent(&lower, ino, 0),
 		.upper = key_above(&upper, ino),
 		.no_cache = true,
 	};
-	uint64_t last_end = 0;
+	uint64_t last_end = 0, count = 0;
 	struct lsm_iter *it;
-	int r;
+	int r = 0;
 
 	*stored = 0;
 	it = lsm_iter_new(lsm, &options);
 	if (!it)
 		return -ENOMEM;
-	for (lsm_iter_first(it); lsm_iter_valid(it); lsm_iter_next(it)) {
+	for (lsm_iter_first(it); !r && lsm_iter_valid(it); lsm_iter_next(it)) {
 		uint64_t start, bytes;
 		const char *text = extent_decode(it, &start, &bytes);
 
@@ -670,11 +672,12 @@ int data_check(struct lsm *lsm, uint64_t ino, uint64_t size, data_finding_fn *fi
 			text = "an extent overlaps the one before";
 		if (!text && end > size)
 			text = "an extent reaches beyond the end of the file";
-		if (text && finding)
-			finding(ctx, ino, start, text);
+		if ((text || ++count % ASK_EVERY == 0) && finding(ctx, start, text))
+			r = -EINTR;
 		last_end = end; /* 0 after a damaged one: no telling where that ends */
 	}
-	r = lsm_iter_status(it);
+	if (!r)
+		r = lsm_iter_status(it);
 	lsm_iter_free(it);
 	return r;
 }

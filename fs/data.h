@@ -54,11 +54,12 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta);
 
 /*
- * Check the extents of `ino`: none overlaps the next, none reaches beyond
- * `size`; `*stored` is their sum.
+ * Check the extents of `ino` under `snapshot` (NULL: as they are now): none overlaps
+ * the next, none reaches beyond `size`; `*stored` is their sum. `finding` is also
+ * called now and then with `text` NULL; when it returns non-zero that is the end, -EINTR.
  */
-typedef void data_finding_fn(void *ctx, uint64_t ino, uint64_t offset, const char *text);
-int data_check(struct lsm *lsm, uint64_t ino, uint64_t size, data_finding_fn *finding, void *ctx,
-	       uint64_t *stored);
+typedef int data_finding_fn(void *ctx, uint64_t offset, const char *text);
+int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
+	       data_finding_fn *finding, void *ctx, uint64_t *stored);
 
 #endif

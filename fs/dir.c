@@ -2,7 +2,8 @@
  * dir.c - reading directories.
  *
  * A directory is read under a snapshot of the tree, so the names are those of
- * one moment, each once. Offsets count them: 1 is behind ".", 2 behind "..",
+ * one moment, each once. It is taken by the read at offset 0, not by the open: a
+ * cache above may take what it reads first for what is there when it reads it. Offsets count them: 1 is behind ".", 2 behind "..",
  * n + 2 behind the nth name. The usual reader goes straight on at the name
  * where the last call stopped; who seeks (or is told to come back for an entry that had no room)
  * is brought there from the nearest remembered name, of which there is one in
@@ -29,7 +30,6 @@ struct fs_dir {
 	struct lsm_snapshot *snapshot;
 	uint64_t stamp;      /* inode->changes, from before the snapshot */
 	bool empty;          /* nothing to iterate over */
-	bool progress;       /* something was read since the snapshot */
 	struct lsm_iter *it; /* NULL: not needed yet, or no longer */
 	struct key start, end;
 	uint64_t index; /* of the name the iterator is at, from 0 */
@@ -49,7 +49,6 @@ static void dir_reset(struct fs_dir *dir)
 	dir->snapshot = NULL;
 	while (dir->mark_count)
 		free(dir->marks[--dir->mark_count]);
-	dir->progress = false;
 	dir->index = 0;
 }
 
@@ -81,7 +80,7 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 	key_range(KEY_NAME, ino, &dir->start, &dir->end);
 	rc = inode_get(fs, ino, &dir->inode);
 	if (!rc)
-		rc = S_ISDIR(dir->inode->type) ? dir_snapshot(dir) : -ENOTDIR;
+		rc = S_ISDIR(dir->inode->type) ? 0 : -ENOTDIR;
 	if (rc) {
 		fs_dir_close(dir);
 		return fs_errno(rc);
@@ -282,7 +281,7 @@ static int give_name(struct reading *r)
 		inode_forget(dir->fs, inode->ino, 1);
 	inode_put(dir->fs, inode);
 	if (!rc)
-		r->any = dir->progress = true;
+		r->any = true;
 	return rc;
 }
 
@@ -297,7 +296,7 @@ static int give_dots(struct reading *r, bool parent)
 	inode_unlock(inode);
 	if (r->fn(r->ctx, parent ? ".." : ".", &st, false, parent ? 2 : 1))
 		return 1;
-	r->any = r->dir->progress = true;
+	r->any = true;
 	return 0;
 }
 
@@ -306,8 +305,8 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
-	/* Without a snapshot: taking the last one failed. */
-	if ((!offset && dir->progress) || (!dir->empty && !dir->snapshot))
+	/* Without a snapshot: it is the first read, or taking the last one failed. */
+	if (!offset || (!dir->empty && !dir->snapshot))
 		rc = dir_snapshot(dir);
 	if (!rc && offset < 1)
 		rc = give_dots(r, false);

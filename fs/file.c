@@ -471,6 +471,8 @@ static int copy_locked(struct copying *p)
 	end = p->to_offset + p->size;
 	if (p->from == p->to && p->from_offset < end && p->to_offset < p->from_offset + p->size)
 		return -EINVAL;
+	/* It is read first: within one file, the change is later than the access. */
+	inode_touch_locked(p->fs, p->from);
 	if (from->flags & ATTR_EXTENTS &&
 	    (to->flags & ATTR_EXTENTS || (!to->content_size && end > FS_INLINE_BYTES_MAX)))
 		return copy_clone(p);

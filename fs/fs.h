@@ -159,8 +159,8 @@ int fs_sync(struct fs *fs);
 /* ---- directories ---- */
 
 /*
- * Open a directory for reading. The entries are those of this moment (or of the
- * last read at offset 0): none is seen twice or missed, whatever goes on beside.
+ * Open a directory for reading. The entries are those of the moment of the last
+ * read at offset 0: none is seen twice or missed, whatever goes on beside.
  */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
 void fs_dir_close(struct fs_dir *dir);

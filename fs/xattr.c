@@ -106,17 +106,23 @@ static int set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
 {
 	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
 	struct lsm_value old = {0};
+	bool same;
 	int rc = 1;
 
-	if (flags && inode->attr.flags & ATTR_XATTRS)
+	if (inode->attr.flags & ATTR_XATTRS)
 		rc = lsm_get(fs->lsm, NULL, key, &old);
+	same = !rc && old.size == value.size &&
+	       (!old.size || !memcmp(old.data, value.data, old.size));
 	lsm_value_release(&old);
-	if (rc < 0)
+	/* What is damaged may be replaced. */
+	if (rc < 0 && rc != -EUCLEAN)
 		return rc;
-	if (!rc && flags & XATTR_CREATE)
+	if (rc != 1 && flags & XATTR_CREATE)
 		return -EEXIST;
-	if (rc && flags & XATTR_REPLACE)
+	if (rc == 1 && flags & XATTR_REPLACE)
 		return -ENODATA;
+	if (same) /* no change, as on ext4: not even of ctime */
+		return 0;
 	return change_locked(fs, inode, &x);
 }
 

@@ -235,7 +235,10 @@ typedef void lsm_damage_fn(void *ctx, const struct lsm_damage *damage);
 
 /*
  * Read and verify everything on disk: every block of every table, their order
- * and bounds, every separated value, references to segments.
+ * and bounds, every separated value, references to segments, the manifest. What
+ * is in memtables is flushed first. The store may be in use, also for as long as
+ * this takes: what is deleted meanwhile gives its space back (verify.c). Called
+ * back from this thread, with no lock held; a callback may take its time.
  * Returns 0 clean; -EUCLEAN if `damage` was called at least once; other errors
  * when it could not go on.
  */

@@ -1,6 +1,6 @@
 /*
- * upkeep.c - what an owner asks of a tree now and then: flush, compact, verify,
- * statistics.
+ * upkeep.c - what an owner asks of a tree now and then: flush, compact, statistics.
+ * (verify.c is the fourth.)
  */
 #include <stdlib.h>
 
@@ -188,121 +188,6 @@ int lsm_compact(struct lsm *lsm, struct lsm_slice start, struct lsm_slice end,
 	if (!err && progress)
 		progress(ctx, d.total, d.total);
 	return !err && d.damaged ? -EUCLEAN : err;
-}
-
-/* ---- verification ---- */
-
-struct verify {
-	struct lsm *lsm;
-	lsm_damage_fn *damage;
-	void *damage_ctx;
-	lsm_progress_fn *progress;
-	void *progress_ctx;
-	uint64_t done, total;
-	bool damaged, stopped;
-	struct lsm_value value;
-	int err;
-};
-
-static void found(void *ctx, const struct lsm_damage *damage)
-{
-	struct verify *v = ctx;
-
-	v->damaged = true;
-	if (v->damage)
-		v->damage(v->damage_ctx, damage);
-}
-
-/* Each entry of a table: a value in a segment is read and compared with its checksums. */
-static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice stored)
-{
-	struct verify *v = ctx;
-	struct segment_ref ref;
-	char name[SEGMENT_NAME_BYTES];
-	int err;
-
-	if (ikey_type(ikey) != IKEY_PUT_REF)
-		return 0;
-	err = tree_value(v->lsm, IKEY_PUT_REF, stored, &v->value);
-	if (err == -EUCLEAN) {
-		struct lsm_damage d = {.first_key = ikey_user(ikey),
-				       .last_key = ikey_user(ikey),
-				       .file = "a table",
-				       .reason = "malformed reference to a segment"};
-
-		if (!segment_ref_decode(stored, &ref)) {
-			segment_name(name, ref.segment);
-			d.file = name;
-			d.offset = ref.offset;
-			d.reason = "the value in the segment is damaged or missing";
-		}
-		found(v, &d);
-		return 0;
-	}
-	v->done += v->value.size;
-	if (!err && v->progress && v->progress(v->progress_ctx, v->done, v->total))
-		err = -EINTR;
-	return err;
-}
-
-static int verify_version(struct verify *v, const struct super *s)
-{
-	int err = 0;
-
-	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)
-		for (size_t i = 0; !err && i < s->version->level[n].count; i++) {
-			const struct table_meta *t = s->version->level[n].tables[i];
-
-			err = table_verify(&v->lsm->env, t->number, t->bytes, t->smallest,
-					   t->largest, found, v, verify_entry, v);
-			if (err == -EUCLEAN)
-				err = 0;
-			v->done += t->bytes;
-			if (!err && v->progress && v->progress(v->progress_ctx, v->done, v->total))
-				err = -EINTR;
-		}
-	return err;
-}
-
-/* The values that only memtables refer to. */
-static int verify_runs(struct verify *v, const struct super *s)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && i < s->runs_count; i++) {
-		struct iter *it = memtable_iter(s->runs[i]->mem);
-
-		if (!it)
-			return -ENOMEM;
-		for (it->ops->first(it); !err && it->valid; it->ops->next(it))
-			err = verify_entry(v, it->key, it->value);
-		iter_free(it);
-	}
-	return err;
-}
-
-int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_progress_fn *progress,
-	       void *progress_ctx)
-{
-	struct verify v = {.lsm = lsm,
-			   .damage = damage,
-			   .damage_ctx = damage_ctx,
-			   .progress = progress,
-			   .progress_ctx = progress_ctx};
-	struct super *s = tree_super(lsm);
-	const char *why;
-	int err;
-
-	for (unsigned n = 0; n < LSM_LEVELS; n++)
-		v.total += s->version->level[n].bytes + s->version->level[n].segment_bytes;
-	if (!version_valid(s->version, &why))
-		found(&v, &(struct lsm_damage){.file = "the manifest", .reason = why});
-	err = verify_version(&v, s);
-	if (!err)
-		err = verify_runs(&v, s);
-	super_unref(s);
-	lsm_value_release(&v.value);
-	return err ? err : v.damaged ? -EUCLEAN : 0;
 }
 
 /* ---- statistics ---- */

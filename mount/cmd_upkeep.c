@@ -1,10 +1,11 @@
 /*
- * cmd_upkeep.c - check, stat and compact: looking at a store and tidying it up,
+ * cmd_upkeep.c - check, scrub, stat and compact: looking at a store and tidying it up,
  * through its daemon while it is mounted.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,18 @@ static void on_finding(void *ctx, const char *text)
 	free(copy);
 }
 
+static void print_counts(const struct fs_check_counts *counts, int err)
+{
+	printf("%" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " links, %" PRIu64
+	       " others, %" PRIu64 " bytes, %" PRIu64 " orphans; ",
+	       counts->files, counts->directories, counts->symlinks, counts->others, counts->bytes,
+	       counts->orphans);
+	if (!err)
+		printf("clean\n");
+	else
+		printf("%" PRIu64 " findings\n", counts->findings);
+}
+
 int cmd_check(int argc, char **argv)
 {
 	struct progress progress = {.what = "checking", .percent = -1};
@@ -90,14 +103,7 @@ int cmd_check(int argc, char **argv)
 	err = fs_check(fs, on_finding, &progress, on_progress, &progress, &counts);
 	store_hush(false);
 	end_progress(&progress);
-	printf("%" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " links, %" PRIu64
-	       " others, %" PRIu64 " bytes, %" PRIu64 " orphans; ",
-	       counts.files, counts.directories, counts.symlinks, counts.others, counts.bytes,
-	       counts.orphans);
-	if (!err)
-		printf("clean\n");
-	else
-		printf("%" PRIu64 " findings\n", counts.findings);
+	print_counts(&counts, err);
 	if (err == -EUCLEAN)
 		say_error("%s: damaged; copy what is whole to a new store, keeping a copy of this "
 			  "one",
@@ -226,4 +232,161 @@ int cmd_compact(int argc, char **argv)
 		err = compact_closed(argv[optind]);
 	}
 	return err ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* ---- scrub ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+/* Print findings as they come until the daemon's scrub has ended; when interrupted, stop it. */
+static int watch_scrub(const struct mount_info *info, uint64_t run, struct scrub_state *state)
+{
+	static const struct timespec pause = {.tv_nsec = 200000000};
+	struct progress progress = {.what = "scrubbing", .percent = -1};
+	static char text[LIVE_SCRUB_BYTES];
+	uint64_t from = 0;
+	bool told = false;
+	size_t got;
+	int err;
+
+	for (;;) {
+		err = live_scrub_read(info, run, from, state, text, &got);
+		if (err || (state->ended && !got))
+			break;
+		from += got;
+		if (got) {
+			end_progress(&progress);
+			fwrite(text, 1, got, stdout);
+			fflush(stdout);
+		}
+		/* Who does not read any more has no use for it either. */
+		if ((interrupted || ferror(stdout)) && !told) {
+			(void)live_scrub_stop(info, run);
+			told = true;
+		}
+		on_progress(&progress, state->done, state->total);
+		if (!got)
+			nanosleep(&pause, NULL);
+	}
+	end_progress(&progress);
+	return err;
+}
+
+/* What is ignored (nohup, a script's background) stays so. */
+static void catch_signal(int number)
+{
+	struct sigaction action = {.sa_handler = on_signal}, old;
+
+	if (!sigaction(number, NULL, &old) && old.sa_handler != SIG_IGN)
+		sigaction(number, &action, NULL);
+}
+
+static int scrub_live(const struct mount_info *info, uint64_t rate_mib)
+{
+	struct scrub_state state;
+	uint64_t run;
+	int err = live_scrub_begin(info, rate_mib, &run);
+
+	if (err == -EALREADY) {
+		say_error("%s: being scrubbed already; wait for that to end, or interrupt it where "
+			  "it was started",
+			  info->path);
+		return err;
+	}
+	if (err) {
+		live_say(info, err);
+		return err;
+	}
+	catch_signal(SIGINT);
+	catch_signal(SIGTERM);
+	catch_signal(SIGHUP);
+	err = watch_scrub(info, run, &state);
+	if (err == -ENODATA || err == -EOPNOTSUPP || err == -ENOENT) {
+		say_error("%s: unmounted while it was scrubbed; `varve check %s` checks the store",
+			  info->path, info->source);
+		return err;
+	}
+	if (err) {
+		live_say(info, err);
+		return err;
+	}
+	if (state.error == -EINTR) {
+		say_error("%s: scrub stopped before the end; what was not named may be damaged too",
+			  info->path);
+		return state.error;
+	}
+	print_counts(&state.counts, state.error);
+	if (state.error == -EUCLEAN)
+		say_error("%s: damaged; what was named cannot be read, the rest can; copy it "
+			  "elsewhere",
+			  info->path);
+	else if (state.error)
+		say_error("%s: the scrub could not go on: %s", info->path,
+			  message_reason(state.error));
+	return state.error;
+}
+
+/* Is `name` a mount point, or a store that is mounted? Then 0, and `info` tells of the mount. */
+static int find_mount(const char *name, struct mount_info *info)
+{
+	char *store, *mnt;
+	int err = live_find(name, info);
+
+	if (err != -ENOENT)
+		return err;
+	store = store_resolve(name);
+	mnt = store ? mountpoint_of_store(store) : NULL;
+	if (mnt)
+		err = live_find(mnt, info);
+	free(mnt);
+	free(store);
+	return err;
+}
+
+int cmd_scrub(int argc, char **argv)
+{
+	static const struct option words[] = {
+		{"help", no_argument, NULL, 'h'}, {"rate", required_argument, NULL, 'r'}, {0}};
+	uint64_t rate_mib = SCRUB_RATE_MIB_DEFAULT;
+	struct mount_info info;
+	char *end;
+	int c, err;
+
+	optind = 0;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "h", words, NULL)) != -1) {
+		if (c == 'h') {
+			command_help(argv[0]);
+			return command_finish(EXIT_DONE);
+		}
+		if (c != 'r') {
+			say_error("%s: no such option; see `varve scrub --help`", argv[optind - 1]);
+			return EXIT_USAGE;
+		}
+		errno = 0;
+		rate_mib = strtoull(optarg, &end, 10);
+		if (errno || end == optarg || *end || *optarg == '-' || rate_mib > UINT32_MAX) {
+			say_error("--rate=%s: not a number of MiB a second; 0 is no limit", optarg);
+			return EXIT_USAGE;
+		}
+	}
+	if (argc - optind != 1) {
+		say_error("scrub: too %s arguments; see `varve scrub --help`",
+			  argc - optind < 1 ? "few" : "many");
+		return EXIT_USAGE;
+	}
+	if (find_mount(argv[optind], &info)) {
+		char *check[] = {"check", argv[optind], NULL};
+
+		return cmd_check(2, check);
+	}
+	err = scrub_live(&info, rate_mib);
+	mount_info_release(&info);
+	return command_finish(err ? EXIT_FAILED : EXIT_DONE);
 }

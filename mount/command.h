@@ -15,8 +15,8 @@ enum exit_status {
 
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_mount, cmd_umount, cmd_check, cmd_ls, cmd_get, cmd_put, cmd_rm, cmd_scan, cmd_stat,
-	cmd_compact;
+command_fn cmd_mount, cmd_umount, cmd_check, cmd_scrub, cmd_ls, cmd_get, cmd_put, cmd_rm, cmd_scan,
+	cmd_stat, cmd_compact;
 
 /* Print a command's help on stdout. */
 void command_help(const char *name);

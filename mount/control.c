@@ -16,10 +16,12 @@
 #include <unistd.h>
 
 #include "mount/message.h"
+#include "mount/scrub.h"
 #include "mount/stats.h"
 
 struct control {
 	struct fs *fs;
+	struct scrub *scrub;
 	uid_t owner;
 	atomic_bool stopping;
 	pthread_mutex_t lock;
@@ -121,16 +123,78 @@ static const struct attribute *find_attribute(const char *name)
 
 bool control_has(uint64_t ino, const char *name)
 {
-	return ino == FS_ROOT_INO && find_attribute(name);
+	return ino == FS_ROOT_INO &&
+	       (find_attribute(name) || !strncmp(name, CONTROL_SCRUB, strlen(CONTROL_SCRUB)));
 }
 
-int control_get(struct control *c, const char *name, void *value, size_t size, size_t *got)
+/* ---- a scrub: what is asked for is in the name ---- */
+
+static bool may(const struct control *c, uid_t uid)
+{
+	return !uid || uid == c->owner;
+}
+
+/* Up to two numbers behind `verb` and a dot each: how many there are, or -1. */
+static int take_numbers(const char *ask, const char *verb, uint64_t number[2])
+{
+	size_t size = strlen(verb);
+	int n = 0;
+	char *end;
+
+	if (strncmp(ask, verb, size))
+		return -1;
+	for (ask += size; *ask == '.' && n < 2; ask = end) {
+		number[n++] = strtoull(ask + 1, &end, 10);
+		if (end == ask + 1)
+			return -1;
+	}
+	return *ask ? -1 : n;
+}
+
+static int get_scrub(struct control *c, const char *ask, char *text, size_t size, size_t *got)
+{
+	struct scrub_state state;
+	uint64_t number[2], run;
+	char head[SCRUB_HEAD_BYTES];
+	size_t head_size;
+	int err;
+
+	if (size < SCRUB_HEAD_BYTES)
+		return -ERANGE;
+	if (take_numbers(ask, "begin", number) == 1) {
+		err = scrub_begin(c->scrub, number[0], &run);
+		if (!err)
+			*got = (size_t)sprintf(text, "%" PRIu64, run);
+		return err;
+	}
+	if (take_numbers(ask, "stop", number) == 1)
+		return scrub_stop(c->scrub, number[0]);
+	if (take_numbers(ask, "at", number) != 2)
+		return -ENODATA;
+	/* The findings go where the line will not reach, and then behind it. */
+	err = scrub_read(c->scrub, number[0], number[1], &state, text + SCRUB_HEAD_BYTES,
+			 size - SCRUB_HEAD_BYTES, got);
+	if (err)
+		return err;
+	head_size = scrub_state_write(&state, head);
+	memcpy(text, head, head_size);
+	memmove(text + head_size, text + SCRUB_HEAD_BYTES, *got);
+	*got += head_size;
+	return 0;
+}
+
+int control_get(struct control *c, uid_t uid, const char *name, void *value, size_t size,
+		size_t *got)
 {
 	const struct attribute *attribute = find_attribute(name);
 	char text[STATS_BYTES_MAX];
 	int n;
 
 	*got = 0;
+	/* Findings name files that others may not see. */
+	if (!strncmp(name, CONTROL_SCRUB, strlen(CONTROL_SCRUB)))
+		return may(c, uid) ? get_scrub(c, name + strlen(CONTROL_SCRUB), value, size, got) :
+				     -EPERM;
 	if (!attribute || !attribute->get)
 		return -ENODATA;
 	n = attribute->get(c, text);
@@ -149,7 +213,7 @@ int control_set(struct control *c, uid_t uid, const char *name)
 {
 	const struct attribute *attribute = find_attribute(name);
 
-	if (!attribute || !attribute->set || (uid && uid != c->owner))
+	if (!attribute || !attribute->set || !may(c, uid))
 		return -EPERM;
 	return attribute->set(c);
 }
@@ -162,7 +226,9 @@ struct control *control_new(struct fs *fs, uid_t owner)
 		return NULL;
 	c->fs = fs;
 	c->owner = owner;
-	if (pthread_mutex_init(&c->lock, NULL)) {
+	c->scrub = scrub_new(fs);
+	if (!c->scrub || pthread_mutex_init(&c->lock, NULL)) {
+		scrub_free(c->scrub);
 		free(c);
 		return NULL;
 	}
@@ -177,6 +243,7 @@ void control_free(struct control *c)
 	/* No request comes any more: nobody else changes `joinable`. */
 	if (c->joinable)
 		pthread_join(c->thread, NULL);
+	scrub_free(c->scrub);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }

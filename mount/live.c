@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -87,6 +89,50 @@ int live_compact(const struct mount_info *info)
 	    !setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
 		return 0;
 	return -errno;
+}
+
+int live_scrub_begin(const struct mount_info *info, uint64_t rate_mib, uint64_t *run)
+{
+	char name[64], text[SCRUB_HEAD_BYTES + 1];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), CONTROL_SCRUB "begin.%" PRIu64, rate_mib);
+	n = ask(info, name, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = 0;
+	*run = strtoull(text, NULL, 10);
+	return n < 0 ? (int)n : *run ? 0 : -EPROTO;
+}
+
+int live_scrub_read(const struct mount_info *info, uint64_t run, uint64_t from,
+		    struct scrub_state *state, char *text, size_t *got)
+{
+	char name[64];
+	size_t head;
+	ssize_t n;
+
+	*got = 0;
+	snprintf(name, sizeof(name), CONTROL_SCRUB "at.%" PRIu64 ".%" PRIu64, run, from);
+	n = ask(info, name, text, LIVE_SCRUB_BYTES - 1);
+	if (n < 0)
+		return (int)n;
+	text[n] = 0;
+	head = scrub_state_read(state, text);
+	if (!head)
+		return -EPROTO;
+	*got = (size_t)n - head;
+	memmove(text, text + head, *got + 1);
+	return 0;
+}
+
+int live_scrub_stop(const struct mount_info *info, uint64_t run)
+{
+	char name[64], text[SCRUB_HEAD_BYTES];
+
+	ssize_t n;
+
+	snprintf(name, sizeof(name), CONTROL_SCRUB "stop.%" PRIu64, run);
+	n = ask(info, name, text, sizeof(text));
+	return n < 0 ? (int)n : 0;
 }
 
 void live_say(const struct mount_info *info, int err)

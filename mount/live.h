@@ -5,6 +5,7 @@
 #define MOUNT_LIVE_H
 
 #include "mount/mountpoint.h"
+#include "mount/scrub.h"
 #include "mount/stats.h"
 
 /*
@@ -18,6 +19,13 @@ long live_pid(const struct mount_info *info);
 int live_stats(const struct mount_info *info, struct stats *stats);
 /* Have it begin a compaction. -EALREADY: one is running. */
 int live_compact(const struct mount_info *info);
+
+/* As the functions of scrub.h. `text` has room for LIVE_SCRUB_BYTES and gets a NUL behind it. */
+#define LIVE_SCRUB_BYTES (SCRUB_HEAD_BYTES + SCRUB_TEXT_BYTES + 1)
+int live_scrub_begin(const struct mount_info *info, uint64_t rate_mib, uint64_t *run);
+int live_scrub_read(const struct mount_info *info, uint64_t run, uint64_t from,
+		    struct scrub_state *state, char *text, size_t *got);
+int live_scrub_stop(const struct mount_info *info, uint64_t run);
 
 /* Say why one of these failed, in words. */
 void live_say(const struct mount_info *info, int err);

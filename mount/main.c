@@ -51,6 +51,13 @@ static const struct command {
 	 "Fails if a program still uses the mount.\n"},
 	{"check", cmd_check, "varve check STORE", "verify every byte; 0 clean, 1 damaged",
 	 "Prints each finding, and what was counted. Nothing is changed.\n"},
+	{"scrub", cmd_scrub, "varve scrub [--rate=MIB] STORE|MOUNTPOINT",
+	 "verify every byte while it is mounted; 0 clean, 1 damaged",
+	 "Does what `varve check` does, through the running daemon, at low priority. Prints\n"
+	 "each finding, and what was counted. Interrupted (Ctrl-C), the scrub stops. A store\n"
+	 "that is not mounted is checked.\n"
+	 "\n"
+	 "  --rate=MIB   read so many MiB a second at most (100); 0: no limit\n"},
 	{"ls", cmd_ls, "varve ls STORE [PATH]", "list a directory without a mount", ""},
 	{"get", cmd_get, "varve get STORE PATH", "write a file's bytes to stdout", ""},
 	{"put", cmd_put, "varve put STORE PATH [FILE]", "make or replace a file from FILE or stdin",

@@ -27,7 +27,7 @@ void op_readlink(struct request *r);
 /* attributes: ops_attr.c */
 void op_getattr(struct request *r);
 void op_setattr(struct request *r, const struct stat *want, unsigned mask);
-/* `wanted`: R_OK, W_OK and X_OK in one. Asked only of a mount that does not let the kernel check. */
+/* `wanted`: R_OK, W_OK and X_OK in one. Asked only where the kernel is not to check. */
 void op_access(struct request *r, int wanted);
 void op_statfs(struct request *r);
 /* Before the caller changes the content of `ino`: setuid and setgid go, if they must. */

@@ -99,11 +99,15 @@ void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_
 {
 	size_t copied;
 	int err = kill_priv_bits(r, to);
+	bool touch = fs_atime_due(r->mount->fs, r->ino);
 
 	if (size > COPY_BYTES_MAX)
 		size = COPY_BYTES_MAX;
 	if (!err)
 		err = fs_copy_range(r->mount->fs, r->ino, offset, to, to_offset, size, &copied);
+	/* The kernel expects new attributes only of what was written. */
+	if (!err && copied && touch)
+		transport_forget_attributes(r, r->ino);
 	if (err)
 		reply_error(r, err);
 	else

@@ -11,6 +11,9 @@
  * moment, so the reader would miss entries. Hence only one handle of a directory at a
  * time may read from that list and fill it; the others get what they read from here.
  *
+ * Each handle takes memory here and keeps a moment of the tree from being forgotten, and
+ * on a mount for all anybody may open directories: so there is a limit to their number.
+ *
  * The kernel does not close what is open when it is unmounted by force, while a
  * store cannot be closed with directories open: so they are in a list.
  */
@@ -18,6 +21,9 @@
 #include <stdlib.h>
 
 #include "mount/ops.h"
+
+/* Of one mount. About a KiB each; far above what programs keep open. */
+#define OPEN_DIRS_MAX 16384u
 
 struct open_dir {
 	struct fs_dir *dir;
@@ -40,6 +46,7 @@ static void dir_close(struct mount *mount, struct open_dir *open)
 	*open->link = open->next;
 	if (open->next)
 		open->next->link = open->link;
+	mount->dirs_open--;
 	pthread_mutex_unlock(&mount->dirs_lock);
 	fs_dir_close(open->dir);
 	free(open);
@@ -56,6 +63,12 @@ static int dir_open(struct mount *mount, uint64_t ino, struct open_dir **out)
 	open->ino = ino;
 	/* The right first, then the names: who had it before kept no newer ones. */
 	pthread_mutex_lock(&mount->dirs_lock);
+	if (mount->dirs_open >= OPEN_DIRS_MAX) {
+		pthread_mutex_unlock(&mount->dirs_lock);
+		free(open);
+		return -ENFILE;
+	}
+	mount->dirs_open++;
 	list = &mount->dirs[ino % MOUNT_DIR_LISTS];
 	open->kept = may_keep(*list, ino);
 	open->next = *list;

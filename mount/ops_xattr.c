@@ -55,7 +55,7 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 	else if (!room)
 		err = -ENOMEM;
 	else if (control_has(r->ino, name))
-		err = control_get(r->mount->control, name, room, room_bytes, &got);
+		err = control_get(r->mount->control, r->uid, name, room, room_bytes, &got);
 	else
 		err = fs_getxattr(r->mount->fs, r->ino, name, room, room_bytes, &got);
 	if (err)

@@ -126,7 +126,7 @@ static const struct option_name *find_option(const char *name, size_t size, bool
 
 static int bad_value(const char *name, const char *value, const char *want)
 {
-	say_error("option %s=%s: %s; see `varve mount --help`", name, value, want);
+	say_error("option %s=%.200s: %s; see `varve mount --help`", name, value, want);
 	return -EINVAL;
 }
 
@@ -250,13 +250,16 @@ static int apply(struct mount_options *o, const char *option)
 	const struct option_name *name = find_option(option, size, equals != NULL);
 
 	if (!name) {
-		say_error("unknown option: %s; see `varve mount --help`", option);
+		say_error("unknown option: %.200s; see `varve mount --help`", option);
 		return -EINVAL;
 	}
 	switch (name->kind) {
 	case DROP:
 		break;
 	case PASS:
+		/* A comma within a value may make the kernel see another option: allow_other. */
+		if (equals)
+			o->default_permissions = true;
 		return pass_on(o, option);
 	case MEMORY:
 	case COMMIT:

@@ -29,6 +29,7 @@ struct mount {
 	struct transport *transport; /* set by transport_open() */
 	pthread_mutex_t dirs_lock;
 	struct open_dir *dirs[MOUNT_DIR_LISTS]; /* that are open, by number: ops_dir.c */
+	unsigned dirs_open;
 };
 
 struct request {

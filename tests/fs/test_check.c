@@ -299,6 +299,81 @@ static void test_loop(void)
 	end();
 }
 
+/* More directories and links than the table may hold: it is done in parts. */
+static void test_parts(void)
+{
+	enum { DIRS = 14000, LINKS = 1000 };
+	uint64_t d = 0, low = 0, high = 0, linked = 0;
+	struct fs_check_counts counts;
+	char name[16];
+	struct stat st;
+	struct attr a;
+
+	fixture_init(&f);
+	f.quiet = true;
+	fixture_close(&f);
+	f.options.lsm.memory_bytes = 4 << 20; /* 256 KiB of it: 4096 nodes, and never so full */
+	fixture_open(&f);
+	for (unsigned i = 0; i < DIRS; i++) {
+		snprintf(name, sizeof(name), "d%u", i);
+		d = mk_dir(f.fs, i % 100 ? d : FS_ROOT_INO, name);
+		low = i == 1000 ? d : low;
+		high = i == DIRS - 500 ? d : high;
+	}
+	for (unsigned i = 0; i < LINKS; i++) {
+		snprintf(name, sizeof(name), "a%u", i);
+		linked = mk_file(f.fs, d, name);
+		snprintf(name, sizeof(name), "b%u", i);
+		fs_link(f.fs, linked, low, name, &st);
+	}
+	/* A new directory above an old one. */
+	snprintf(name, sizeof(name), "d%u", 2001);
+	is_int(fs_rename(f.fs, ino_of(f.fs, FS_ROOT_INO, "d2000"), name, high, name, 0), 0,
+	       "rename");
+	is_int(fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts), 0, "clean");
+	is_int(counts.directories, DIRS + 1, "... and nothing counted twice");
+	is_int(counts.files, LINKS, "... nor files");
+	fixture_close(&f);
+
+	/* One of each, of low and of high numbers, and a directory in itself. */
+	if (lsm_open(f.store, &f.options.lsm, &lsm))
+		bail("lsm_open");
+	snprintf(name, sizeof(name), "d%u", 1001);
+	a = get(KEY_NAME, low, name);
+	a.entries += 7;
+	put_attr(KEY_NAME, low, name, low + 1, a);
+	snprintf(name, sizeof(name), "d%u", DIRS - 499);
+	a = get(KEY_NAME, high, name);
+	a.entries += 8;
+	put_attr(KEY_NAME, high, name, high + 1, a);
+	a = get(KEY_INODE, linked, "");
+	a.nlink += 9;
+	put_attr(KEY_INODE, linked, "", linked, a);
+	put_link(low, "b0", linked - 2, S_IFREG);
+	put_link(low, "b1", linked - 2, S_IFIFO);
+	snprintf(name, sizeof(name), "d%u", DIRS - 101);
+	a = get(KEY_NAME, d - 101, name);
+	drop(KEY_NAME, d - 101, name);
+	put_attr(KEY_NAME, d - 100, name, d - 100, a);
+	lsm_close(lsm);
+	fixture_open(&f);
+	found[0] = '\0';
+	is_int(fs_check(f.fs, collect, NULL, NULL, NULL, &counts), -EUCLEAN, "damaged");
+	ok(strstr(found, "/d1001: has 1 entries, its record says 8"), "entries of a low one");
+	snprintf(name, sizeof(name), "/d%u: has ", DIRS - 499);
+	ok(strstr(found, name), "... of a high one");
+	ok(strstr(found, "has 2 names, its record says 11"), "links");
+	ok(strstr(found, "/b1: not of the type"), "a link of another type");
+	ok(strstr(found, "inode") && strstr(found, "has 1 names, its record says 2"),
+	   "a link too few");
+	ok(strstr(found, "cannot be reached from the root"), "a loop");
+	/* Those; the two that b0 and b1 were of, the one they are of; four counts of the loop. */
+	is_int(counts.findings, 12, "each is told once");
+	if (counts.findings != 12)
+		printf("# found: %s\n", found);
+	fixture_release(&f);
+}
+
 static void test_orphan_with_name(void)
 {
 	struct fs_check_counts counts;
@@ -447,6 +522,7 @@ int main(void)
 	test_missing();
 	test_wrong();
 	test_loop();
+	test_parts();
 	test_orphan_with_name();
 	test_super();
 	test_damage();

@@ -185,7 +185,8 @@ static void test_changes(void)
 	}
 	l->held = 0;
 	read_all(dir, l, 13, true);
-	ok(l->count == NAMES + 2 && is_series(l, 2, NAMES), "the names from when it was opened");
+	ok(l->count == NAMES + 2 && is_series(l, 2, NAMES),
+	   "the names from when it was first read");
 	is_int(l->held, (NAMES - 98) / 2, "references for those that are still there");
 	fs_forget(f.fs, st.st_ino, 1);
 	l->count = 0;

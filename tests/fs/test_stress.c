@@ -1,6 +1,7 @@
 /*
- * Many threads on few directories and names, doing everything at once; nothing
- * may deadlock, no call may give an answer it cannot give, and in the end the
+ * Many threads on few directories and names, doing everything at once, over a tree
+ * with limits so tiny that it flushes, compacts and collects garbage all the time;
+ * nothing may deadlock, no call may give an answer it cannot give, and in the end the
  * check is clean. Also pruning: a table of inodes kept small by a "kernel" that
  * gives back what it is asked for.
  */
@@ -17,6 +18,8 @@
 static struct fixture f;
 static uint64_t dirs[DIRS];
 static atomic_uint wrong;
+static atomic_ullong recent; /* a file that somebody used; it may be gone */
+static atomic_bool over;
 
 static unsigned random_below(unsigned *rng, unsigned n)
 {
@@ -55,9 +58,51 @@ static void read_dir(uint64_t d, bool with_attributes)
 	fs_dir_close(dir);
 }
 
+/* What is done less often: holes, copies between files, attributes, seeking. */
+static void use_rarely(uint64_t ino, unsigned *rng)
+{
+	uint64_t to, at = random_below(rng, 4) * 70000;
+	char list[100];
+	size_t got;
+	int rc = 0;
+
+	switch (random_below(rng, 8)) {
+	case 0:
+		rc = fs_fallocate(f.fs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 9000);
+		break;
+	case 1:
+		rc = fs_fallocate(f.fs, ino, FALLOC_FL_ZERO_RANGE, at, 3000);
+		break;
+	case 2:
+		rc = fs_copy_range(f.fs, ino, 0, ino, 200000, 150000, &got);
+		break;
+	case 3:
+		to = atomic_load(&recent);
+		rc = fs_copy_range(f.fs, ino, 0, to, at, 150000, &got);
+		rc = to == ino && rc == -EINVAL ? 0 : rc == -ESTALE ? 0 : rc;
+		break;
+	case 4:
+		rc = fs_listxattr(f.fs, ino, list, sizeof(list), &got);
+		break;
+	case 5:
+		rc = fs_removexattr(f.fs, ino, "user.s");
+		rc = rc == -ENODATA ? 0 : rc;
+		break;
+	case 6:
+		rc = fs_seek(f.fs, ino, at, SEEK_HOLE, &to);
+		rc = rc == -ENXIO ? 0 : rc;
+		break;
+	default:
+		rc = fs_fsync(f.fs, ino);
+	}
+	expect(!rc, "a rare use", rc);
+	atomic_store(&recent, ino);
+}
+
 /* Look a file up, use it, and give it back. */
 static void use_file(uint64_t d, const char *name, unsigned *rng)
 {
+	static const char large[100000];
 	char buf[6000];
 	struct stat st, want = {0};
 	size_t got;
@@ -82,6 +127,12 @@ static void use_file(uint64_t d, const char *name, unsigned *rng)
 		expect(!rc, "truncate", rc);
 		rc = fs_setxattr(f.fs, ino, "user.s", buf, 10, 0);
 		expect(!rc, "setxattr", rc);
+		if (random_below(rng, 8) == 0) {
+			rc = fs_write(f.fs, ino, random_below(rng, 4) * 70000, large, sizeof(large),
+				      0, &st);
+			expect(!rc, "a large write", rc);
+		}
+		use_rarely(ino, rng);
 	}
 	rc = fs_getattr(f.fs, st.st_ino, &st);
 	expect(!rc, "getattr", rc);
@@ -164,9 +215,36 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* Upkeep beside it all. */
+static void *keep_up(void *arg)
+{
+	struct fs_check_counts counts;
+	struct fs_stats stats;
+	struct statvfs space;
+	unsigned rounds = 0;
+
+	(void)arg;
+	while (!atomic_load(&over)) {
+		int rc = fs_compact(f.fs, NULL, NULL);
+
+		expect(!rc, "compact", rc);
+		rc = fs_sync(f.fs);
+		expect(!rc, "sync", rc);
+		rc = fs_stats(f.fs, &stats);
+		expect(!rc, "stats", rc);
+		rc = fs_statfs(f.fs, &space);
+		expect(!rc, "statfs", rc);
+		if (rounds++ % 4 == 0) {
+			rc = fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts);
+			expect(!rc, "check", rc);
+		}
+	}
+	return NULL;
+}
+
 static void test_threads(void)
 {
-	pthread_t threads[THREADS];
+	pthread_t threads[THREADS], keeper;
 	unsigned seeds[THREADS];
 	struct fs_stats stats;
 	struct stat st;
@@ -183,8 +261,12 @@ static void test_threads(void)
 		if (pthread_create(&threads[i], NULL, work, &seeds[i]))
 			bail("pthread_create");
 	}
+	if (pthread_create(&keeper, NULL, keep_up, NULL))
+		bail("pthread_create");
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
+	atomic_store(&over, true);
+	pthread_join(keeper, NULL);
 	is_int(atomic_load(&wrong), 0, "no wrong answers");
 	fixture_clean(&f, "after all threads");
 	for (unsigned i = 0; i < DIRS; i++)
@@ -273,6 +355,7 @@ static void test_prune(void)
 
 	fixture_close(&f);
 	limit = 8 << 20;
+	f.options.lsm = (struct lsm_options){.report = fixture_report, .report_ctx = &f};
 	f.options.lsm.memory_bytes = limit;
 	fixture_open(&f);
 	limit /= 8;
@@ -316,6 +399,14 @@ static void test_prune(void)
 int main(void)
 {
 	fixture_init(&f);
+	f.options.lsm.memtable_bytes = 128 << 10;
+	f.options.lsm.table_bytes = 16 << 10;
+	f.options.lsm.level1_bytes = 32 << 10;
+	f.options.lsm.segment_bytes = 1 << 20;
+	f.options.lsm.l0_compact = 2;
+	f.options.lsm.l0_slow = 20;
+	f.options.lsm.l0_stop = 30;
+	fixture_reopen(&f);
 	test_threads();
 	test_stale();
 	test_prune();

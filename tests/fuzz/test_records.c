@@ -1,6 +1,8 @@
 /*
  * The small decoders, each by itself: the first byte says which one.
  */
+#include <xxhash.h>
+
 #include "tests/fuzz/fuzz.h"
 
 #include "fs/acl.h"
@@ -8,7 +10,9 @@
 #include "lsm/batch.h"
 #include "lsm/block.h"
 #include "lsm/filter.h"
+#include "lsm/manifest.h"
 #include "lsm/segment.h"
+#include "lsm/storage_mem.h"
 #include "lsm/table_format.h"
 
 static void look(struct lsm_slice s)
@@ -100,6 +104,57 @@ static void fuzz_acl(struct lsm_slice bytes, mode_t mode)
 		bail("a mode makes an ACL that is none: %s", why);
 }
 
+/* A storage with one file in it. */
+static struct storage *storage_with(const char *name, struct lsm_slice a, struct lsm_slice b)
+{
+	struct storage *st = model_must(storage_mem_new());
+	struct storage_file *file;
+
+	if (storage_open_file(st, name, STORAGE_CREATE, &file) ||
+	    storage_pwrite(file, a.data, a.size, 0) ||
+	    storage_pwrite(file, b.data, b.size, a.size) || storage_close(file))
+		bail("storage");
+	return st;
+}
+
+/* A stored block but for its checksum, in a file of its own. */
+static void fuzz_stored(struct lsm_slice bytes)
+{
+	struct table_handle h = {0, bytes.size + 4};
+	struct table_block *block;
+	struct storage_file *file;
+	struct storage *st;
+	const char *why;
+	uint8_t sum[4];
+
+	put_u32(sum, (uint32_t)XXH3_64bits_withSeed(bytes.data, bytes.size, 0));
+	st = storage_with("table", bytes, (struct lsm_slice){sum, sizeof(sum)});
+	if (storage_open_file(st, "table", STORAGE_READ, &file))
+		bail("open");
+	if (!table_block_load(file, 0, h, &block, &why)) {
+		look((struct lsm_slice){block->data, block->size});
+		free(block);
+	}
+	storage_close(file);
+	st->ops->free(st);
+}
+
+/* The CURRENT file but for its last line, the checksum. */
+static void fuzz_current(struct lsm_slice bytes)
+{
+	struct report report = {0};
+	struct manifest_state state;
+	struct storage *st;
+	char sum[40];
+	int n = snprintf(sum, sizeof(sum), "checksum %016" PRIx64 "\n",
+			 (uint64_t)XXH3_64bits(bytes.data, bytes.size));
+
+	st = storage_with("CURRENT", bytes, (struct lsm_slice){sum, (size_t)n});
+	if (!manifest_read(st, &report, &state))
+		bail("a manifest that is not there");
+	st->ops->free(st);
+}
+
 static void fuzz_one(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
@@ -111,7 +166,7 @@ static void fuzz_one(const uint8_t *data, size_t size)
 	const char *why;
 	uint64_t sequence;
 
-	switch (which % 8) {
+	switch (which % 10) {
 	case 0:
 		if (piece.size && piece.size <= LSM_KEY_BYTES_MAX)
 			fuzz_block(rest, piece, a);
@@ -139,6 +194,12 @@ static void fuzz_one(const uint8_t *data, size_t size)
 		break;
 	case 7:
 		fuzz_acl(rest, a);
+		break;
+	case 8:
+		fuzz_stored(rest);
+		break;
+	case 9:
+		fuzz_current(rest);
 		break;
 	default:
 		for (const uint8_t *p = rest.data, *limit = p + rest.size; p && p < limit;)
@@ -222,6 +283,19 @@ static void fuzz_seeds(fuzz_give_fn *give)
 		     "\2\0\0\0\1\0\6\0\377\377\377\377\2\0\5\0\5\0\0\0\4\0\4\0"
 		     "\377\377\377\377\20\0\4\0\377\377\377\377\40\0\0\0\377\377\377\377",
 		     44});
+	for (unsigned n = 0; n < 3; n++) {
+		struct table_codec codec = {.compression = (enum lsm_compression)n};
+		uint64_t size;
+
+		out.size = 0;
+		if (table_block_store(&codec, (struct lsm_slice){sums, sizeof(sums)}, 0, 0, &out,
+				      &size))
+			bail("store");
+		seed(give, 8, (struct lsm_slice){out.data, out.size - 4});
+		table_codec_release(&codec);
+	}
+	seed(give, 9, (struct lsm_slice){"varve store, format 1\nmanifest 000003\n", 38});
+	seed(give, 9, (struct lsm_slice){"varve store, format 2\nmanifest 4294967296\n", 42});
 	buf_release(&out);
 }
 

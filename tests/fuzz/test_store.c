@@ -313,6 +313,9 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	must(lsm_batch_put(batch, (struct lsm_slice){"key07", 5}, (struct lsm_slice){"value", 5}),
 	     "put");
 	must(lsm_batch_delete(batch, (struct lsm_slice){"key01", 5}), "delete");
+	must(lsm_batch_delete_range(batch, (struct lsm_slice){"key03", 5},
+				    (struct lsm_slice){"key05", 5}),
+	     "delete");
 	must(batch_encode(batch, NULL, SIZE_MAX), "encode");
 	batch_set_sequences(batch, 1, 0);
 	for (unsigned n = 0; n < 8; n++) {

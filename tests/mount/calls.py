@@ -508,14 +508,17 @@ def times_of_files():
         ("chown to nobody else", "c", lambda: os.chown("f", 1, 1)),
         ("utime", "mc", lambda: os.utime("f", ns=(1, 2))),
         ("setxattr", "c", lambda: os.setxattr("f", "user.a", b"1")),
+        ("setxattr to the same", "", lambda: os.setxattr("f", "user.a", b"1")),
+        ("setxattr to another", "c", lambda: os.setxattr("f", "user.a", b"2")),
         ("removexattr", "c", lambda: os.removexattr("f", "user.a")),
         ("open for writing", "", lambda: os.close(os.open("f", os.O_WRONLY))),
         ("fsync", "", lambda: os.fsync(fd)),
         ("reading", "", lambda: os.pread(fd, 9, 0)),
     ]
     for what, want, fn in rules:
-        # With the write-back cache the kernel keeps mtime, and does not count that one.
-        if not (what == "truncate to its size" and os.environ.get("CALLS_WRITEBACK")):
+        # With the write-back cache the kernel keeps mtime and ctime, and sees these otherwise.
+        if not (what in ("truncate to its size", "setxattr to the same") and
+                os.environ.get("CALLS_WRITEBACK")):
             same(changed("f", fn), want, what)
     os.close(fd)
 
@@ -546,6 +549,85 @@ def times_of_directories():
     os.rename("d/m", "e/m")
     after = times("e/m")
     same((after[1] == before[1], after[2] > before[2]), (True, True), "a moved directory")
+
+
+@test
+def times_of_names():
+    """Each operation on names: which of atime, mtime and ctime of what it changes."""
+    def prepare():
+        os.mkdir("r")
+        os.chdir("r")
+        for d in ("p", "q", "p/d", "p/full", "p/full/x", "q/d", "q/empty"):
+            os.mkdir(d)
+        for f in ("p/f", "q/f"):
+            put(f, b"1")
+        os.link("p/f", "p/f2")
+        os.symlink("f", "p/l")
+
+    rules = [
+        ("create", lambda: put("p/new"), {"p": "mc"}),
+        ("mkdir", lambda: os.mkdir("p/new"), {"p": "mc"}),
+        ("mknod", lambda: os.mkfifo("p/new"), {"p": "mc"}),
+        ("symlink", lambda: os.symlink("x", "p/new"), {"p": "mc"}),
+        ("link", lambda: os.link("p/f", "q/new"), {"q": "mc", "p/f": "c"}),
+        ("unlink one of two", lambda: os.unlink("p/f2"), {"p": "mc", "p/f": "c"}),
+        ("rmdir", lambda: os.rmdir("q/empty"), {"q": "mc"}),
+        ("rename a file away", lambda: os.rename("p/f", "q/new"),
+         {"p": "mc", "q": "mc", "p/f2": "c"}),
+        ("rename over a file", lambda: os.rename("q/f", "p/f"), {"p": "mc", "q": "mc", "p/f2": "c"}),
+        ("rename a directory over one", lambda: os.rename("p/full", "q/empty"),
+         {"p": "mc", "q": "mc", "p/d": ""}),
+        ("rename within", lambda: os.rename("p/f", "p/new"), {"p": "mc", "p/f2": "c", "q": ""}),
+        ("rename to the same file", lambda: os.rename("p/f", "p/f2"), {"p": "", "p/f": ""}),
+        ("exchange", lambda: renameat2("p/f", "q/d", EXCHANGE), {"p": "mc", "q": "mc", "p/f2": "c"}),
+        ("exchange within", lambda: renameat2("p/f", "p/d", EXCHANGE), {"p": "mc", "p/f2": "c"}),
+        ("NOREPLACE refused", lambda: fails(errno.EEXIST, renameat2, "p/f", "q/f", NOREPLACE),
+         {"p": "", "q": "", "p/f": "", "q/f": ""}),
+        ("rmdir refused", lambda: fails(errno.ENOTEMPTY, os.rmdir, "p/full"), {"p": "", "p/full": ""}),
+        ("rename refused", lambda: fails(errno.ENOTEMPTY, os.rename, "q/empty", "p/full"),
+         {"p": "", "q": "", "q/empty": "", "p/full": ""}),
+        ("chown of a link", lambda: os.chown("p/l", 1, 1, follow_symlinks=False),
+         {"p": "", "p/l": "c", "p/f": ""}),
+        ("utime of a directory", lambda: os.utime("p"), {"p": "amc", "p/f": ""}),
+        ("access, stat and open", lambda: (os.access("p/f", 7), os.stat("p/l"), os.close(
+            os.open("p/f", os.O_RDWR))), {"p": "", "p/f": "", "q": ""}),
+    ]
+    for what, fn, want in rules:
+        prepare()
+        before = {p: times(p) for p in want}
+        tick()
+        fn()
+        got = {p: "".join(n for n, x, y in zip("amc", times(p), before[p]) if x != y) for p in want}
+        os.chdir("..")
+        os.rename("r", "done " + what)
+        same(got, want, what)
+
+
+@test
+def who_may_set_times():
+    os.chmod(".", 0o755)
+    NOW, OMIT, ONE = (0, UTIME_NOW), (0, UTIME_OMIT), (1, 0)
+    for mode, uid, want in (
+            (0o600, 1000, ["ok", "EPERM", "EPERM", "EACCES", "ok"]),  # a stranger
+            (0o606, 1000, ["ok", "EPERM", "EPERM", "ok", "ok"]),  # ... who may write
+            (0o000, 65534, ["ok", "ok", "ok", "ok", "ok"])):  # the owner
+        got = []
+
+        def user():
+            for atime, mtime in ((OMIT, OMIT), (ONE, ONE), (NOW, OMIT), (NOW, NOW), (OMIT, OMIT)):
+                try:
+                    utimensat("f", atime, mtime)
+                    got.append("ok")
+                except OSError as e:
+                    got.append(errno.errorcode[e.errno])
+            same(got, want, f"{mode:o} {uid}")
+
+        put("f")
+        os.chown("f", 65534, 65534)
+        os.chmod("f", mode)
+        as_user(user, uid=uid, gid=uid)
+    fails(errno.EINVAL, utimensat, "f", (0, 10**9), (0, 0))
+    fails(errno.EINVAL, utimensat, "f", (0, 0), (0, -1))
 
 
 @test
@@ -752,16 +834,6 @@ def fallocate_modes():
     fails(errno.ESPIPE, fallocate, w, 0, 0, 10)
     os.close(r)
     os.close(w)
-
-
-def copy_range(src, dst, n, a, b):
-    done = 0
-    while done < n:
-        k = os.copy_file_range(src, dst, n - done, a + done, b + done)
-        if not k:
-            break
-        done += k
-    return done
 
 
 @test
@@ -1041,6 +1113,19 @@ def seekdir_and_rewinddir():
     libc.rewinddir(d)
     same({n for _, n in entries(d)} - {".", ".."}, names - {min(names)} | {"new"})
     libc.closedir(d)
+
+
+@test
+def made_after_the_directory_was_opened():
+    os.mkdir("d")
+    fd = os.open("d", os.O_RDONLY)
+    put("d/a")
+    same(os.listdir(fd), ["a"])
+    put("d/b")
+    same(sorted(os.listdir(fd)), ["a", "b"])
+    os.unlink("d/a")
+    same(os.listdir(fd), ["b"])
+    os.close(fd)
 
 
 @test

@@ -46,8 +46,8 @@ run() {
 
 planned=1
 export CALLS_XATTR_BYTES=65536 PYTHONDONTWRITEBYTECODE=1
-run allow_other,suid,dev calls
-CALLS_WRITEBACK=1 run allow_other,suid,dev,writeback calls
+run allow_other,suid,dev calls calls_paths calls_data
+CALLS_WRITEBACK=1 run allow_other,suid,dev,writeback calls calls_paths calls_data
 for mode in relatime strictatime noatime; do
 	CALLS_ATIME=$mode run $mode calls_atime
 done

@@ -96,6 +96,8 @@ def ways_of_reading():
         "direct": lambda p: read_by(p, os.O_DIRECT,
                                     lambda fd: os.preadv(fd, [mmap.mmap(-1, 4096)], 0)),
         "mapping": map_and_read,
+        "copy_file_range": lambda p: read_by(
+            p, 0, lambda fd: os.copy_file_range(fd, null, 8192, 0, 0)),
         "sendfile": lambda p: read_by(p, 0, lambda fd: os.sendfile(null, fd, 0, 4096)),
     }.items():
         tick()

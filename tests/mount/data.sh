@@ -53,8 +53,16 @@ is "... and is found" "$(dd if=sparse bs=1 skip=5G count=1 status=none)" x
 rm sparse
 
 cp "$T/random" a
+sync -f a
+before=$(du -s --block-size=1 "$T/store" | cut -f 1)
 ok "cp within the mount" cp a b
+for i in 1 2 3 4 5 6 7 8 9; do cp --reflink=auto --sparse=never b shared$i; done
+sync -f b
+ok "... shares what is copied" \
+	test $(($(du -s --block-size=1 "$T/store" | cut -f 1) - before)) -lt 1000000
 ok "... copies" cmp a b
+ok "... and again" cmp a shared9
+rm shared*
 printf changed | dd of=a conv=notrunc status=none
 ok "... not by sharing what is written later" cmp b "$T/random"
 

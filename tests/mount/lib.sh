@@ -62,7 +62,7 @@ fail() { # WHAT [DETAIL...]
 	failed=$((failed + 1))
 	echo "not ok $count - $1"
 	shift
-	[ $# -gt 0 ] && printf '%s\n' "$@" | head -n 20 | sed 's/^/#   /'
+	[ $# -gt 0 ] && printf '%s\n' "$@" | head -n 40 | sed 's/^/#   /'
 	return 0
 }
 

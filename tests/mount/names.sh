@@ -85,6 +85,13 @@ done
 wait $!
 is "others come and go beside: those that stay are all seen" $ok_count 20
 
+# The kernel keeps what it reads first; once that was the names of the moment of the open.
+is "a name made between opening and reading stays" "$(python3 -c '
+import os
+first = os.scandir("many")
+open("many/between", "w").close()
+print("between" in [e.name for e in first], "between" in os.listdir("many"))')" "True True"
+
 cd /
 ok "remounts" sh -c "'$VARVE' umount '$T/mnt' && '$VARVE' mount '$T/store' '$T/mnt'"
 is "odd names are the same after it" \
