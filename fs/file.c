@@ -353,6 +353,21 @@ static int stage_punch(struct change *c, uint64_t offset, uint64_t end,
 	return 0;
 }
 
+/*
+ * Space cannot be set aside where nothing is written in place. But who asks for more than
+ * there is, beside what the file has, is told so now, and not in the middle of writing.
+ */
+static int check_space(struct fs *fs, const struct inode *inode, uint64_t size)
+{
+	uint64_t free_bytes, total_bytes;
+	int rc;
+
+	if (size <= inode->attr.stored)
+		return 0;
+	rc = lsm_space(fs->lsm, &free_bytes, &total_bytes);
+	return rc ? rc : size - inode->attr.stored > free_bytes ? -ENOSPC : 0;
+}
+
 static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64_t offset,
 			    uint64_t size)
 {
@@ -360,9 +375,10 @@ static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64
 	bool punch = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
 	bool grow = !(mode & FALLOC_FL_KEEP_SIZE) && offset + size > inode->attr.size;
 	struct change c;
-	int rc;
+	int rc = mode & FALLOC_FL_PUNCH_HOLE ? 0 : check_space(fs, inode, size);
 
-	/* Space cannot be set aside where nothing is written in place: then only times change. */
+	if (rc)
+		return rc;
 	rc = change_begin(&c, fs, inode);
 	if (!rc && punch)
 		rc = stage_punch(&c, offset, offset + size, buf);

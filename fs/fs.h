@@ -144,7 +144,7 @@ int fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *data, siz
 	     unsigned flags, struct stat *st);
 
 /* `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE];
- * else -EOPNOTSUPP. */
+ * else -EOPNOTSUPP. Sets no space aside; -ENOSPC if there is not as much. */
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t size);
 /* `whence` SEEK_DATA or SEEK_HOLE; -ENXIO beyond the end. */
 int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out);

@@ -447,7 +447,7 @@ int manifest_read_number(struct storage *st, const struct report *rep, uint64_t 
 
 int manifest_read(struct storage *st, const struct report *rep, struct manifest_state *s)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	int err = current_read(st, rep, &number);
 
 	*s = (struct manifest_state){0};

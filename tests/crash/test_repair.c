@@ -404,6 +404,8 @@ static void test_cuts(struct store *s, const char *suffix, unsigned cuts)
 static void test_store(struct store *s, uint64_t stride)
 {
 	make_store(s);
+	if (!s->st)
+		bail("no store");
 	repair(s, copy(s->st), "whole", "it", 0);
 	ok(!s->wrong[0] && s->kept == FILES && !s->told[0], "%s: whole at first", s->name);
 	s->cases = s->lost = s->stale = s->kept = 0;

@@ -30,6 +30,8 @@ fill_up() { # NAME: the kind of disk at $T/disk
 		{ head -c 8000000 /dev/urandom >"$M/again"; } 2>/dev/null && break
 	done
 	ok "$kind: and there is room again" test "$(stat -c %s "$M/again" 2>/dev/null)" = 8000000
+	not_ok "$kind: fallocate of more than there is" fallocate -l 1G "$M/keep/reserved"
+	rm -f "$M/keep/reserved"
 	ok "$kind: umount" "$VARVE" umount "$M"
 	ok "$kind: check is clean" "$VARVE" check "$T/disk/store"
 	ok "$kind: mounts again" "$VARVE" mount "$T/disk/store" "$M"
