@@ -24,6 +24,9 @@
 #define GROUP_BYTES_MAX (1u << 20)
 #define LOG_RESERVE_STEP (4u << 20)
 #define SLOWDOWN_US 1000 /* per group, while level 0 is nearly full */
+/* On a full disk what gives space back is tried so often: somebody may be dropping the reserve. */
+#define FULL_TRIES 4
+#define FULL_WAIT_US 5000
 
 struct writer {
 	struct lsm_batch *batch; /* NULL: only rotate the memtable */
@@ -418,6 +421,32 @@ static size_t tombstones_in(const struct lsm_batch *b)
 	return n;
 }
 
+/*
+ * Queue a batch. The disk may be full: if it gives space back it is tried again, with
+ * what is set aside for that, or with what flush and compaction have made of it.
+ */
+static int queue_batch(struct lsm *lsm, struct lsm_batch *b, struct writer *w)
+{
+	unsigned flags = w->flags;
+	int err = queue(lsm, w);
+
+	for (int i = 0; err == -ENOSPC && i < FULL_TRIES; i++) {
+		bool dropped = (flags & LSM_FREES) && background_reserve_drop(lsm);
+
+		/* Let the background look for space to give back. */
+		mutex_lock(&lsm->mu);
+		pthread_cond_broadcast(&lsm->work);
+		mutex_unlock(&lsm->mu);
+		if (!(flags & LSM_FREES))
+			break;
+		if (!dropped && i)
+			nap_us(FULL_WAIT_US);
+		*w = (struct writer){.batch = b, .flags = flags};
+		err = queue(lsm, w);
+	}
+	return err;
+}
+
 int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 {
 	struct writer w = {.batch = b, .flags = flags};
@@ -433,17 +462,7 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 		return -ENOSPC;
 	err = batch_encode(b, lsm->segments, lsm->opt.separate_min);
 	if (!err)
-		err = queue(lsm, &w);
-	if (err == -ENOSPC) {
-		/* Let the background look for space to give back. */
-		mutex_lock(&lsm->mu);
-		pthread_cond_broadcast(&lsm->work);
-		mutex_unlock(&lsm->mu);
-		if ((flags & LSM_FREES) && background_reserve_drop(lsm)) {
-			w = (struct writer){.batch = b, .flags = flags};
-			err = queue(lsm, &w);
-		}
-	}
+		err = queue_batch(lsm, b, &w);
 	/* The memtable has a reference of its own now, or nothing refers to it. */
 	segment_ref_drop(lsm->segments, b->segment);
 	b->segment = NULL;

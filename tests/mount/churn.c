@@ -709,8 +709,12 @@ static bool obey(char command)
 	bool writer = self < writers_count, right;
 
 	/* Nothing stays open on a mount that is to be taken away, not even where one is. */
-	if (chdir(root))
+	if (chdir(root)) {
+		/* The daemon may be killed before there was a call to make. */
+		if (command == LOAD && (errno == ENOTCONN || errno == ECONNABORTED))
+			return true;
 		return wrong("%s: %s", root, strerror(errno));
+	}
 	if (command == LOAD)
 		right = writer ? load_writer() : load_reader();
 	else if (command == EMPTY)
