@@ -445,7 +445,8 @@ void background_reserve(struct lsm *lsm)
 	}
 	if (err) {
 		lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
-		note_full(lsm);
+		if (err == -ENOSPC)
+			note_full(lsm);
 		return;
 	}
 	mutex_lock(&lsm->mu);
