@@ -66,7 +66,7 @@ static bool numbered(const char *name, const char *suffix, uint64_t *number)
 	if (errno || end == name || strcmp(end, suffix) != 0)
 		return false;
 	snprintf(expected, sizeof(expected), "%06" PRIu64 "%s", *number, suffix);
-	return !strcmp(expected, name);
+	return *number <= FILE_NUMBER_MAX && !strcmp(expected, name);
 }
 
 static int push(uint64_t **list, size_t *count, uint64_t number)
@@ -316,19 +316,23 @@ static int repair_manifest(struct lsm *lsm, const struct listing *l, struct mani
 
 static int adopt(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
 {
-	size_t named = s->segments_count;
+	size_t named = s->segments_count, kept = 0;
 	int err = add_segments(l, s);
 
 	for (size_t i = 0; !err && i < s->segments_count; i++) {
 		err = segments_add(lsm->segments, s->segments[i]);
-		if (err > 0)
-			err = 0; /* missing: whoever refers to it will say so */
-		if (err != -ENOMEM && (i >= named || (err == -EUCLEAN && lsm->repair)))
+		if (err == -EUCLEAN && lsm->repair) { /* once is enough */
 			err = 0;
+			continue;
+		}
 		if (err == -EUCLEAN)
 			err = report_corrupt(&lsm->report, "the manifest", 0,
 					     "segment %" PRIu64 " named twice", s->segments[i]);
+		else if (err > 0 || (err != -ENOMEM && i >= named))
+			err = 0; /* missing: whoever refers to it will say so */
+		s->segments[kept++] = s->segments[i];
 	}
+	s->segments_count = kept;
 	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)
 		for (size_t i = 0; !err && i < s->version->level[n].count; i++)
 			err = tree_adopt_table(lsm, s->version->level[n].tables[i]);

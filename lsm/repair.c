@@ -55,6 +55,8 @@ struct repair {
 	lsm_damage_fn *damage;
 	void *damage_ctx;
 	bool damaged, rebuilt;
+	bool no_manifest;   /* to be done as if there were none */
+	uint64_t made_from; /* tables from this number on are the repair's */
 	struct lost_table *tables;
 	size_t tables_count;
 };
@@ -282,6 +284,7 @@ int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *lis
 	struct version *next;
 	int err = 0;
 
+	lsm->repair->made_from = lsm->next_file;
 	for (unsigned l = 0; l < LSM_LEVELS; l++) {
 		const struct level *level = &s->version->level[l];
 		bool again = false;
@@ -409,6 +412,44 @@ static int hide_stale(struct lsm *lsm)
 	return err;
 }
 
+/* ---- what was made ---- */
+
+static void on_wrong(void *ctx, const struct lsm_damage *d)
+{
+	const struct lsm *lsm = ctx;
+
+	report(&lsm->report, LSM_REPORT_ERROR, "what the repair made is wrong: %s: %s", d->file,
+	       d->reason);
+}
+
+/* Open what a commit would leave, and read the tables that are new. */
+static int check_made(struct lsm *lsm)
+{
+	struct lsm_options o = lsm->opt;
+	struct lsm *made = NULL;
+	struct super *s;
+	int err;
+
+	o.storage = lsm->st;
+	o.read_only = true;
+	o.discard_damage = false;
+	overlay_preview(lsm->st, true);
+	err = lsm_open(NULL, &o, &made);
+	s = err ? NULL : tree_super(made);
+	for (unsigned l = 0; !err && l < LSM_LEVELS; l++)
+		for (size_t i = 0; !err && i < s->version->level[l].count; i++) {
+			const struct table_meta *t = s->version->level[l].tables[i];
+
+			if (t->number >= lsm->repair->made_from)
+				err = table_verify(&made->env, t->number, t->bytes, t->smallest,
+						   t->largest, on_wrong, lsm, NULL, NULL);
+		}
+	super_unref(s);
+	(void)lsm_close(made); /* only read from */
+	overlay_preview(lsm->st, false);
+	return err;
+}
+
 /* ---- the interface ---- */
 
 int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
@@ -445,6 +486,8 @@ int lsm_repair_commit(struct lsm *lsm, uint64_t *kept_bytes)
 	uint64_t bytes = 0;
 	int err = tree_settle(lsm, true);
 
+	if (!err)
+		err = check_made(lsm);
 	if (!err)
 		err = overlay_commit(lsm->st, &bytes);
 	if (kept_bytes)
