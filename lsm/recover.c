@@ -295,19 +295,22 @@ static int repair_manifest(struct lsm *lsm, const struct listing *l, struct mani
 {
 	uint64_t number = UINT64_MAX;
 	int err = read_manifest(lsm, l, s);
+	bool without = repair_without_manifest(lsm->repair);
 
-	if (!err && l->current)
+	if (!err && l->current && !without)
 		return repair_named(lsm, l, s);
 	manifest_state_release(s);
 	if (err == -ENOMEM || err == -EPROTONOSUPPORT)
 		return err;
-	repair_tell(lsm->repair, l->current ? "the manifest" : MANIFEST_CURRENT, 0,
-		    l->current ? "cannot be read" : "is missing");
-	err = newest_manifest(lsm, l, &number, s);
-	if (!err)
-		return repair_named(lsm, l, s);
-	if (err == -ENOMEM)
-		return err;
+	if (!without) {
+		repair_tell(lsm->repair, l->current ? "the manifest" : MANIFEST_CURRENT, 0,
+			    l->current ? "cannot be read" : "is missing");
+		err = newest_manifest(lsm, l, &number, s);
+		if (!err)
+			return repair_named(lsm, l, s);
+		if (err == -ENOMEM)
+			return err;
+	}
 	repair_tell(lsm->repair, "the manifest", 0,
 		    "the list of tables is lost: all tables found are taken, and what had been "
 		    "deleted may be back");
@@ -563,10 +566,10 @@ static int replay_all(struct replay *p, const struct listing *l)
 	for (size_t i = 0; !err && !p->ended && i < l->logs_count; i++)
 		if (l->logs[i] >= lsm->log_number)
 			err = replay_log(p, l->logs[i]);
+	if (lsm->repair && (err == -EUCLEAN || (!err && p->expected <= p->synced)))
+		return replay_rest(p, l);
 	if (err || p->expected > p->synced)
 		return err;
-	if (lsm->repair)
-		return replay_rest(p, l);
 	err = report_corrupt(&lsm->report, p->log, p->offset,
 			     "the log is damaged: at least %" PRIu64
 			     " operations that were synced cannot be read",

@@ -9,12 +9,16 @@
  *             merged into the deepest level at once: then the order of versions is that
  *             of their sequences, whatever level a table was of. A table that was dead
  *             may bring back what had been deleted; nothing can tell.
+ *             So it is, too, if no store can be made of what the newest one says.
  *   tables    a damaged table is replaced, on its level, by one of all its blocks that
  *             can be read. Level 0 is ordered by number, so there all newer ones are
  *             written again behind it.
  *   log       all whole records, in the order of sequences (recover.c)
  *   segments  nothing: who reads such a value is told, and the layer above knows what
  *             its values are
+ *
+ * Before the commit what it would leave is opened, and its new tables are read: if that
+ * fails the store stays as it was.
  *
  * Older versions. Behind a lost block of a table, a deeper level may have an older
  * version of a key that the block had: it would come to light, and be wrong. The table's
@@ -452,21 +456,17 @@ static int check_made(struct lsm *lsm)
 
 /* ---- the interface ---- */
 
-int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
-		    void *damage_ctx, bool *damaged, struct lsm **out)
+static int open_once(const char *path, const struct lsm_options *options, const struct repair *how,
+		     bool *damaged, struct lsm **out)
 {
-	struct lsm_options o = options ? *options : (struct lsm_options){0};
-	struct repair *r = calloc(1, sizeof(*r));
+	struct repair *r = malloc(sizeof(*r));
 	int err;
 
 	*out = NULL;
-	*damaged = false;
 	if (!r)
 		return -ENOMEM;
-	r->damage = damage;
-	r->damage_ctx = damage_ctx;
-	o.read_only = o.create = false;
-	err = tree_open(path, &o, r, out);
+	*r = *how;
+	err = tree_open(path, options, r, out);
 	if (err)
 		return err;
 	if (r->rebuilt)
@@ -479,6 +479,27 @@ int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_dam
 		*out = NULL;
 	}
 	return err;
+}
+
+bool repair_without_manifest(const struct repair *r)
+{
+	return r->no_manifest;
+}
+
+int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
+		    void *damage_ctx, bool *damaged, struct lsm **out)
+{
+	struct lsm_options o = options ? *options : (struct lsm_options){0};
+	struct repair how = {.damage = damage, .damage_ctx = damage_ctx};
+	int err;
+
+	*damaged = false;
+	o.read_only = o.create = false;
+	err = open_once(path, &o, &how, damaged, out);
+	if (err != -EUCLEAN)
+		return err;
+	how.no_manifest = true;
+	return open_once(path, &o, &how, damaged, out);
 }
 
 int lsm_repair_commit(struct lsm *lsm, uint64_t *kept_bytes)
