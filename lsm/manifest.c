@@ -20,6 +20,7 @@
  * where "bytes" is a varint length and the bytes. Example: an edit that says
  * that the next file is 7 and deletes table 3 of level 1 is
  *   01 07 04 01 03
+ * All files that are named, at the end, have numbers below the next file.
  *
  * CURRENT is text, so that a person can read it, and small enough to be
  * written in one piece:
@@ -389,6 +390,20 @@ static int current_read(struct storage *st, const struct report *rep, uint64_t *
 
 /* ---- files ---- */
 
+/* Whether all that is named has a number that was given, so that no new file gets it. */
+static bool numbers_valid(const struct manifest_state *s)
+{
+	bool valid =
+		s->next_file <= FILE_NUMBER_MAX && (!s->log_number || s->log_number < s->next_file);
+
+	for (unsigned l = 0; l < LSM_LEVELS; l++)
+		for (size_t i = 0; i < s->version->level[l].count; i++)
+			valid = valid && s->version->level[l].tables[i]->number < s->next_file;
+	for (size_t i = 0; i < s->segments_count; i++)
+		valid = valid && s->segments[i] < s->next_file;
+	return valid;
+}
+
 static int read_records(struct wal_reader *r, const char *name, const struct report *rep,
 			struct manifest_state *s)
 {
@@ -416,6 +431,8 @@ static int read_records(struct wal_reader *r, const char *name, const struct rep
 	err = wal_reader_next(r, &record, &offset);
 	if (err == 0)
 		return report_corrupt(rep, name, offset, "damaged before this record");
+	if (err == 1 && !numbers_valid(s))
+		return report_corrupt(rep, name, 0, "names a file with a number never given");
 	return err < 0 ? err : 0;
 }
 
@@ -427,7 +444,7 @@ int manifest_read_number(struct storage *st, const struct report *rep, uint64_t 
 	int err;
 
 	*s = (struct manifest_state){.number = number};
-	if (number > UINT32_MAX)
+	if (number > FILE_NUMBER_MAX)
 		return report_corrupt(rep, MANIFEST_CURRENT, 0, "impossible manifest number");
 	s->version = version_new();
 	if (!s->version)

@@ -12,6 +12,7 @@
 #define MANIFEST_CURRENT "CURRENT"
 #define MANIFEST_CURRENT_NEW "CURRENT.new"
 #define MANIFEST_NAME_BYTES 32
+#define FILE_NUMBER_MAX UINT32_MAX               /* what a record of a log can say */
 void manifest_name(char *name, uint64_t number); /* "%06llu.man" */
 
 struct manifest;

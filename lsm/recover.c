@@ -66,7 +66,7 @@ static bool numbered(const char *name, const char *suffix, uint64_t *number)
 	if (errno || end == name || strcmp(end, suffix) != 0)
 		return false;
 	snprintf(expected, sizeof(expected), "%06" PRIu64 "%s", *number, suffix);
-	return !strcmp(expected, name);
+	return *number <= FILE_NUMBER_MAX && !strcmp(expected, name);
 }
 
 static int push(uint64_t **list, size_t *count, uint64_t number)
@@ -295,19 +295,22 @@ static int repair_manifest(struct lsm *lsm, const struct listing *l, struct mani
 {
 	uint64_t number = UINT64_MAX;
 	int err = read_manifest(lsm, l, s);
+	bool without = repair_without_manifest(lsm->repair);
 
-	if (!err && l->current)
+	if (!err && l->current && !without)
 		return repair_named(lsm, l, s);
 	manifest_state_release(s);
 	if (err == -ENOMEM || err == -EPROTONOSUPPORT)
 		return err;
-	repair_tell(lsm->repair, l->current ? "the manifest" : MANIFEST_CURRENT, 0,
-		    l->current ? "cannot be read" : "is missing");
-	err = newest_manifest(lsm, l, &number, s);
-	if (!err)
-		return repair_named(lsm, l, s);
-	if (err == -ENOMEM)
-		return err;
+	if (!without) {
+		repair_tell(lsm->repair, l->current ? "the manifest" : MANIFEST_CURRENT, 0,
+			    l->current ? "cannot be read" : "is missing");
+		err = newest_manifest(lsm, l, &number, s);
+		if (!err)
+			return repair_named(lsm, l, s);
+		if (err == -ENOMEM)
+			return err;
+	}
 	repair_tell(lsm->repair, "the manifest", 0,
 		    "the list of tables is lost: all tables found are taken, and what had been "
 		    "deleted may be back");
@@ -316,19 +319,23 @@ static int repair_manifest(struct lsm *lsm, const struct listing *l, struct mani
 
 static int adopt(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
 {
-	size_t named = s->segments_count;
+	size_t named = s->segments_count, kept = 0;
 	int err = add_segments(l, s);
 
 	for (size_t i = 0; !err && i < s->segments_count; i++) {
 		err = segments_add(lsm->segments, s->segments[i]);
-		if (err > 0)
-			err = 0; /* missing: whoever refers to it will say so */
-		if (err != -ENOMEM && (i >= named || (err == -EUCLEAN && lsm->repair)))
+		if (err == -EUCLEAN && lsm->repair) { /* once is enough */
 			err = 0;
+			continue;
+		}
 		if (err == -EUCLEAN)
 			err = report_corrupt(&lsm->report, "the manifest", 0,
 					     "segment %" PRIu64 " named twice", s->segments[i]);
+		else if (err > 0 || (err != -ENOMEM && i >= named))
+			err = 0; /* missing: whoever refers to it will say so */
+		s->segments[kept++] = s->segments[i];
 	}
+	s->segments_count = kept;
 	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)
 		for (size_t i = 0; !err && i < s->version->level[n].count; i++)
 			err = tree_adopt_table(lsm, s->version->level[n].tables[i]);
@@ -559,10 +566,10 @@ static int replay_all(struct replay *p, const struct listing *l)
 	for (size_t i = 0; !err && !p->ended && i < l->logs_count; i++)
 		if (l->logs[i] >= lsm->log_number)
 			err = replay_log(p, l->logs[i]);
+	if (lsm->repair && (err == -EUCLEAN || (!err && p->expected <= p->synced)))
+		return replay_rest(p, l);
 	if (err || p->expected > p->synced)
 		return err;
-	if (lsm->repair)
-		return replay_rest(p, l);
 	err = report_corrupt(&lsm->report, p->log, p->offset,
 			     "the log is damaged: at least %" PRIu64
 			     " operations that were synced cannot be read",

@@ -9,12 +9,16 @@
  *             merged into the deepest level at once: then the order of versions is that
  *             of their sequences, whatever level a table was of. A table that was dead
  *             may bring back what had been deleted; nothing can tell.
+ *             So it is, too, if no store can be made of what the newest one says.
  *   tables    a damaged table is replaced, on its level, by one of all its blocks that
  *             can be read. Level 0 is ordered by number, so there all newer ones are
  *             written again behind it.
  *   log       all whole records, in the order of sequences (recover.c)
  *   segments  nothing: who reads such a value is told, and the layer above knows what
  *             its values are
+ *
+ * Before the commit what it would leave is opened, and its new tables are read: if that
+ * fails the store stays as it was.
  *
  * Older versions. Behind a lost block of a table, a deeper level may have an older
  * version of a key that the block had: it would come to light, and be wrong. The table's
@@ -55,6 +59,8 @@ struct repair {
 	lsm_damage_fn *damage;
 	void *damage_ctx;
 	bool damaged, rebuilt;
+	bool no_manifest;   /* to be done as if there were none */
+	uint64_t made_from; /* tables from this number on are the repair's */
 	struct lost_table *tables;
 	size_t tables_count;
 };
@@ -282,6 +288,7 @@ int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *lis
 	struct version *next;
 	int err = 0;
 
+	lsm->repair->made_from = lsm->next_file;
 	for (unsigned l = 0; l < LSM_LEVELS; l++) {
 		const struct level *level = &s->version->level[l];
 		bool again = false;
@@ -409,23 +416,57 @@ static int hide_stale(struct lsm *lsm)
 	return err;
 }
 
+/* ---- what was made ---- */
+
+static void on_wrong(void *ctx, const struct lsm_damage *d)
+{
+	const struct lsm *lsm = ctx;
+
+	report(&lsm->report, LSM_REPORT_ERROR, "what the repair made is wrong: %s: %s", d->file,
+	       d->reason);
+}
+
+/* Open what a commit would leave, and read the tables that are new. */
+static int check_made(struct lsm *lsm)
+{
+	struct lsm_options o = lsm->opt;
+	struct lsm *made = NULL;
+	struct super *s;
+	int err;
+
+	o.storage = lsm->st;
+	o.read_only = true;
+	o.discard_damage = false;
+	overlay_preview(lsm->st, true);
+	err = lsm_open(NULL, &o, &made);
+	s = err ? NULL : tree_super(made);
+	for (unsigned l = 0; !err && l < LSM_LEVELS; l++)
+		for (size_t i = 0; !err && i < s->version->level[l].count; i++) {
+			const struct table_meta *t = s->version->level[l].tables[i];
+
+			if (t->number >= lsm->repair->made_from)
+				err = table_verify(&made->env, t->number, t->bytes, t->smallest,
+						   t->largest, on_wrong, lsm, NULL, NULL);
+		}
+	super_unref(s);
+	(void)lsm_close(made); /* only read from */
+	overlay_preview(lsm->st, false);
+	return err;
+}
+
 /* ---- the interface ---- */
 
-int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
-		    void *damage_ctx, bool *damaged, struct lsm **out)
+static int open_once(const char *path, const struct lsm_options *options, const struct repair *how,
+		     bool *damaged, struct lsm **out)
 {
-	struct lsm_options o = options ? *options : (struct lsm_options){0};
-	struct repair *r = calloc(1, sizeof(*r));
+	struct repair *r = malloc(sizeof(*r));
 	int err;
 
 	*out = NULL;
-	*damaged = false;
 	if (!r)
 		return -ENOMEM;
-	r->damage = damage;
-	r->damage_ctx = damage_ctx;
-	o.read_only = o.create = false;
-	err = tree_open(path, &o, r, out);
+	*r = *how;
+	err = tree_open(path, options, r, out);
 	if (err)
 		return err;
 	if (r->rebuilt)
@@ -440,11 +481,34 @@ int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_dam
 	return err;
 }
 
+bool repair_without_manifest(const struct repair *r)
+{
+	return r->no_manifest;
+}
+
+int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_damage_fn *damage,
+		    void *damage_ctx, bool *damaged, struct lsm **out)
+{
+	struct lsm_options o = options ? *options : (struct lsm_options){0};
+	struct repair how = {.damage = damage, .damage_ctx = damage_ctx};
+	int err;
+
+	*damaged = false;
+	o.read_only = o.create = false;
+	err = open_once(path, &o, &how, damaged, out);
+	if (err != -EUCLEAN)
+		return err;
+	how.no_manifest = true;
+	return open_once(path, &o, &how, damaged, out);
+}
+
 int lsm_repair_commit(struct lsm *lsm, uint64_t *kept_bytes)
 {
 	uint64_t bytes = 0;
 	int err = tree_settle(lsm, true);
 
+	if (!err)
+		err = check_made(lsm);
 	if (!err)
 		err = overlay_commit(lsm->st, &bytes);
 	if (kept_bytes)

@@ -23,6 +23,8 @@
  * everything is in tables when the tree was closed, and an old CURRENT would replay
  * them; the new files of logs and RESERVE are dropped.
  *
+ * Before the commit, a preview shows what it would leave, so that it can be looked at.
+ *
  * Files with the suffix that a crash has left are deleted when an overlay, or the tree
  * itself, takes the lock and may write. Threads: as any storage.
  */
@@ -51,6 +53,7 @@ struct overlay {
 	struct mutex mu;
 	/* guarded by mu */
 	struct names made, hidden;
+	bool preview;
 };
 
 static struct overlay *to_overlay(struct storage *st)
@@ -120,6 +123,14 @@ static void names_release(struct names *n)
 	*n = (struct names){0};
 }
 
+/* Whether a commit drops this new file. */
+static bool is_dropped(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return !strcmp(name, "RESERVE") || (dot && !strcmp(dot, ".log"));
+}
+
 static int overlay_open(struct storage *st, const char *name, enum storage_open how,
 			struct storage_file **out)
 {
@@ -129,7 +140,11 @@ static int overlay_open(struct storage *st, const char *name, enum storage_open 
 	int err;
 
 	mutex_lock(&o->mu);
-	if (names_has(&o->made, name)) {
+	if (o->preview && how != STORAGE_READ) {
+		err = -EROFS;
+	} else if (o->preview && names_has(&o->made, name) && is_dropped(name)) {
+		err = -ENOENT;
+	} else if (names_has(&o->made, name)) {
 		err = ops->open(o->base, with_suffix(buf, name, OVERLAY_NEW), how, out);
 	} else if (how == STORAGE_CREATE) {
 		/* Noted first: what cannot be noted could not be dropped. */
@@ -196,7 +211,9 @@ static int list_one(void *ctx, const char *name, uint64_t size)
 	if (overlay_is_new(name)) {
 		snprintf(buf, sizeof(buf), "%.*s", (int)(strlen(name) - (sizeof(OVERLAY_NEW) - 1)),
 			 name);
-		return names_has(&l->o->made, buf) ? l->fn(l->ctx, buf, size) : 0;
+		if (!names_has(&l->o->made, buf) || (l->o->preview && is_dropped(buf)))
+			return 0;
+		return l->fn(l->ctx, buf, size);
 	}
 	if (names_has(&l->o->hidden, name) || names_has(&l->o->made, name))
 		return 0;
@@ -260,8 +277,11 @@ void overlay_drop_new(struct storage *base)
 static int overlay_lock(struct storage *st, bool exclusive, long *holder)
 {
 	struct overlay *o = to_overlay(st);
-	int err = o->base->ops->lock(o->base, exclusive, holder);
+	int err;
 
+	if (o->preview)
+		return 0;
+	err = o->base->ops->lock(o->base, exclusive, holder);
 	if (!err)
 		overlay_drop_new(o->base);
 	return err;
@@ -271,6 +291,8 @@ static void overlay_unlock(struct storage *st)
 {
 	struct overlay *o = to_overlay(st);
 
+	if (o->preview)
+		return;
 	overlay_drop_new(o->base);
 	names_release(&o->made);
 	o->base->ops->unlock(o->base);
@@ -288,11 +310,13 @@ static void overlay_free(struct storage *st)
 	free(o);
 }
 
-static bool is_dropped(const char *name)
+void overlay_preview(struct storage *st, bool on)
 {
-	const char *dot = strrchr(name, '.');
+	struct overlay *o = to_overlay(st);
 
-	return !strcmp(name, "RESERVE") || (dot && !strcmp(dot, ".log"));
+	mutex_lock(&o->mu);
+	o->preview = on;
+	mutex_unlock(&o->mu);
 }
 
 static int put_in_place(struct overlay *o, const char *name)

@@ -22,6 +22,12 @@ void overlay_drop_new(struct storage *base);
 struct storage *overlay_new(struct storage *base, bool owned);
 
 /*
+ * Show, to who reads, what a commit would leave; then nothing is written, and locking it
+ * does nothing: it is locked. For a look at that by an ordinary open.
+ */
+void overlay_preview(struct storage *st, bool on);
+
+/*
  * Put the new files in place, all of which are synced. After an error before CURRENT
  * was replaced the old state stays; after one behind that the new one is there.
  * `*kept_bytes`: of the files that were replaced, and now end in OVERLAY_OLD.

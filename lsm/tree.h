@@ -223,6 +223,7 @@ struct repair;
 void repair_free(struct repair *r); /* NULL is fine */
 /* What cannot be read, told to whom the repair is made for. */
 void repair_tell(struct repair *r, const char *file, uint64_t offset, const char *reason);
+bool repair_without_manifest(const struct repair *r); /* as if there were none */
 /*
  * Replace the damaged tables of `s` by what can be read of them; with `list`, which has
  * `count` numbers, `s` has none, and all of these are read.

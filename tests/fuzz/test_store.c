@@ -312,7 +312,7 @@ static void seed_block(struct output *out, unsigned from, unsigned to, bool refs
 	buf_release(&value);
 }
 
-static void seed_table(struct output *out, unsigned level, unsigned n)
+static void seed_table(struct output *out, unsigned level, unsigned n, bool beside)
 {
 	struct buf ranges = {0};
 	char name[8];
@@ -330,7 +330,8 @@ static void seed_table(struct output *out, unsigned level, unsigned n)
 	put_u8(out, n == 1);
 	put_u8(out, level);
 	put_u8(out, n ? 4 : 0);
-	sprintf(name, "key%02u", n == 1 ? 2 : 4 * n);
+	/* Beside table 0 the edit says less than what table 1 has. */
+	sprintf(name, "key%02u", n != 1 ? 4 * n : beside ? 9 : 2);
 	put_piece(out, name, 5);
 	sprintf(name, "key%02u", 4 * n + 8);
 	put_piece(out, name, 5);
@@ -340,6 +341,8 @@ static void seed_table(struct output *out, unsigned level, unsigned n)
 static void fuzz_seeds(fuzz_give_fn *give)
 {
 	static struct output out;
+	/* Edits: delete table 10 of level 0; segment 5 again; a segment that is the next file. */
+	static const struct lsm_slice edits[] = {{"\1\40\4\0\12", 5}, {"\5\5", 2}, {"\5\36", 2}};
 	struct lsm_batch *batch = model_must(lsm_batch_new());
 
 	must(lsm_batch_put(batch, (struct lsm_slice){"key07", 5}, (struct lsm_slice){"value", 5}),
@@ -350,15 +353,16 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	     "delete");
 	must(batch_encode(batch, NULL, SIZE_MAX), "encode");
 	batch_set_sequences(batch, 1, 0);
-	for (unsigned n = 0; n < 8; n++) {
+	for (unsigned n = 0; n < 11; n++) {
+		struct lsm_slice edit = n % 3 || n == 0 ? (struct lsm_slice){0} : edits[n / 3 - 1];
 		unsigned tables = n % 4;
 
 		out.size = 0;
 		put_u8(&out, n == 7);
 		put_u8(&out, tables);
 		for (unsigned i = 0; i < tables; i++)
-			seed_table(&out, n < 4 ? 0 : i, i);
-		put_piece(&out, "\1\40\4\0\12", n == 3 ? 5 : 0); /* delete table 10 of level 0 */
+			seed_table(&out, n < 4 ? 0 : n < 8 ? i : 1, i, n >= 8);
+		put_piece(&out, edit.data, edit.size);
 		put_piece(&out, batch->record.data, batch->record.size);
 		give(out.bytes, out.size);
 	}
