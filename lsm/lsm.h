@@ -273,7 +273,8 @@ int lsm_repair_open(const char *path, const struct lsm_options *options, lsm_dam
  * Make what `lsm`, of lsm_repair_open(), holds the store, in one step that a crash
  * does not divide, and close it. `*kept_bytes` (may be NULL): of the files it replaced,
  * which stay in the directory with ".old" behind their names until somebody deletes
- * them. On an error the store is as it was (only after -EIO it may be either).
+ * them. What the store would be is opened and its new tables are read before: if that
+ * fails, as after any error, the store is as it was (only after -EIO it may be either).
  */
 int lsm_repair_commit(struct lsm *lsm, uint64_t *kept_bytes);
 
