@@ -31,6 +31,7 @@ struct fs_dir {
 	struct lsm_snapshot *snapshot;
 	uint64_t stamp;      /* inode->changes, from before the snapshot */
 	bool empty;          /* nothing to iterate over */
+	bool noatime;        /* reading it does not count */
 	struct lsm_iter *it; /* NULL: not needed yet, or no longer */
 	struct key start, end;
 	uint64_t index; /* of the name the iterator is at, from 0 */
@@ -88,6 +89,11 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 	}
 	*out = dir;
 	return 0;
+}
+
+void fs_dir_set_noatime(struct fs_dir *dir)
+{
+	dir->noatime = true;
 }
 
 void fs_dir_close(struct fs_dir *dir)
@@ -346,7 +352,7 @@ int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_di
 	if (rc < 0)
 		/* What was given out holds references, so it counts; the error comes next time. */
 		return r.any ? 0 : fs_errno(rc);
-	if (!offset) {
+	if (!offset && !dir->noatime) {
 		inode_lock_shared(dir->inode);
 		touch = inode_touch_due(dir->fs, dir->inode);
 		inode_unlock(dir->inode);

@@ -162,6 +162,8 @@ int fs_sync(struct fs *fs);
  * read at offset 0: none is seen twice or missed, whatever goes on beside.
  */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
+/* Reading it never updates atime: for O_NOATIME. Before the first read. */
+void fs_dir_set_noatime(struct fs_dir *dir);
 void fs_dir_close(struct fs_dir *dir);
 
 /*

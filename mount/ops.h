@@ -54,7 +54,7 @@ void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_
 void op_fsync(struct request *r);
 
 /* directories: ops_dir.c */
-void op_opendir(struct request *r);
+void op_opendir(struct request *r, int open_flags);
 void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_t size, bool plus);
 void op_releasedir(struct request *r, struct open_dir *open);
 /* Close what the kernel has not: for the end, when no requests come. */

@@ -18,6 +18,7 @@
  * store cannot be closed with directories open: so they are in a list.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "mount/ops.h"
@@ -94,15 +95,21 @@ void open_dirs_close(struct mount *mount)
 			dir_close(mount, mount->dirs[i]);
 }
 
-void op_opendir(struct request *r)
+void op_opendir(struct request *r, int open_flags)
 {
 	struct open_dir *open;
 	int err = dir_open(r->mount, r->ino, &open);
+	bool anew;
 
-	/* What is kept would be read without us, and without setting atime. */
-	if (err)
+	if (err) {
 		reply_error(r, err);
-	else if (reply_directory(r, open, open->kept, fs_atime_due(r->mount->fs, r->ino)))
+		return;
+	}
+	if (open_flags & O_NOATIME)
+		fs_dir_set_noatime(open->dir);
+	/* What is kept would be read without us, and without setting atime. */
+	anew = !(open_flags & O_NOATIME) && fs_atime_due(r->mount->fs, r->ino);
+	if (reply_directory(r, open, open->kept, anew))
 		dir_close(r->mount, open);
 }
 

@@ -248,8 +248,7 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct request r = request_of(req, ino);
 
-	(void)fi;
-	op_opendir(&r);
+	op_opendir(&r, fi->flags);
 }
 
 static struct open_dir *dir_of(const struct fuse_file_info *fi)
