@@ -179,10 +179,11 @@ static int drop_others(struct repair *r, struct at *a)
 	if (d->at.size == a->w.at.size && !memcmp(d->at.bytes, a->w.at.bytes, d->at.size)) {
 		struct node *n = check_node_find(&r->c, a->rec.ino);
 
-		if (n && S_ISDIR(a->rec.type)) {
+		/* What stays may be no directory where another was one. */
+		if (n)
+			n->type = S_ISDIR(a->rec.type) || is_own(a) ? a->rec.type : 0;
+		if (n && S_ISDIR(a->rec.type))
 			n->parent = key_get_u64(a->w.at.bytes + 1);
-			n->type = a->rec.type;
-		}
 		return 0;
 	}
 	if (d->at.bytes[0] == KEY_INODE && !S_ISDIR(a->rec.type)) {

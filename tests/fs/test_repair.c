@@ -275,6 +275,19 @@ static void test_acls(void)
 	end();
 }
 
+static void test_twice(void)
+{
+	struct attr a;
+
+	begin();
+	a = get(KEY_NAME, dir_ino, "sub");
+	a.ctime = 1;
+	put_attr(KEY_NAME, 9999, "sub", file_ino, a); /* in a directory that is not there */
+	repaired("is also elsewhere", "what was a directory is a file");
+	is_int(at("dir/file"), file_ino, "... the newer one stays");
+	end();
+}
+
 static void test_rings(void)
 {
 	struct attr a;
@@ -491,6 +504,7 @@ int main(void)
 	test_counts();
 	test_names();
 	test_acls();
+	test_twice();
 	test_rings();
 	test_roots();
 	test_lost();
