@@ -725,9 +725,8 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 		if (!rc && c.in_parts)
 			rc = check_reach(&c);
 	}
-	if (!rc) {
+	if (!rc)
 		rc = pass_orphans(&c);
-	}
 	if (!rc)
 		rc = pass_owned(&c, KEY_EXTENT, &c.extents);
 	if (!rc)

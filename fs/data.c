@@ -679,7 +679,6 @@ int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t in
 	for (lsm_iter_first(it); !r && lsm_iter_valid(it); lsm_iter_next(it)) {
 		uint64_t start, bytes;
 		const char *text = extent_decode(it, &start, &bytes);
-
 		uint64_t end = text ? 0 : start + bytes;
 
 		*stored += bytes;

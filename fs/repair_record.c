@@ -3,6 +3,7 @@
  */
 #include "fs/acl.h"
 #include "fs/data.h"
+#include "fs/name.h"
 #include "fs/repair.h"
 
 typedef unsigned long long ull;
@@ -109,14 +110,6 @@ static int settle_file(struct repair *r, struct at *a, struct attr *attr, bool *
 
 /* ---- records ---- */
 
-static bool spelling_good(struct lsm_slice name)
-{
-	const char *bytes = name.data;
-
-	return !memchr(bytes, '/', name.size) && !memchr(bytes, 0, name.size) &&
-	       !(bytes[0] == '.' && (name.size == 1 || (name.size == 2 && bytes[1] == '.')));
-}
-
 static int settle_link(struct repair *r, struct at *a)
 {
 	char buf[CHECK_PATH_BYTES];
@@ -209,7 +202,7 @@ int repair_record(struct repair *r, struct at *a)
 		rc = settle_link(r, a);
 	else
 		rc = settle_inode(r, a, &elsewhere, bytes);
-	if (rc || is_own(a) || (spelling_good(name) && !elsewhere))
+	if (rc || is_own(a) || (name_possible(name) && !elsewhere))
 		return rc;
 	if (!elsewhere)
 		repair_say(r, SAVED, "%s: no file can have this name: saved in lost+found as #%llu",

@@ -51,22 +51,16 @@ static int find_only(struct fs *fs, const struct inode *inode, struct lsm_slice 
 	it = xattr_iter(fs, inode->ino, &start, &end);
 	if (!it)
 		return -ENOMEM;
-	/* Two are enough to know whether there is another; the key itself may be further on. */
+	lsm_iter_seek(it, key);
 	if (lsm_iter_valid(it)) {
-		struct lsm_slice first = lsm_iter_key(it);
+		struct lsm_slice at = lsm_iter_key(it);
 
-		found = first.size == key.size && !memcmp(first.data, key.data, key.size);
-		if (found) {
-			lsm_iter_next(it);
-			*only = !lsm_iter_valid(it);
-		} else {
-			lsm_iter_seek(it, key);
-			if (lsm_iter_valid(it)) {
-				first = lsm_iter_key(it);
-				found = first.size == key.size &&
-					!memcmp(first.data, key.data, key.size);
-			}
-		}
+		found = at.size == key.size && !memcmp(at.data, key.data, key.size);
+	}
+	if (found) {
+		lsm_iter_first(it);
+		lsm_iter_next(it);
+		*only = !lsm_iter_valid(it);
 	}
 	rc = lsm_iter_status(it);
 	lsm_iter_free(it);

@@ -180,14 +180,12 @@ static int reserve_log(struct lsm *lsm, struct run *r, uint64_t bytes)
 /* Only what gives space back may be written. */
 static bool is_full(struct lsm *lsm)
 {
-	bool full;
-
+	if (!atomic_load(&lsm->no_space))
+		return false;
 	mutex_lock(&lsm->mu);
-	full = lsm->no_space;
-	if (full)
-		pthread_cond_signal(&lsm->work);
+	pthread_cond_signal(&lsm->work);
 	mutex_unlock(&lsm->mu);
-	return full;
+	return true;
 }
 
 /* Make the newest run fit for a group that starts with `w`. Leader only. */

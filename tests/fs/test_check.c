@@ -3,10 +3,9 @@
  * other calls answer EIO to what is damaged, and go on.
  */
 #include "fs/core.h"
-#include "tests/fs/fixture.h"
+#include "tests/fs/raw.h"
 
 static struct fixture f;
-static struct lsm *lsm; /* of the closed store */
 static uint64_t dir_ino, file_ino, big_ino, hard_ino, sub_ino;
 
 static char found[8192];
@@ -17,61 +16,6 @@ static void collect(void *ctx, const char *text)
 
 	(void)ctx;
 	snprintf(found + n, sizeof(found) - n, "%s\n", text);
-}
-
-static void put(enum key_kind kind, uint64_t ino, const char *tail, const void *data, size_t size)
-{
-	struct lsm_batch *b = lsm_batch_new();
-	struct key k;
-
-	if (!b ||
-	    lsm_batch_put(b, key_make(&k, kind, ino, tail, strlen(tail)),
-			  (struct lsm_slice){data, size}) ||
-	    lsm_write(lsm, b, 0))
-		bail("put");
-	lsm_batch_free(b);
-}
-
-static void drop(enum key_kind kind, uint64_t ino, const char *tail)
-{
-	struct lsm_batch *b = lsm_batch_new();
-	struct key k;
-
-	if (!b || lsm_batch_delete(b, key_make(&k, kind, ino, tail, strlen(tail))) ||
-	    lsm_write(lsm, b, 0))
-		bail("drop");
-	lsm_batch_free(b);
-}
-
-/* Read a record, to be changed and put back. */
-static struct attr get(enum key_kind kind, uint64_t ino, const char *tail)
-{
-	static struct lsm_value value;
-	struct record r;
-	const char *why;
-	struct key k;
-
-	if (lsm_get(lsm, NULL, key_make(&k, kind, ino, tail, strlen(tail)), &value) ||
-	    record_decode((struct lsm_slice){value.data, value.size}, &r, &why))
-		bail("get");
-	r.attr.content_size = 0;
-	lsm_value_release(&value);
-	return r.attr;
-}
-
-static void put_attr(enum key_kind kind, uint64_t ino, const char *tail, uint64_t self,
-		     struct attr a)
-{
-	unsigned char bytes[RECORD_BYTES_MAX];
-
-	put(kind, ino, tail, bytes, record_encode(bytes, self, &a, ""));
-}
-
-static void put_link(uint64_t dir, const char *name, uint64_t to, mode_t type)
-{
-	unsigned char bytes[RECORD_LINK_BYTES_MAX];
-
-	put(KEY_NAME, dir, name, bytes, record_encode_link(bytes, to, type));
 }
 
 static int take_name(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
