@@ -402,51 +402,66 @@ int background_flush_one(struct lsm *lsm, bool *did)
 
 /* ---- disk space kept aside ---- */
 
-static void note_full(struct lsm *lsm)
+void background_note_full(struct lsm *lsm)
 {
 	mutex_lock(&lsm->mu);
 	if (!lsm->no_space)
 		report(&lsm->report, LSM_REPORT_WARNING,
 		       "the disk of the store is full: writes fail until space is freed");
 	lsm->no_space = true;
+	pthread_cond_broadcast(&lsm->work);
 	mutex_unlock(&lsm->mu);
+}
+
+/* As large as `bytes`, if the disk has that and, when it was full, something more; or as it was. */
+static int reserve_grow(struct lsm *lsm, struct storage_file *f, uint64_t bytes)
+{
+	uint64_t size, held, free_bytes, total;
+	int err = f->st->ops->size(f, &size, &held);
+
+	if (!err)
+		err = lsm->st->ops->space(lsm->st, &free_bytes, &total);
+	if (err)
+		return err;
+	/* Full is full for a while, or each freed byte would let a writer in again. */
+	if (atomic_load(&lsm->no_space))
+		free_bytes -= bytes / 2 < free_bytes ? bytes / 2 : free_bytes;
+	if (free_bytes + held < bytes)
+		return -ENOSPC;
+	err = bytes > size ? f->st->ops->allocate(f, bytes) : 0;
+	/* A part of it may have been found room for. */
+	if (err)
+		f->st->ops->truncate(f, size);
+	return err;
 }
 
 void background_reserve(struct lsm *lsm)
 {
 	uint64_t bytes, free_bytes, total;
 	struct storage_file *f;
-	bool full;
+	bool there;
 	int err;
 
 	mutex_lock(&lsm->mu);
-	if (lsm->reserve_there || lsm->opt.read_only || lsm->repair) {
-		mutex_unlock(&lsm->mu);
-		return;
-	}
-	full = lsm->no_space;
+	there = lsm->reserve_there && !lsm->no_space;
 	mutex_unlock(&lsm->mu);
-	if (lsm->st->ops->space(lsm->st, &free_bytes, &total))
+	if (there || lsm->opt.read_only || lsm->repair ||
+	    lsm->st->ops->space(lsm->st, &free_bytes, &total))
 		return;
 	bytes = 2 * (lsm->opt.memtable_bytes + RESERVE_BYTES_MORE);
 	if (bytes > total / RESERVE_PART_MAX)
 		bytes = total / RESERVE_PART_MAX;
-	/* Full is full for a while, or each freed byte would let a writer in again. */
-	if (free_bytes < (full ? 2 * bytes : bytes)) {
-		note_full(lsm);
-		return;
-	}
-	err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_CREATE, &f);
-	if (err == -EEXIST)
-		err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
+	/* There may be half of it: what is left keeps its place until the next open. */
+	err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
+	if (err == -ENOENT)
+		err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_CREATE, &f);
 	if (!err) {
-		err = bytes ? f->st->ops->allocate(f, bytes) : 0;
+		err = reserve_grow(lsm, f, bytes);
 		storage_close(f);
 	}
 	if (err) {
-		lsm->st->ops->unlink(lsm->st, RESERVE_NAME);
 		if (err == -ENOSPC)
-			note_full(lsm);
+			background_note_full(lsm);
 		return;
 	}
 	mutex_lock(&lsm->mu);
@@ -485,7 +500,7 @@ bool background_reserve_drop(struct lsm *lsm)
 	spare = lsm->spare_log;
 	lsm->spare_log = 0;
 	mutex_unlock(&lsm->mu);
-	note_full(lsm);
+	background_note_full(lsm);
 	if (spare)
 		background_dead_file(lsm, FILE_LOG, spare);
 	/* What is dead in the segment being written to could not be given back. */
@@ -574,6 +589,7 @@ static int compact_step(struct lsm *lsm, bool *did)
 		.l0_compact = lsm->opt.l0_compact,
 		.now_s = tree_now_s(),
 		.tombstone_age_s = 600,
+		.tombstones_min = atomic_load(&lsm->no_space) ? 1 : 64,
 		.oldest_snapshot = SEQUENCE_MAX,
 	};
 	struct buf cursors[LSM_LEVELS] = {0};
@@ -650,7 +666,7 @@ static void *committer(void *arg)
 		deadline_in(&until, tick_ms);
 		while (!lsm->stop && cond_wait_until(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
 			;
-		many = lsm->tombstones_pending >= TOMBSTONES_MANY;
+		many = lsm->tombstones_pending >= (lsm->no_space ? 1 : TOMBSTONES_MANY);
 		if (lsm->stop) {
 			mutex_unlock(&lsm->mu);
 			return NULL;

@@ -90,7 +90,7 @@ struct lsm {
 	bool stop;
 	size_t tombstones_pending;      /* in the newest memtable, waiting to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
-	atomic_bool no_space; /* a flush or compaction met a full disk; changed under `mu` */
+	atomic_bool no_space; /* something met a full disk; changed under `mu` */
 	bool l0_stuck;        /* damage keeps level 0 from being compacted */
 
 	/* manifest_mu: one edit at a time; taken before mu */
@@ -209,7 +209,9 @@ int background_close_manifest(struct lsm *lsm);
  */
 int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushed);
 int background_flush_one(struct lsm *lsm, bool *did); /* the oldest waiting run, if any */
-/* Keep some disk space aside, so that deleting works on a full disk. */
+/* The disk is full: refuse what does not free anything, and look for space to give back. */
+void background_note_full(struct lsm *lsm);
+/* Keep some disk space aside, so that deleting works on a full disk; with it there is room. */
 void background_reserve(struct lsm *lsm);
 bool background_reserve_drop(struct lsm *lsm);
 

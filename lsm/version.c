@@ -462,7 +462,7 @@ static enum pick_reason tombstone_reason(const struct version *v, const struct p
 		return PICK_NONE;
 	if (t->ranges)
 		return PICK_RANGES;
-	if (old || (t->tombstones >= 64 && t->tombstones * 2 > t->entries))
+	if (old || (t->tombstones >= o->tombstones_min && t->tombstones * 2 > t->entries))
 		return PICK_TOMBSTONES;
 	return PICK_NONE;
 }

@@ -114,6 +114,7 @@ struct pick_options {
 	uint64_t table_bytes;
 	unsigned l0_compact;
 	uint64_t now_s, tombstone_age_s; /* a tombstone older than this is pushed down */
+	uint64_t tombstones_min;         /* and a table of at least these, if mostly tombstones */
 	uint64_t oldest_snapshot;        /* SEQUENCE_MAX if none */
 	struct lsm_slice
 		cursor[LSM_LEVELS]; /* where the last pick of each level ended; size 0: start */

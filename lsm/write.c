@@ -428,16 +428,8 @@ static int queue_batch(struct lsm *lsm, struct lsm_batch *b, struct writer *w)
 	unsigned flags = w->flags;
 	int err = queue(lsm, w);
 
-	for (int i = 0; err == -ENOSPC && i < FULL_TRIES; i++) {
-		bool dropped = (flags & LSM_FREES) && background_reserve_drop(lsm);
-
-		/* Let the background look for space to give back. */
-		mutex_lock(&lsm->mu);
-		pthread_cond_broadcast(&lsm->work);
-		mutex_unlock(&lsm->mu);
-		if (!(flags & LSM_FREES))
-			break;
-		if (!dropped && i)
+	for (int i = 0; err == -ENOSPC && (flags & LSM_FREES) && i < FULL_TRIES; i++) {
+		if (!background_reserve_drop(lsm) && i)
 			nap_us(FULL_WAIT_US);
 		*w = (struct writer){.batch = b, .flags = flags};
 		err = queue(lsm, w);
@@ -464,6 +456,8 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 	/* The memtable has a reference of its own now, or nothing refers to it. */
 	segment_ref_drop(lsm->segments, b->segment);
 	b->segment = NULL;
+	if (err == -ENOSPC)
+		background_note_full(lsm);
 	if (err)
 		return err;
 	atomic_fetch_add(&lsm->user_bytes, b->user_bytes);
