@@ -10,8 +10,8 @@
  *             of their sequences, whatever level a table was of. A table that was dead
  *             may bring back what had been deleted; nothing can tell.
  *             So it is, too, if no store can be made of what the newest one says.
- *   tables    a damaged table is replaced, on its level, by one of all its blocks that
- *             can be read. Level 0 is ordered by number, so there all newer ones are
+ *   tables    a table that is damaged, or of which the manifest says what is not so, is
+ *             replaced, on its level, by one of all its blocks that can be read. Level 0 is ordered by number, so there all newer ones are
  *             written again behind it.
  *   log       all whole records, in the order of sequences (recover.c)
  *   segments  nothing: who reads such a value is told, and the layer above knows what
@@ -134,6 +134,12 @@ static void on_damage(void *ctx, const struct lsm_damage *d)
 		      !slice_compare(d->last_key, r->largest);
 }
 
+static int compare_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice value)
+{
+	meta_check_entry(ctx, ikey, value);
+	return 0;
+}
+
 static int on_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice value)
 {
 	struct reading *r = ctx;
@@ -175,18 +181,30 @@ static int rewrite(struct reading *r, uint64_t number, uint64_t bytes, unsigned 
 
 /*
  * Look at a table, and if it is damaged, or `always`, put what can be read of it in its
- * place: the edit then adds at most one table to `level`. `*damaged` tells.
+ * place: the edit then adds at most one table to `level`. `t` is what is known of it, or
+ * NULL.
  */
-static int salvage(struct reading *r, uint64_t number, uint64_t bytes, unsigned level,
-		   uint64_t created_s, bool always, struct version_edit *edit)
+static int salvage(struct reading *r, const struct table_meta *t, uint64_t number, uint64_t bytes,
+		   unsigned level, uint64_t created_s, bool always, struct version_edit *edit)
 {
 	struct table_env *env = &r->lsm->env;
 	char name[TABLE_NAME_BYTES];
-	int err =
-		table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, NULL, NULL);
+	struct meta_check meta;
+	const char *wrong;
+	int err = meta_check_begin(&meta, t);
 
+	if (err)
+		return err;
+	table_name(name, number);
+	err = table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, compare_entry,
+			   &meta);
+	wrong = meta_check_end(&meta, !err);
+	/* Nothing of it is lost. */
+	if (wrong && !r->damaged) {
+		repair_tell(r->lsm->repair, name, 0, wrong);
+		r->damaged = true;
+	}
 	if (err == -EIO) {
-		table_name(name, number);
 		on_damage(r, &(struct lsm_damage){.file = name,
 						  .first_key = r->smallest,
 						  .last_key = r->largest,
@@ -227,7 +245,7 @@ static int repair_table(struct lsm *lsm, unsigned level, struct table_meta *t, b
 	lost = &grown[lsm->repair->tables_count++];
 	*lost = (struct lost_table){.sequence_max = t->sequence_max};
 	r.lost = lost;
-	err = salvage(&r, t->number, t->bytes, level, t->created_s, *again, edit);
+	err = salvage(&r, t, t->number, t->bytes, level, t->created_s, *again, edit);
 	if (!err && (r.damaged || *again))
 		err = version_edit_delete(edit, level, t);
 	if (edit->adds_count > adds) {
@@ -267,7 +285,7 @@ static int take_table(struct lsm *lsm, uint64_t number, struct version_edit *edi
 	int err = table_size(lsm, number, &bytes);
 
 	if (!err)
-		err = salvage(&r, number, bytes, 0, tree_now_s(), true, edit);
+		err = salvage(&r, NULL, number, bytes, 0, tree_now_s(), true, edit);
 	return err;
 }
 

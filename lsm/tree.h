@@ -232,6 +232,21 @@ bool repair_without_manifest(const struct repair *r); /* as if there were none *
  */
 int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *list, size_t count);
 
+/* ---- verify.c ---- */
+/*
+ * Is what the manifest says of a table so? Which segments a table refers to keeps them
+ * from being deleted (gc.c), its highest sequence older versions from coming to light.
+ */
+struct meta_check {
+	const struct table_meta *t; /* NULL: nothing is compared */
+	uint64_t *bytes;            /* of each of its uses, as the entries have it */
+	const char *wrong;
+};
+int meta_check_begin(struct meta_check *m, const struct table_meta *t); /* 0 or -ENOMEM */
+void meta_check_entry(struct meta_check *m, struct lsm_slice ikey, struct lsm_slice value);
+/* What is wrong, or NULL; `whole`: it was given every entry. */
+const char *meta_check_end(struct meta_check *m, bool whole);
+
 /* ---- compact.c ---- */
 struct compact_job {
 	struct lsm *lsm;

@@ -29,6 +29,7 @@
  * filter, a block and a value, nothing is kept in memory.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tree.h"
 
@@ -51,7 +52,62 @@ struct verify {
 	struct buf from;                /* user key: all below it is done; size 0: none */
 	const struct table_meta *table; /* being read; NULL: a memtable */
 	uint64_t slice;                 /* bytes of values since it was last seen in the tree */
+	struct meta_check meta;
 };
+
+/* ---- what the manifest says of a table ---- */
+
+int meta_check_begin(struct meta_check *m, const struct table_meta *t)
+{
+	*m = (struct meta_check){.t = t};
+	if (!t)
+		return 0;
+	m->bytes = calloc(t->uses_count + 1, sizeof(*m->bytes));
+	if (!m->bytes)
+		return -ENOMEM;
+	for (size_t i = 1; i < t->uses_count; i++)
+		if (t->uses[i].number <= t->uses[i - 1].number)
+			m->wrong = "the manifest has its segments in disorder";
+	return 0;
+}
+
+void meta_check_entry(struct meta_check *m, struct lsm_slice ikey, struct lsm_slice value)
+{
+	size_t low = 0, high = m->t ? m->t->uses_count : 0;
+	struct segment_ref ref;
+
+	if (!m->t || m->wrong)
+		return;
+	if (ikey_sequence(ikey) > m->t->sequence_max)
+		m->wrong = "the manifest says that it has older entries only";
+	if (ikey_type(ikey) != IKEY_PUT_REF || segment_ref_decode(value, &ref) ||
+	    ref.segment == SEGMENT_LOST)
+		return;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (m->t->uses[mid].number < ref.segment)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == m->t->uses_count || m->t->uses[low].number != ref.segment)
+		m->wrong = "the manifest does not have one of its segments";
+	else
+		m->bytes[low] += segment_ref_bytes(&ref);
+}
+
+const char *meta_check_end(struct meta_check *m, bool whole)
+{
+	for (size_t i = 0; m->t && whole && !m->wrong && i < m->t->uses_count; i++)
+		if (m->t->uses[i].bytes != m->bytes[i])
+			m->wrong = "the manifest has other sizes of what is in segments";
+	free(m->bytes);
+	m->bytes = NULL;
+	return m->wrong;
+}
+
+/* ---- what is told ---- */
 
 static void found(void *ctx, const struct lsm_damage *damage)
 {
@@ -128,6 +184,7 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 	struct segment_ref ref;
 	int err;
 
+	meta_check_entry(&v->meta, ikey, stored);
 	if (ikey_type(ikey) != IKEY_PUT_REF ||
 	    (v->table && v->from.size && slice_compare(key, buf_slice(&v->from)) < 0))
 		return 0;
@@ -157,12 +214,22 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 
 static int verify_table(struct verify *v, struct table_meta *t)
 {
-	int err;
+	char name[TABLE_NAME_BYTES];
+	const char *wrong;
+	int err = meta_check_begin(&v->meta, t);
 
+	if (err)
+		return err;
 	v->table = t;
 	v->slice = 0;
 	err = table_verify(&v->lsm->env, t->number, t->bytes, t->smallest, t->largest, found, v,
 			   verify_entry, v);
+	wrong = meta_check_end(&v->meta, !err);
+	v->meta.t = NULL;
+	if (wrong) {
+		table_name(name, t->number);
+		found(v, &(struct lsm_damage){.file = name, .reason = wrong});
+	}
 	v->table = NULL;
 	v->number = t->number;
 	if (err == TABLE_GONE)
