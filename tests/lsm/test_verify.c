@@ -28,29 +28,58 @@ static struct lsm_options options_on(struct storage *st)
 		.storage = st, .create = true, .separate_min = 500, .segment_bytes = 16 << 10};
 }
 
-/* Each key has a value of its own in a segment; there are some segments and one table. */
+static struct lsm *open_store(struct storage *st)
+{
+	struct lsm_options o = options_on(st);
+	struct lsm *lsm;
+
+	if (lsm_open("verify", &o, &lsm))
+		bail("cannot open the store");
+	return lsm;
+}
+
+static void put(struct lsm *lsm, const char *key, unsigned byte)
+{
+	struct lsm_batch *b = lsm_batch_new();
+	char value[1000];
+
+	memset(value, (int)byte, sizeof(value));
+	if (!b ||
+	    lsm_batch_put(b, (struct lsm_slice){key, 3},
+			  (struct lsm_slice){value, sizeof(value)}) ||
+	    lsm_write(lsm, b, 0))
+		bail("cannot write");
+	lsm_batch_free(b);
+}
+
+/* Each key has a value of its own in a segment; there are some segments. */
+static void put_all(struct lsm *lsm)
+{
+	char key[8];
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		snprintf(key, sizeof(key), "%03u", i);
+		put(lsm, key, i);
+	}
+}
+
+/* Flushes what is in memory to a table of level 0, which stays there until the next open. */
+static void close_store(struct lsm *lsm)
+{
+	if (lsm_close(lsm))
+		bail("cannot close the store");
+}
+
 static struct storage *make_store(void)
 {
 	struct storage *st = storage_mem_new();
-	struct lsm_options o = options_on(st);
-	struct lsm_batch *b = lsm_batch_new();
-	char value[1000], key[8];
 	struct lsm *lsm;
 
-	if (!st || !b || lsm_open("verify", &o, &lsm))
-		bail("cannot make a store");
-	for (unsigned i = 0; i < KEYS; i++) {
-		memset(value, (int)i, sizeof(value));
-		snprintf(key, sizeof(key), "%03u", i);
-		if (lsm_batch_put(b, (struct lsm_slice){key, 3},
-				  (struct lsm_slice){value, sizeof(value)}) ||
-		    lsm_write(lsm, b, 0))
-			bail("cannot write");
-		lsm_batch_clear(b);
-	}
-	lsm_batch_free(b);
-	if (lsm_close(lsm))
-		bail("cannot close");
+	if (!st)
+		bail("no memory");
+	lsm = open_store(st);
+	put_all(lsm);
+	close_store(lsm);
 	return st;
 }
 
@@ -106,25 +135,119 @@ static const struct {
 	{"the highest sequence", "the manifest says that it has older entries only", older},
 };
 
-/* The manifest's only table gets another entry. */
-static void change_manifest(struct storage *st, void (*change)(struct table_meta *t))
+static void read_manifest(struct storage *st, struct manifest_state *s)
 {
 	struct report silent = {0};
-	struct manifest_state s;
+
+	if (manifest_read(st, &silent, s))
+		bail("cannot read the manifest");
+}
+
+static void write_manifest(struct storage *st, struct manifest_state *s)
+{
 	struct manifest *m;
 
-	if (manifest_read(st, &silent, &s))
-		bail("cannot read the manifest");
-	for (unsigned l = 0; l < LSM_LEVELS; l++)
-		if (s.version->level[l].count) {
-			if (s.version->level[l].tables[0]->uses_count < 3)
-				bail("too few segments");
-			change(s.version->level[l].tables[0]);
-		}
-	s.number = s.next_file++;
-	if (manifest_create(st, &s, s.number, &m) || manifest_close(m))
+	s->number = s->next_file++;
+	if (manifest_create(st, s, s->number, &m) || manifest_close(m))
 		bail("cannot write the manifest");
-	manifest_state_release(&s);
+	manifest_state_release(s);
+}
+
+/* The manifest's only table gets another entry. */
+static void change_table(struct storage *st, void (*change)(struct table_meta *t))
+{
+	struct manifest_state s;
+
+	read_manifest(st, &s);
+	if (s.version->level[0].count != 1 || s.version->level[0].tables[0]->uses_count < 3)
+		bail("another table than expected");
+	change(s.version->level[0].tables[0]);
+	write_manifest(st, &s);
+}
+
+/* Put table `t` of `level` on level 1, with these keys as far as the manifest goes. */
+static void move(struct version_edit *e, unsigned level, struct table_meta *t, const char *first,
+		 const char *last)
+{
+	struct table_meta *moved = table_meta_new(
+		(struct lsm_slice){first, 3}, (struct lsm_slice){last, 3}, t->uses, t->uses_count);
+
+	if (!moved)
+		bail("no memory");
+	moved->number = t->number;
+	moved->bytes = t->bytes;
+	moved->entries = t->entries;
+	moved->ranges = t->ranges;
+	moved->sequence_max = t->sequence_max;
+	if (version_edit_delete(e, level, t) || version_edit_add(e, 1, moved))
+		bail("no memory");
+	table_meta_unref(moved);
+}
+
+/* One table has the key 150, another all the keys and, the manifest does not say so, what deletes it. */
+static struct storage *make_overlap(void)
+{
+	struct storage *st = storage_mem_new();
+	struct lsm_batch *b = lsm_batch_new();
+	struct version_edit e = {0};
+	struct version *next;
+	struct manifest_state s;
+	unsigned count = 0;
+	struct lsm *lsm;
+
+	if (!st || !b)
+		bail("no memory");
+	lsm = open_store(st);
+	put(lsm, "150", 0);
+	close_store(lsm);
+	lsm = open_store(st);
+	put_all(lsm);
+	if (lsm_batch_delete_range(b, (struct lsm_slice){"100", 3}, (struct lsm_slice){"200", 3}) ||
+	    lsm_write(lsm, b, 0))
+		bail("cannot delete");
+	lsm_batch_free(b);
+	close_store(lsm);
+
+	read_manifest(st, &s);
+	for (unsigned l = 0; l < LSM_LEVELS; l++)
+		for (size_t i = 0; i < s.version->level[l].count; i++) {
+			struct table_meta *t = s.version->level[l].tables[i];
+
+			move(&e, l, t, t->ranges ? "000" : "150", t->ranges ? "059" : "150");
+			count++;
+		}
+	if (count != 2 || version_apply(s.version, &e, &next))
+		bail("other tables than expected");
+	version_edit_release(&e);
+	version_unref(s.version);
+	s.version = next;
+	write_manifest(st, &s);
+	return st;
+}
+
+/*
+ * Written again with all that is in them, the two tables do not fit beside each other on
+ * their level: the repair has to do without the manifest.
+ */
+static void test_overlap(void)
+{
+	struct storage *st = make_overlap();
+	struct lsm_options o = options_on(st);
+	struct lsm_value v = {0};
+	struct lsm *lsm;
+	bool damaged;
+
+	if (lsm_repair_open("verify", &o, on_damage, NULL, &damaged, &lsm))
+		bail("cannot repair");
+	ok(damaged, "tables that do not fit beside each other are repaired");
+	is_int(lsm_repair_commit(lsm, NULL), 0, "for good");
+	lsm = open_store(st);
+	is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "it is clean then");
+	is_int(wrong_values(lsm), 0, "all is there");
+	is_int(lsm_get(lsm, NULL, (struct lsm_slice){"150", 3}, &v), 1,
+	       "what the newer one deletes is not");
+	close_store(lsm);
+	st->ops->free(st);
 }
 
 int main(void)
@@ -135,7 +258,7 @@ int main(void)
 		bool damaged = false;
 		struct lsm *lsm;
 
-		change_manifest(st, changes[i].change);
+		change_table(st, changes[i].change);
 		o.read_only = true;
 		if (lsm_open("verify", &o, &lsm))
 			bail("cannot open");
@@ -151,14 +274,13 @@ int main(void)
 		ok(damaged && told == 1 && !strcmp(reason, changes[i].reason),
 		   "%s: the repair says so", changes[i].name);
 		is_int(lsm_repair_commit(lsm, NULL), 0, "%s: is repaired", changes[i].name);
-		o.read_only = false;
-		if (lsm_open("verify", &o, &lsm))
-			bail("cannot open after the repair");
+		lsm = open_store(st);
 		is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "%s: and is clean",
 		       changes[i].name);
 		is_int(wrong_values(lsm), 0, "%s: all is there", changes[i].name);
 		lsm_close(lsm);
 		st->ops->free(st);
 	}
+	test_overlap();
 	return done();
 }
