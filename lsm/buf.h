@@ -68,14 +68,6 @@ static inline int buf_add_u32(struct buf *b, uint32_t v)
 	return buf_add(b, bytes, sizeof(bytes));
 }
 
-static inline int buf_add_u64(struct buf *b, uint64_t v)
-{
-	uint8_t bytes[8];
-
-	put_u64(bytes, v);
-	return buf_add(b, bytes, sizeof(bytes));
-}
-
 /* A varint length, then the bytes. */
 static inline int buf_add_bytes(struct buf *b, struct lsm_slice s)
 {

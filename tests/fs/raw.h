@@ -9,6 +9,40 @@
 
 static struct lsm *lsm; /* of the closed store */
 
+/* A store with one of everything, and its inodes. */
+static struct fixture f;
+static uint64_t dir_ino, file_ino, big_ino, hard_ino, sub_ino;
+static char big_bytes[200000];
+
+/* Make it; it is open below the filesystem then. */
+static inline void begin(void)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(big_bytes); i++)
+		big_bytes[i] = (char)(i * 31 + i / 4096);
+	fixture_init(&f);
+	f.quiet = true;
+	dir_ino = mk_dir(f.fs, FS_ROOT_INO, "dir");
+	sub_ino = mk_dir(f.fs, dir_ino, "sub");
+	file_ino = mk_file(f.fs, dir_ino, "file");
+	fs_write(f.fs, file_ino, 0, "small", 5, 0, NULL);
+	big_ino = mk_file(f.fs, sub_ino, "big");
+	fs_write(f.fs, big_ino, 0, big_bytes, sizeof(big_bytes), 0, NULL);
+	hard_ino = mk_file(f.fs, dir_ino, "hard");
+	fs_link(f.fs, hard_ino, sub_ino, "hard2", &st);
+	fs_setxattr(f.fs, file_ino, "user.a", "1", 1, 0);
+	fs_symlink(f.fs, &ROOT, dir_ino, "link", "target", &st);
+	fixture_close(&f);
+	if (lsm_open(f.store, &f.options.lsm, &lsm))
+		bail("lsm_open");
+}
+
+static inline void end(void)
+{
+	fixture_release(&f);
+}
+
 static inline void put_value(struct lsm_slice key, const void *data, size_t size)
 {
 	struct lsm_batch *b = lsm_batch_new();

@@ -6,9 +6,6 @@
 #include "fs/core.h"
 #include "tests/fs/raw.h"
 
-static struct fixture f;
-static uint64_t dir_ino, file_ino, big_ino, hard_ino, sub_ino;
-static char bytes[200000];
 static char told[16384];
 
 static void collect(void *ctx, const char *text)
@@ -17,30 +14,6 @@ static void collect(void *ctx, const char *text)
 
 	(void)ctx;
 	snprintf(told + n, sizeof(told) - n, "%s\n", text);
-}
-
-/* A store with one of everything, open below the filesystem. */
-static void begin(void)
-{
-	struct stat st;
-
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (char)(i * 31 + i / 4096);
-	fixture_init(&f);
-	f.quiet = true;
-	dir_ino = mk_dir(f.fs, FS_ROOT_INO, "dir");
-	sub_ino = mk_dir(f.fs, dir_ino, "sub");
-	file_ino = mk_file(f.fs, dir_ino, "file");
-	fs_write(f.fs, file_ino, 0, "small", 5, 0, NULL);
-	big_ino = mk_file(f.fs, sub_ino, "big");
-	fs_write(f.fs, big_ino, 0, bytes, sizeof(bytes), 0, NULL);
-	hard_ino = mk_file(f.fs, dir_ino, "hard");
-	fs_link(f.fs, hard_ino, sub_ino, "hard2", &st);
-	fs_setxattr(f.fs, file_ino, "user.a", "1", 1, 0);
-	fs_symlink(f.fs, &ROOT, dir_ino, "link", "target", &st);
-	fixture_close(&f);
-	if (lsm_open(f.store, &f.options.lsm, &lsm))
-		bail("lsm_open");
 }
 
 /* The inode at `path` below the root, with a reference; 0: none. */
@@ -58,13 +31,13 @@ static uint64_t at(const char *path)
 
 static int read_all(uint64_t ino, uint64_t offset, size_t size)
 {
-	static char buf[sizeof(bytes)];
+	static char buf[sizeof(big_bytes)];
 	size_t got;
 	int rc = fs_read(f.fs, ino, offset, buf, size, &got);
 
 	if (rc)
 		return rc;
-	return got == size && !memcmp(buf, bytes + offset, size) ? 0 : 1;
+	return got == size && !memcmp(buf, big_bytes + offset, size) ? 0 : 1;
 }
 
 /* Repair the store; `want` is told. Leaves the filesystem open. */
@@ -85,11 +58,6 @@ static struct fs_repair_counts repaired(const char *want, const char *what)
 	fixture_open(&f);
 	fixture_clean(&f, "after it");
 	return counts;
-}
-
-static void end(void)
-{
-	fixture_release(&f);
 }
 
 static void saved_as(uint64_t ino, const char *what)
@@ -134,7 +102,7 @@ static void test_counts(void)
 	a.size = 5000;
 	put_attr(KEY_NAME, sub_ino, "big", big_ino, a);
 	repaired("its size was 5000", "a size");
-	is_int(read_all(at("dir/sub/big"), 0, sizeof(bytes)), 0, "... all of it is there");
+	is_int(read_all(at("dir/sub/big"), 0, sizeof(big_bytes)), 0, "... all of it is there");
 	end();
 }
 
@@ -159,13 +127,13 @@ static void test_names(void)
 	is_int(read_all(big_ino, 0, 100), -ESTALE, "(nobody holds them)");
 	fs_lookup(f.fs, dir_ino, "sub", &(struct stat){0});
 	fs_lookup(f.fs, sub_ino, "big", &(struct stat){0});
-	is_int(read_all(big_ino, 0, sizeof(bytes)), 0, "... and all below");
+	is_int(read_all(big_ino, 0, sizeof(big_bytes)), 0, "... and all below");
 	end();
 	begin();
 	drop(KEY_NAME, sub_ino, "big");
 	repaired("content of inode", "a file whose record is lost");
 	saved_as(big_ino, "it");
-	is_int(read_all(big_ino, 0, sizeof(bytes)), 0, "... with its content");
+	is_int(read_all(big_ino, 0, sizeof(big_bytes)), 0, "... with its content");
 	end();
 	begin();
 	drop(KEY_NAME, dir_ino, "file");
@@ -280,7 +248,7 @@ static void test_roots(void)
 /* What is lost of a file is an error to read, and nothing else. */
 static void test_lost(void)
 {
-	static char buf[sizeof(bytes)];
+	static char buf[sizeof(big_bytes)];
 	struct key k;
 	uint64_t ino;
 	size_t got;
@@ -292,9 +260,10 @@ static void test_lost(void)
 	is_int(read_all(ino, 0, 131072), 0, "... what is left is right");
 	is_int(fs_read(f.fs, ino, 131072, buf, 100, &got), -EIO, "... the lost part is an error");
 	is_int(fs_read(f.fs, ino, 199999, buf, 1, &got), -EIO, "... up to the end");
-	is_int(fs_write(f.fs, ino, 131100, bytes + 131100, 10, 0, NULL), 0,
+	is_int(fs_write(f.fs, ino, 131100, big_bytes + 131100, 10, 0, NULL), 0,
 	       "... a small write into it works");
-	is_int(fs_write(f.fs, ino, 140000, bytes + 140000, 20000, 0, NULL), 0, "... a large one");
+	is_int(fs_write(f.fs, ino, 140000, big_bytes + 140000, 20000, 0, NULL), 0,
+	       "... a large one");
 	is_int(read_all(ino, 131100, 10), 0, "... and is read back");
 	is_int(read_all(ino, 140000, 20000), 0, "... both are");
 	is_int(fs_read(f.fs, ino, 131110, buf, 1, &got), -EIO, "... the rest stays an error");
@@ -302,8 +271,9 @@ static void test_lost(void)
 	fixture_reopen(&f);
 	ino = at("dir/sub/big");
 	is_int(read_all(ino, 140000, 20000), 0, "... after closing, too");
-	is_int(fs_write(f.fs, ino, 0, bytes, sizeof(bytes), 0, NULL), 0, "... all is written");
-	is_int(read_all(ino, 0, sizeof(bytes)), 0, "... and reads");
+	is_int(fs_write(f.fs, ino, 0, big_bytes, sizeof(big_bytes), 0, NULL), 0,
+	       "... all is written");
+	is_int(read_all(ino, 0, sizeof(big_bytes)), 0, "... and reads");
 	end();
 	begin();
 	put_value(key_extent(&k, big_ino, 100), "overlapping", 11);
@@ -365,7 +335,7 @@ static void test_segment(void)
 		bail("lsm_open");
 	repaired("the value in the segment is damaged", "a damaged segment");
 	ino = at("dir/sub/big");
-	for (uint64_t o = 0; o < sizeof(bytes) - 4096; o += 4096) {
+	for (uint64_t o = 0; o < sizeof(big_bytes) - 4096; o += 4096) {
 		int rc = read_all(ino, o, 4096);
 
 		lost += rc == -EIO;
