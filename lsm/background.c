@@ -15,10 +15,11 @@
  *
  * A full disk: flush and compaction need space to give space back. A RESERVE file
  * holds some; half of it is dropped when they meet ENOSPC, writers that do not free
- * anything get ENOSPC while it is gone, and it is made again when there is room. The
- * other half stays until the next open, which has to write a memtable to a table
- * before it can delete that one's log. So each half is a memtable and something for
- * logs and manifests, and a disk is large enough for that: lsm.c sees to it.
+ * anything get ENOSPC while it is gone, and it grows again with whatever becomes free,
+ * before others on the disk take that. The other half stays until the next open, which
+ * has to write a memtable to a table before it can delete that one's log. So each half
+ * is a memtable and something for logs and manifests, and a disk is large enough for
+ * that: lsm.c sees to it.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -413,31 +414,46 @@ void background_note_full(struct lsm *lsm)
 	mutex_unlock(&lsm->mu);
 }
 
-/* As large as `bytes`, if the disk has that and, when it was full, something more; or as it was. */
+/*
+ * Make the file as large as `bytes`; once it has half, as near to that as the disk allows.
+ * -ENOSPC: it is smaller, or the disk was full and not much is free beside it.
+ */
 static int reserve_grow(struct lsm *lsm, struct storage_file *f, uint64_t bytes)
 {
-	uint64_t size, held, free_bytes, total;
+	uint64_t size, held, free_bytes, total, want = bytes;
 	int err = f->st->ops->size(f, &size, &held);
 
 	if (!err)
 		err = lsm->st->ops->space(lsm->st, &free_bytes, &total);
 	if (err)
 		return err;
+	if (held + free_bytes < bytes) {
+		if (held < bytes / 2)
+			return -ENOSPC;
+		want = held + free_bytes - free_bytes / 8;
+	}
+	if (want > size) {
+		err = f->st->ops->allocate(f, want);
+		if (err) /* a part of it may have been found room for */
+			f->st->ops->truncate(f, size);
+	}
 	/* Full is full for a while, or each freed byte would let a writer in again. */
-	if (atomic_load(&lsm->no_space))
-		free_bytes -= bytes / 2 < free_bytes ? bytes / 2 : free_bytes;
-	if (free_bytes + held < bytes)
-		return -ENOSPC;
-	err = bytes > size ? f->st->ops->allocate(f, bytes) : 0;
-	/* A part of it may have been found room for. */
-	if (err)
-		f->st->ops->truncate(f, size);
+	if (!err && (want < bytes ||
+		     (atomic_load(&lsm->no_space) && held + free_bytes < bytes + bytes / 2)))
+		err = -ENOSPC;
 	return err;
+}
+
+static uint64_t reserve_bytes(const struct lsm *lsm, uint64_t disk_bytes)
+{
+	uint64_t bytes = 2 * (lsm->opt.memtable_bytes + RESERVE_BYTES_MORE);
+
+	return bytes < disk_bytes / RESERVE_PART_MAX ? bytes : disk_bytes / RESERVE_PART_MAX;
 }
 
 void background_reserve(struct lsm *lsm)
 {
-	uint64_t bytes, free_bytes, total;
+	uint64_t free_bytes, total;
 	struct storage_file *f;
 	bool there;
 	int err;
@@ -448,22 +464,17 @@ void background_reserve(struct lsm *lsm)
 	if (there || lsm->opt.read_only || lsm->repair ||
 	    lsm->st->ops->space(lsm->st, &free_bytes, &total))
 		return;
-	bytes = 2 * (lsm->opt.memtable_bytes + RESERVE_BYTES_MORE);
-	if (bytes > total / RESERVE_PART_MAX)
-		bytes = total / RESERVE_PART_MAX;
-	/* There may be half of it: what is left keeps its place until the next open. */
 	err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
 	if (err == -ENOENT)
 		err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_CREATE, &f);
 	if (!err) {
-		err = reserve_grow(lsm, f, bytes);
+		err = reserve_grow(lsm, f, reserve_bytes(lsm, total));
 		storage_close(f);
 	}
-	if (err) {
-		if (err == -ENOSPC)
-			background_note_full(lsm);
+	if (err == -ENOSPC)
+		background_note_full(lsm);
+	if (err)
 		return;
-	}
 	mutex_lock(&lsm->mu);
 	lsm->reserve_there = true;
 	if (lsm->no_space)
@@ -473,29 +484,31 @@ void background_reserve(struct lsm *lsm)
 	mutex_unlock(&lsm->mu);
 }
 
-/* Give back half of the reserve, the other is for the next open. True: there was any. */
+/* Give back what there is above half of the reserve, that one is for the next open. */
 static bool reserve_shrink(struct lsm *lsm)
 {
+	uint64_t size = 0, half = 0, free_bytes, total;
 	struct storage_file *f;
-	uint64_t size, allocated;
 	int err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_WRITE, &f);
 
 	if (err)
 		return false;
-	err = f->st->ops->size(f, &size, &allocated);
+	err = f->st->ops->size(f, &size, NULL);
 	if (!err)
-		err = f->st->ops->truncate(f, size / 2);
+		err = lsm->st->ops->space(lsm->st, &free_bytes, &total);
+	if (!err)
+		half = reserve_bytes(lsm, total) / 2;
+	if (!err && size > half)
+		err = f->st->ops->truncate(f, half);
 	storage_close(f);
-	return !err;
+	return !err && size > half;
 }
 
 bool background_reserve_drop(struct lsm *lsm)
 {
 	uint64_t spare;
-	bool there;
 
 	mutex_lock(&lsm->mu);
-	there = lsm->reserve_there;
 	lsm->reserve_there = false;
 	spare = lsm->spare_log;
 	lsm->spare_log = 0;
@@ -506,7 +519,7 @@ bool background_reserve_drop(struct lsm *lsm)
 	/* What is dead in the segment being written to could not be given back. */
 	segments_seal(lsm->segments, 0);
 	background_purge(lsm);
-	return (there && reserve_shrink(lsm)) || spare;
+	return reserve_shrink(lsm) || spare;
 }
 
 /* ---- the threads ---- */
@@ -676,8 +689,9 @@ static void *committer(void *arg)
 		waited_ms = many ? waited_ms + tick_ms : 0;
 		if (waited_ms >= TOMBSTONES_FLUSH_MS) {
 			waited_ms = 0;
-			/* A failure shows in the next write, which meets the same. */
-			(void)write_force_rotate(lsm);
+			/* Other failures show in the next write, which meets the same. */
+			if (write_force_rotate(lsm) == -ENOSPC)
+				(void)background_reserve_drop(lsm);
 		}
 		commit_ms += tick_ms;
 		if (commit_ms >= lsm->opt.commit_interval_ms) {

@@ -124,7 +124,7 @@ struct lsm {
 	atomic_bool stopping;                 /* closing: compactions give up */
 	atomic_int failed; /* read-only since: the errno of the failed log write */
 
-	bool reserve_there; /* the RESERVE file; guarded by mu */
+	bool reserve_there; /* all of the RESERVE file; guarded by mu */
 
 	pthread_t flusher, compactor, committer;
 	bool threads_started;
