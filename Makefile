@@ -125,7 +125,7 @@ conformance: deps $(BUILD)/varve ## run SUITE=/path, a folder of TAP tests such 
 
 # ---- sanitizers, each with a build folder of its own ----
 
-sanitized = SANITIZED=$@ $(MAKE) check BUILD=$(BUILD)-$@ \
+sanitized = SANITIZED=$@ TEST_TIMEOUT=3600 $(MAKE) check BUILD=$(BUILD)-$@ \
 	CFLAGS='-O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$(1)'
 
 asan: ## all tests under the address and undefined-behaviour sanitizers

@@ -11,7 +11,8 @@
  *             may bring back what had been deleted; nothing can tell.
  *             So it is, too, if no store can be made of what the newest one says.
  *   tables    a table that is damaged, or of which the manifest says what is not so, is
- *             replaced, on its level, by one of all its blocks that can be read. Level 0 is ordered by number, so there all newer ones are
+ *             replaced, on its level, by one of all its blocks that can be read (also
+ *             without its index: table_salvage.c). Level 0 is ordered by number, so there all newer ones are
  *             written again behind it.
  *   log       all whole records, in the order of sequences (recover.c)
  *   segments  nothing: who reads such a value is told, and the layer above knows what
@@ -31,7 +32,7 @@
  *     there are only older versions of it), and
  *   - the filter knows it.
  *
- * Where there is no filter to ask (a table that is missing or has lost its end) older
+ * Where there is no filter to ask (a table that is missing or was cut off) older
  * versions stay: the alternative would be to give up all that the table's range covers.
  * What the table is said to have held is told.
  */
@@ -154,20 +155,26 @@ static int on_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice value)
 	return memtable_add(r->mem, ikey_sequence(ikey), ikey_type(ikey), ikey_user(ikey), value);
 }
 
-/* Write what was read to a new table of `level`, which the edit then adds. */
+/* Write what can be read of a table to a new one of `level`, which the edit then adds. */
 static int rewrite(struct reading *r, uint64_t number, uint64_t bytes, unsigned level,
 		   uint64_t created_s, struct version_edit *edit)
 {
 	struct compact_job job = {
 		.lsm = r->lsm, .output_level = level, .created_s = created_s, .edit = edit};
+	struct table_env *env = &r->lsm->env;
 	struct buf filter = {0};
 	int err;
 
+	r->mem = memtable_new();
 	job.ranges = rangedel_new();
-	job.input = memtable_iter(r->mem);
+	job.input = r->mem ? memtable_iter(r->mem) : NULL;
 	err = job.ranges && job.input ? 0 : -ENOMEM;
+	r->silent = true;
 	if (!err)
-		err = table_salvage(&r->lsm->env, number, bytes,
+		err = table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r,
+				   on_entry, r);
+	if (!err || err == -EUCLEAN)
+		err = table_salvage(env, number, bytes, r->smallest, r->largest, on_entry, r,
 				    r->lost ? &r->lost->filter : &filter, job.ranges);
 	if (!err)
 		err = rangedel_finish(job.ranges);
@@ -175,6 +182,8 @@ static int rewrite(struct reading *r, uint64_t number, uint64_t bytes, unsigned 
 		err = compact_write(&job);
 	iter_free(job.input);
 	rangedel_free(job.ranges);
+	memtable_unref(r->mem);
+	r->mem = NULL;
 	buf_release(&filter);
 	return err;
 }
@@ -215,16 +224,7 @@ static int salvage(struct reading *r, const struct table_meta *t, uint64_t numbe
 		return err;
 	if (r->err || (!r->damaged && !always))
 		return r->err;
-	r->mem = memtable_new();
-	if (!r->mem)
-		return -ENOMEM;
-	r->silent = true;
-	err = table_verify(env, number, bytes, r->smallest, r->largest, on_damage, r, on_entry, r);
-	if (!err || err == -EUCLEAN)
-		err = rewrite(r, number, bytes, level, created_s, edit);
-	memtable_unref(r->mem);
-	r->mem = NULL;
-	return err;
+	return rewrite(r, number, bytes, level, created_s, edit);
 }
 
 /* ---- the tables of a manifest ---- */

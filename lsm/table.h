@@ -108,11 +108,14 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 
 /*
  * For a repair: the filter of a table in `filter` and its range tombstones in `ranges`,
- * which is not finished. What of these cannot be read, or is malformed, is left out: an
- * empty filter says nothing. Returns 0; -ENOMEM.
+ * which is not finished; and if its footer or index is lost, when table_verify() finds no
+ * entry, all entries of the blocks that can be found without them, in order, to `entry`.
+ * What cannot be read, or is malformed, is left out: an empty filter says nothing.
+ * Returns 0; -ENOMEM; what `entry` returned, if not 0.
  */
-int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct buf *filter,
-		  struct rangedel_list *ranges);
+int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct lsm_slice smallest,
+		  struct lsm_slice largest, table_entry_fn *entry, void *entry_ctx,
+		  struct buf *filter, struct rangedel_list *ranges);
 
 /* About how many bytes of the file hold keys below `key`. */
 uint64_t table_offset_of(struct table *t, struct lsm_slice key);

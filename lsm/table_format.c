@@ -90,11 +90,14 @@
 
 enum stored_as { STORED_RAW = 0, STORED_LZ4 = 1, STORED_ZSTD = 2 };
 
+static uint64_t seed_of(uint64_t number, uint64_t offset)
+{
+	return number * UINT64_C(0x9e3779b97f4a7c15) + offset;
+}
+
 static uint32_t checksum(const void *data, size_t size, uint64_t number, uint64_t offset)
 {
-	uint64_t seed = number * UINT64_C(0x9e3779b97f4a7c15) + offset;
-
-	return (uint32_t)XXH3_64bits_withSeed(data, size, seed);
+	return (uint32_t)XXH3_64bits_withSeed(data, size, seed_of(number, offset));
 }
 
 /* ---- handles ---- */
@@ -384,6 +387,45 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 	if (bytes != stack)
 		free(bytes);
 	return r;
+}
+
+/* ---- stored blocks that no handle is left of ---- */
+
+bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64_t before)
+{
+	uint32_t payload_size = get_u32(bytes);
+
+	if (bytes[4] == STORED_RAW)
+		return payload_size && payload_size <= before;
+	return (bytes[4] == STORED_LZ4 || bytes[4] == STORED_ZSTD) && payload_size &&
+	       payload_size <= BLOCK_BYTES_MAX;
+}
+
+int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint64_t offset,
+			size_t *stored)
+{
+	XXH3_state_t *state = XXH3_createState();
+	size_t hashed = 0;
+
+	*stored = 0;
+	if (!state)
+		return -ENOMEM;
+	XXH3_64bits_reset_withSeed(state, seed_of(number, offset));
+	for (size_t n = 1; !*stored && n + TABLE_BLOCK_TRAILER_BYTES <= size; n++) {
+		const uint8_t *trailer = bytes + n;
+		uint32_t payload_size = get_u32(trailer);
+
+		/* What was compressed has become shorter. */
+		if (!table_trailer_likely(trailer, n) ||
+		    (trailer[4] == STORED_RAW ? payload_size != n : payload_size <= n))
+			continue;
+		XXH3_64bits_update(state, bytes + hashed, n + 5 - hashed);
+		hashed = n + 5;
+		if ((uint32_t)XXH3_64bits_digest(state) == get_u32(trailer + 5))
+			*stored = n + TABLE_BLOCK_TRAILER_BYTES;
+	}
+	XXH3_freeState(state);
+	return 0;
 }
 
 /* ---- range tombstones ---- */

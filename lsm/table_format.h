@@ -67,6 +67,17 @@ struct table_block {
 int table_block_load(struct storage_file *f, uint64_t number, struct table_handle h,
 		     struct table_block **out, const char **reason);
 
+/*
+ * Where the stored block of table `number` ends that begins with `bytes`, `offset` in the
+ * file: `*stored` bytes, at most `size`; 0: no block does. For tables whose index is lost.
+ * 0; -ENOMEM.
+ */
+int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint64_t offset,
+			size_t *stored);
+#define TABLE_BLOCK_MEASURE_MAX ((16u << 20) + TABLE_BLOCK_TRAILER_BYTES) /* longer ones are few */
+/* Whether a trailer might be at `bytes`, of a block that began at most `before` bytes ahead. */
+bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64_t before);
+
 /* One record of the block of range tombstones, appended. -ENOMEM. */
 int table_range_encode(uint64_t sequence, struct lsm_slice start, struct lsm_slice end,
 		       struct buf *out);

@@ -1,0 +1,306 @@
+/*
+ * table_salvage.c - what can be read of a table that table_verify.c finds damaged.
+ *
+ * Through footer and index, if there are both: then only the filter and the range
+ * tombstones are left to be read here. If not, blocks are looked for in the file:
+ *
+ *   - The first begins with the file, each further one where the one before it ends. A
+ *     stored block does not say ahead how long it is, but its checksum covers it up to its
+ *     trailer, so its end is the first place that could be a trailer and has that checksum.
+ *   - Behind a damaged block the search goes on after each place that could be a trailer;
+ *     then only blocks of up to WINDOW_BYTES are found.
+ *   - What a block is, is told by its contents. A data block has valid entries, all behind
+ *     those before it and within the bounds of the table. The index has the file's last
+ *     place, before the footer. Of the other two, range tombstones decode to the last
+ *     byte, and the filter is stored raw.
+ *
+ * The checksum knows the table and the place, so nothing can be taken for a block that is
+ * none; only a hostile table can have a block taken for one of another kind, and has then
+ * what it could have said anyway.
+ *
+ * All of that takes time in proportion to the file, but for places that could be a trailer
+ * and are not, which a hostile file may have many of: WORK_FACTOR bounds it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "block.h"
+#include "table.h"
+#include "table_format.h"
+
+#define WINDOW_BYTES (64u << 10) /* more than most blocks take */
+#define WORK_FACTOR 64u          /* bytes hashed, for each byte of the file */
+#define WORK_BYTES_MIN (256u << 20)
+
+struct salvage {
+	uint64_t number, bytes;
+	uint64_t end; /* of the blocks */
+	uint64_t work_left;
+	struct storage_file *file;
+	struct lsm_slice smallest, largest;
+	table_entry_fn *entry;
+	void *entry_ctx;
+	struct buf *filter;
+	struct rangedel_list *ranges;
+
+	struct block_cursor cursor;
+	struct buf last_key; /* internal key; size 0: none yet */
+	uint8_t *window;
+	size_t window_room;
+};
+
+/* ---- where blocks are ---- */
+
+/* Have the `size` bytes at `offset` in the window. 0; -ENOMEM; 1: they cannot be read. */
+static int read_window(struct salvage *s, uint64_t offset, size_t size)
+{
+	int r;
+
+	if (size > s->window_room) {
+		uint8_t *grown = realloc(s->window, size);
+
+		if (!grown)
+			return -ENOMEM;
+		s->window = grown;
+		s->window_room = size;
+	}
+	r = storage_pread_full(s->file, s->window, size, offset);
+	return r ? 1 : 0;
+}
+
+/* The block at `offset`; size 0: there is none, or it is longer. 0 or -ENOMEM. */
+static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, struct table_handle *h)
+{
+	uint64_t size = WINDOW_BYTES, rest = s->end - offset;
+	size_t stored = 0;
+	int r = 0;
+
+	*h = (struct table_handle){.offset = offset};
+	for (;;) {
+		size = size < rest ? size : rest;
+		if (size > s->work_left)
+			return 0;
+		s->work_left -= size;
+		r = read_window(s, offset, (size_t)size);
+		if (!r)
+			r = table_block_measure(s->window, (size_t)size, s->number, offset,
+						&stored);
+		if (r || stored || size == rest || size >= longest)
+			break;
+		size = size * 16 < longest ? size * 16 : longest;
+	}
+	h->size = stored;
+	return r < 0 ? r : 0;
+}
+
+/* The first block behind a damaged one, which begins at `offset`; size 0: there is none. */
+static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
+{
+	uint64_t at = offset;
+	uint8_t *bytes = malloc(WINDOW_BYTES);
+	int err = bytes ? 0 : -ENOMEM;
+
+	*h = (struct table_handle){0};
+	while (!err && !h->size && at + TABLE_BLOCK_TRAILER_BYTES < s->end) {
+		size_t size = s->end - at < WINDOW_BYTES ? (size_t)(s->end - at) : WINDOW_BYTES;
+		size_t last = size - TABLE_BLOCK_TRAILER_BYTES;
+
+		if (storage_pread_full(s->file, bytes, size, at))
+			break;
+		for (size_t i = 0; !err && !h->size && i <= last; i++) {
+			uint64_t next = at + i + TABLE_BLOCK_TRAILER_BYTES;
+
+			if (next < s->end && table_trailer_likely(bytes + i, at + i - offset))
+				err = find_block(s, next, WINDOW_BYTES, h);
+		}
+		at += last + 1;
+	}
+	free(bytes);
+	return err;
+}
+
+/* ---- what they are ---- */
+
+static bool within(const struct salvage *s, struct lsm_slice user)
+{
+	return (!s->smallest.size || slice_compare(user, s->smallest) >= 0) &&
+	       (!s->largest.size || slice_compare(user, s->largest) <= 0);
+}
+
+/* 1: a data block, whose entries were handed on; 0: it is none; an error. */
+static int take_data(struct salvage *s, struct lsm_slice block)
+{
+	struct iter *it = &s->cursor.it;
+	struct buf last = {0};
+	bool data;
+	int err = 0;
+
+	if (block_check(block))
+		return 0;
+	block_cursor_reset(&s->cursor, block);
+	it->ops->first(it);
+	data = it->valid;
+	err = buf_add(&last, s->last_key.data, s->last_key.size);
+	for (; !err && data && it->valid; it->ops->next(it)) {
+		data = ikey_valid(it->key) && within(s, ikey_user(it->key)) &&
+		       (!last.size || ikey_compare(buf_slice(&last), it->key) < 0);
+		last.size = 0;
+		err = buf_add(&last, it->key.data, it->key.size);
+	}
+	buf_release(&last);
+	if (!err && it->status)
+		err = it->status == -EUCLEAN ? 0 : it->status;
+	if (err || !data || it->status)
+		return err;
+	for (it->ops->first(it); !err && it->valid; it->ops->next(it)) {
+		s->last_key.size = 0;
+		err = buf_add(&s->last_key, it->key.data, it->key.size);
+		if (!err)
+			err = s->entry(s->entry_ctx, it->key, it->value);
+	}
+	return err ? err : 1;
+}
+
+/* As many range tombstones as decode. `*whole`: to the last byte. 0; -ENOMEM. */
+static int take_ranges(struct salvage *s, struct lsm_slice block, bool add, bool *whole)
+{
+	const uint8_t *p = block.data, *limit = p + block.size;
+	int err = 0;
+
+	while (!err && p && p < limit) {
+		struct lsm_slice start, end;
+		uint64_t sequence;
+
+		p = table_range_decode(p, limit, &sequence, &start, &end);
+		if (p && add)
+			err = rangedel_add(s->ranges, sequence, start, end);
+	}
+	*whole = p != NULL;
+	return err;
+}
+
+static int take_block(struct salvage *s, struct table_handle h)
+{
+	struct table_block *b;
+	struct lsm_slice block;
+	const char *reason;
+	bool whole;
+	int r = table_block_load(s->file, s->number, h, &b, &reason);
+
+	if (r)
+		return r == -ENOMEM ? r : 0;
+	block = (struct lsm_slice){b->data, b->size};
+	if (h.offset + h.size + TABLE_FOOTER_BYTES != s->bytes) {
+		r = take_data(s, block);
+		if (!r)
+			r = take_ranges(s, block, false, &whole);
+		if (!r && whole)
+			r = take_ranges(s, block, true, &whole);
+		else if (!r && !s->filter->size && h.size == b->size + TABLE_BLOCK_TRAILER_BYTES)
+			r = buf_add(s->filter, b->data, b->size);
+	}
+	free(b);
+	return r < 0 ? r : 0;
+}
+
+static int take_blocks(struct salvage *s)
+{
+	struct table_handle h = {0};
+	uint64_t at = 0;
+	int err = 0;
+
+	while (!err && at < s->end) {
+		err = find_block(s, at, TABLE_BLOCK_MEASURE_MAX, &h);
+		if (!err && !h.size)
+			err = find_next(s, at, &h);
+		if (err || !h.size)
+			break;
+		err = take_block(s, h);
+		at = h.offset + h.size;
+	}
+	return err;
+}
+
+/* ---- through the footer ---- */
+
+/* What a handle says that is right. 0, with `*out` NULL if it cannot be read; -ENOMEM. */
+static int load(struct salvage *s, struct table_handle h, struct table_block **out)
+{
+	const char *reason;
+	int r;
+
+	*out = NULL;
+	r = h.size ? table_block_load(s->file, s->number, h, out, &reason) : 0;
+	return r == -ENOMEM ? r : 0;
+}
+
+/* Whether footer and index can be read; then filter and range tombstones are taken as well. */
+static int take_footer(struct salvage *s, bool *done)
+{
+	uint8_t bytes[TABLE_FOOTER_BYTES];
+	struct table_block *index = NULL, *filter = NULL, *ranges = NULL;
+	struct table_footer f;
+	const char *reason;
+	bool whole;
+	int err = 0;
+
+	*done = false;
+	if (s->end + sizeof(bytes) != s->bytes ||
+	    storage_pread_full(s->file, bytes, sizeof(bytes), s->end) ||
+	    table_footer_decode(bytes, s->number, s->end, &f, &reason))
+		return 0;
+	err = load(s, f.index, &index);
+	if (!err && index && !block_check((struct lsm_slice){index->data, index->size})) {
+		*done = true;
+		err = load(s, f.filter, &filter);
+		if (!err)
+			err = load(s, f.ranges, &ranges);
+		if (!err && filter)
+			err = buf_add(s->filter, filter->data, filter->size);
+		if (!err && ranges)
+			err = take_ranges(s, (struct lsm_slice){ranges->data, ranges->size}, true,
+					  &whole);
+	}
+	free(index);
+	free(filter);
+	free(ranges);
+	return err;
+}
+
+int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct lsm_slice smallest,
+		  struct lsm_slice largest, table_entry_fn *entry, void *entry_ctx,
+		  struct buf *filter, struct rangedel_list *ranges)
+{
+	struct salvage s = {
+		.number = number,
+		.bytes = bytes,
+		.smallest = smallest,
+		.largest = largest,
+		.entry = entry,
+		.entry_ctx = entry_ctx,
+		.filter = filter,
+		.ranges = ranges,
+	};
+	char name[TABLE_NAME_BYTES];
+	uint64_t size = 0, allocated;
+	bool done = false;
+	int err = 0;
+
+	table_name(name, number);
+	block_cursor_init(&s.cursor);
+	if (storage_open_file(env->st, name, STORAGE_READ, &s.file) == 0 &&
+	    env->st->ops->size(s.file, &size, &allocated))
+		size = 0;
+	s.end = bytes > TABLE_FOOTER_BYTES ? bytes - TABLE_FOOTER_BYTES : 0;
+	s.end = size < s.end ? size : s.end;
+	s.work_left = s.end * WORK_FACTOR + WORK_BYTES_MIN;
+	if (s.end)
+		err = take_footer(&s, &done);
+	if (!err && !done)
+		err = take_blocks(&s);
+	(void)storage_close(s.file); /* only read from */
+	block_cursor_release(&s.cursor);
+	buf_release(&s.last_key);
+	free(s.window);
+	return err;
+}
