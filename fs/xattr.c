@@ -59,7 +59,8 @@ static int find_only(struct fs *fs, const struct inode *inode, struct lsm_slice 
 	}
 	if (found) {
 		lsm_iter_first(it);
-		lsm_iter_next(it);
+		if (lsm_iter_valid(it)) /* unless it cannot be read this time */
+			lsm_iter_next(it);
 		*only = !lsm_iter_valid(it);
 	}
 	rc = lsm_iter_status(it);

@@ -17,7 +17,8 @@
  * replay reached, bytes that had been synced are wrong: that is damage, and opening
  * fails, saying how much would be lost, unless told to go on without it: without
  * everything behind the damage, as what is found must be a prefix of the history.
- * (Of the last records that were synced nothing later says so, and of the newest log,
+ * The log that the manifest names was durable before that: if it is missing, so is what
+ * it had. (Of the last records that were synced nothing later says so, and of a newer log,
  * should all of it be gone, no other file does: those look like a torn tail.)
  *
  * A record beyond what was surely synced may be on disk while the segment it refers
@@ -555,10 +556,28 @@ static int replay_rest(struct replay *p, const struct listing *l)
 	return err;
 }
 
+/* The log that the manifest names was durable before that: is it there? */
+static int check_log(struct lsm *lsm, const struct listing *l)
+{
+	static const char *reason = "the log is missing, and with it what was written last";
+	char name[LOG_NAME_BYTES];
+	int err;
+
+	if (!lsm->log_number || has_number(l->logs, l->logs_count, lsm->log_number))
+		return 0;
+	log_name(name, lsm->log_number);
+	if (lsm->repair) {
+		repair_tell(lsm->repair, name, 0, reason);
+		return 0;
+	}
+	err = report_corrupt(&lsm->report, name, 0, "%s", reason);
+	return lsm->opt.discard_damage ? 0 : err;
+}
+
 static int replay_all(struct replay *p, const struct listing *l)
 {
 	struct lsm *lsm = p->lsm;
-	int err = 0;
+	int err = check_log(lsm, l);
 
 	for (size_t i = 0; !err && i < l->logs_count; i++)
 		if (l->logs[i] >= lsm->log_number)

@@ -12,16 +12,16 @@
  *
  * The commit, when every new file is synced and nobody writes:
  *
- *   1. NAME.repair becomes NAME, for all but CURRENT, logs and RESERVE; directory synced
+ *   1. NAME.repair becomes NAME, for all but CURRENT; directory synced
  *   2. CURRENT.repair becomes CURRENT; directory synced
  *   3. each hidden file becomes NAME.old; directory synced
  *
  * Until 2 the old CURRENT names the old files, all of which are there; what 1 brought
  * has numbers that were never used, and a later open deletes it as nobody names it.
  * From 2 on the new state is whole. What 3 has not reached by a crash is deleted by
- * the next open, as it would have been without the overlay. Logs are left out because
- * everything is in tables when the tree was closed, and an old CURRENT would replay
- * them; the new files of logs and RESERVE are dropped.
+ * the next open, as it would have been without the overlay. The one new log is empty, as
+ * everything is in tables when the tree was closed: an old CURRENT has nothing of it to
+ * replay. (A repair makes no RESERVE.)
  *
  * Before the commit, a preview shows what it would leave, so that it can be looked at.
  *
@@ -123,14 +123,6 @@ static void names_release(struct names *n)
 	*n = (struct names){0};
 }
 
-/* Whether a commit drops this new file. */
-static bool is_dropped(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return !strcmp(name, "RESERVE") || (dot && !strcmp(dot, ".log"));
-}
-
 static int overlay_open(struct storage *st, const char *name, enum storage_open how,
 			struct storage_file **out)
 {
@@ -142,8 +134,6 @@ static int overlay_open(struct storage *st, const char *name, enum storage_open 
 	mutex_lock(&o->mu);
 	if (o->preview && how != STORAGE_READ) {
 		err = -EROFS;
-	} else if (o->preview && names_has(&o->made, name) && is_dropped(name)) {
-		err = -ENOENT;
 	} else if (names_has(&o->made, name)) {
 		err = ops->open(o->base, with_suffix(buf, name, OVERLAY_NEW), how, out);
 	} else if (how == STORAGE_CREATE) {
@@ -211,7 +201,7 @@ static int list_one(void *ctx, const char *name, uint64_t size)
 	if (overlay_is_new(name)) {
 		snprintf(buf, sizeof(buf), "%.*s", (int)(strlen(name) - (sizeof(OVERLAY_NEW) - 1)),
 			 name);
-		if (!names_has(&l->o->made, buf) || (l->o->preview && is_dropped(buf)))
+		if (!names_has(&l->o->made, buf))
 			return 0;
 		return l->fn(l->ctx, buf, size);
 	}
@@ -361,7 +351,7 @@ int overlay_commit(struct storage *st, uint64_t *kept_bytes)
 	*kept_bytes = 0;
 	mutex_lock(&o->mu);
 	for (size_t i = 0; !err && i < o->made.count; i++)
-		if (strcmp(o->made.list[i], MANIFEST_CURRENT) != 0 && !is_dropped(o->made.list[i]))
+		if (strcmp(o->made.list[i], MANIFEST_CURRENT) != 0)
 			err = put_in_place(o, o->made.list[i]);
 	if (!err)
 		err = o->base->ops->sync_dir(o->base);

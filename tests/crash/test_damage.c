@@ -14,7 +14,7 @@
  * One store was closed; the other was left by a killed process, with a log that is
  * needed. There the end of the log may be missing, as after a power cut, if what is
  * lost was never synced, or nothing is left that says it was: that is so of the last
- * records that were synced, and where the newest log is gone as a whole.
+ * records that were synced, and where a newer log than the manifest names is gone.
  *
  * STRIDE=1 in the environment: every byte; the default takes one of a few.
  */

@@ -384,6 +384,56 @@ static void test_listing(void)
 	free(m);
 }
 
+#define ATTRIBUTES 120 /* in several tables */
+
+/*
+ * An attribute goes, or stays with an error. Regression: whether it was the only one is
+ * seen by a second look, and where that one failed an assertion did.
+ */
+static void test_attribute(unsigned kind)
+{
+	struct failure f = {.kind = kind, .times = 1, .error = EIO};
+	struct fs_model *m = model_must(malloc(sizeof(*m)));
+	unsigned failures = 0, wrong = 0;
+	char name[16], value[200] = {0};
+	uint64_t ino;
+	size_t got;
+
+	fs_model_init(m, &workload, 1);
+	m->may_fail = true; /* what cannot be logged makes it read-only */
+	fs_model_start(m);
+	ino = mk_file(m->fs, FS_ROOT_INO, "file");
+	for (unsigned i = 0; i < ATTRIBUTES; i++) {
+		sprintf(name, "user.%03u", i);
+		wrong += fs_setxattr(m->fs, ino, name, value, sizeof(value), 0) != 0;
+	}
+	for (f.nth = 1; f.nth < 40; f.nth++) {
+		struct stat st;
+		int rc;
+
+		/* Opened anew, so that nothing is cached. */
+		fs_model_close(m);
+		fs_model_start(m);
+		wrong += fs_lookup(m->fs, FS_ROOT_INO, "file", &st) != 0;
+		failure_begin(m->history.st, &f);
+		fs_model_outside = false;
+		rc = fs_removexattr(m->fs, ino, name);
+		fs_model_outside = true;
+		failure_end(m->history.st);
+		failures += rc != 0;
+		wrong += rc && rc != (kind == KIND_ALLOCATION ? -ENOMEM : -EIO);
+		wrong += fs_getxattr(m->fs, ino, name, value, sizeof(value), &got) !=
+			 (rc ? 0 : -ENODATA);
+		rc = fs_setxattr(m->fs, ino, name, value, sizeof(value), 0);
+		wrong += rc && rc != -EROFS;
+		fs_forget(m->fs, ino, 1);
+	}
+	ok(!wrong && failures, "an attribute stays when one %s of %u fails", kinds[kind], failures);
+	fs_model_close(m);
+	fs_model_release(m);
+	free(m);
+}
+
 int main(void)
 {
 	const char *fails = getenv("FAILS");
@@ -403,5 +453,7 @@ int main(void)
 		if (calls_of[kind])
 			test_kind(kind, &o);
 	test_listing();
+	test_attribute(STORAGE_MEM_READ);
+	test_attribute(KIND_ALLOCATION);
 	return done();
 }

@@ -250,6 +250,56 @@ static void test_overlap(void)
 	st->ops->free(st);
 }
 
+static int unlink_log(void *ctx, const char *name, uint64_t size)
+{
+	struct storage *st = ctx;
+
+	(void)size;
+	return strstr(name, ".log") && st->ops->unlink(st, name) ? -EIO : 0;
+}
+
+/* The log that the manifest names is missed, also after a close, when there was nothing in it. */
+static void test_log(bool killed)
+{
+	const char *name = killed ? "a log" : "an empty log";
+	struct storage *alive = storage_mem_new(), *st;
+	struct lsm_options o;
+	struct lsm *lsm;
+	bool damaged;
+
+	if (!alive)
+		bail("no memory");
+	lsm = open_store(alive);
+	put_all(lsm);
+	if (killed) {
+		st = storage_mem_crash(alive, STORAGE_MEM_KEEP_ALL, 0);
+		close_store(lsm);
+		alive->ops->free(alive);
+	} else {
+		close_store(lsm);
+		st = alive;
+	}
+	if (!st || st->ops->list(st, unlink_log, st))
+		bail("cannot delete the log");
+	o = options_on(st);
+	is_int(lsm_open("verify", &o, &lsm), -EUCLEAN, "%s: is missed", name);
+	o.discard_damage = true;
+	is_int(lsm_open("verify", &o, &lsm), 0, "%s: opens without, if told to", name);
+	close_store(lsm);
+	if (st->ops->list(st, unlink_log, st))
+		bail("cannot delete the log");
+	told = 0;
+	if (lsm_repair_open("verify", &o, on_damage, NULL, &damaged, &lsm))
+		bail("cannot repair");
+	ok(damaged && told == 1, "%s: the repair says so: %s", name, reason);
+	is_int(lsm_repair_commit(lsm, NULL), 0, "%s: is repaired", name);
+	lsm = open_store(st);
+	is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "%s: and is clean", name);
+	is_int(wrong_values(lsm), killed ? KEYS : 0, "%s: as far as it was in tables", name);
+	close_store(lsm);
+	st->ops->free(st);
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
@@ -282,5 +332,7 @@ int main(void)
 		st->ops->free(st);
 	}
 	test_overlap();
+	test_log(true);
+	test_log(false);
 	return done();
 }
