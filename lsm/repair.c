@@ -11,9 +11,9 @@
  *             may bring back what had been deleted; nothing can tell.
  *             So it is, too, if no store can be made of what the newest one says.
  *   tables    a table that is damaged, or of which the manifest says what is not so, is
- *             replaced, on its level, by one of all its blocks that can be read (also
- *             without its index: table_salvage.c). Level 0 is ordered by number, so there all newer ones are
- *             written again behind it.
+ *             replaced, on its level, by one of all its blocks that can be read, also
+ *             without its index (table_salvage.c). Level 0 is ordered by number, so
+ *             there all newer ones are written again behind it.
  *   log       all whole records, in the order of sequences (recover.c)
  *   segments  nothing: who reads such a value is told, and the layer above knows what
  *             its values are

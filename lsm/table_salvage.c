@@ -28,8 +28,9 @@
 #include "table.h"
 #include "table_format.h"
 
-#define WINDOW_BYTES (64u << 10) /* more than most blocks take */
-#define WORK_FACTOR 64u          /* bytes hashed, for each byte of the file */
+#define WINDOW_BYTES_MIN (16u << 10) /* more than most blocks take */
+#define WINDOW_BYTES (64u << 10)
+#define WORK_FACTOR 64u /* bytes looked at, for each byte of the file */
 #define WORK_BYTES_MIN (256u << 20)
 
 struct salvage {
@@ -71,7 +72,7 @@ static int read_window(struct salvage *s, uint64_t offset, size_t size)
 /* The block at `offset`; size 0: there is none, or it is longer. 0 or -ENOMEM. */
 static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, struct table_handle *h)
 {
-	uint64_t size = WINDOW_BYTES, rest = s->end - offset;
+	uint64_t size = WINDOW_BYTES_MIN, rest = s->end - offset;
 	size_t stored = 0;
 	int r = 0;
 
