@@ -250,6 +250,39 @@ static void test_overlap(void)
 	st->ops->free(st);
 }
 
+/* Any one read of the device fails: it is told, as damage if all else can be looked at. */
+static void test_device(void)
+{
+	struct storage *st = make_store();
+	struct lsm_options o = options_on(st);
+	unsigned failed = 0, silent = 0, values = 0;
+	uint64_t before, reads = 0;
+	struct lsm *lsm;
+
+	o.read_only = true;
+	for (uint64_t nth = 0; nth <= reads; nth++) { /* first none, which counts them */
+		int err;
+
+		if (lsm_open("verify", &o, &lsm))
+			bail("cannot open");
+		told = 0;
+		before = storage_mem_count(st, STORAGE_MEM_READ);
+		storage_mem_fail(st, STORAGE_MEM_READ, nth, 1, EIO);
+		err = lsm_verify(lsm, on_damage, NULL, NULL, NULL);
+		storage_mem_fail(st, STORAGE_MEM_ANY, 0, 0, 0);
+		if (!nth)
+			reads = storage_mem_count(st, STORAGE_MEM_READ) - before;
+		failed += err != 0;
+		silent += nth && !told && err != -EIO;
+		values +=
+			told && !strcmp(reason, "the device cannot read the value in the segment");
+		lsm_close(lsm);
+	}
+	ok(failed == reads && !silent && values == KEYS,
+	   "of %u reads that fail, %u of values, each is told", failed, values);
+	st->ops->free(st);
+}
+
 static int unlink_log(void *ctx, const char *name, uint64_t size)
 {
 	struct storage *st = ctx;
@@ -332,6 +365,7 @@ int main(void)
 		st->ops->free(st);
 	}
 	test_overlap();
+	test_device();
 	test_log(true);
 	test_log(false);
 	return done();
