@@ -90,8 +90,8 @@ struct lsm {
 	bool stop;
 	size_t tombstones_pending;      /* in the newest memtable, waiting to be pushed down */
 	int flush_error, compact_error; /* of the last one; 0 once one succeeds */
-	atomic_bool no_space; /* something met a full disk; changed under `mu` */
-	bool l0_stuck;        /* damage keeps level 0 from being compacted */
+	atomic_bool no_space;           /* something met a full disk; changed under `mu` */
+	bool l0_stuck;                  /* damage keeps level 0 from being compacted */
 
 	/* manifest_mu: one edit at a time; taken before mu */
 	struct mutex manifest_mu;

@@ -5,7 +5,6 @@
 #include "fs/core.h"
 #include "tests/fs/raw.h"
 
-
 static char found[8192];
 
 static void collect(void *ctx, const char *text)

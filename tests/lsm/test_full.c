@@ -150,7 +150,8 @@ static void test_beside_others(void)
 		bail("cannot set up");
 	while (count < 900 && !put(lsm, count, VALUE_BYTES_MAX))
 		count++;
-	ok(count > 10 && count < 900 && !lsm_flush(lsm), "%u values fill what others leave of a disk", count);
+	ok(count > 10 && count < 900 && !lsm_flush(lsm),
+	   "%u values fill what others leave of a disk", count);
 	/* Once what the flush took of it is set aside again, others take all that is left. */
 	for (unsigned tries = 0; tries < 500 && reserved(o.storage) < DISK_BYTES / 8; tries++)
 		usleep(20000);

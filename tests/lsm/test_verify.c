@@ -184,7 +184,7 @@ static void move(struct version_edit *e, unsigned level, struct table_meta *t, c
 	table_meta_unref(moved);
 }
 
-/* One table has the key 150, another all the keys and, the manifest does not say so, what deletes it. */
+/* One table has key 150, another all keys and, unknown to the manifest, what deletes it. */
 static struct storage *make_overlap(void)
 {
 	struct storage *st = storage_mem_new();
