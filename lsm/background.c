@@ -418,13 +418,12 @@ void background_note_full(struct lsm *lsm)
  * Make the file as large as `bytes`; once it has half, as near to that as the disk allows.
  * -ENOSPC: it is smaller, or the disk was full and not much is free beside it.
  */
-static int reserve_grow(struct lsm *lsm, struct storage_file *f, uint64_t bytes)
+static int reserve_grow(struct lsm *lsm, struct storage_file *f, uint64_t bytes,
+			uint64_t free_bytes)
 {
-	uint64_t size, held, free_bytes, total, want = bytes;
+	uint64_t size, held, want = bytes;
 	int err = f->st->ops->size(f, &size, &held);
 
-	if (!err)
-		err = lsm->st->ops->space(lsm->st, &free_bytes, &total);
 	if (err)
 		return err;
 	if (held + free_bytes < bytes) {
@@ -468,7 +467,7 @@ void background_reserve(struct lsm *lsm)
 	if (err == -ENOENT)
 		err = storage_open_file(lsm->st, RESERVE_NAME, STORAGE_CREATE, &f);
 	if (!err) {
-		err = reserve_grow(lsm, f, reserve_bytes(lsm, total));
+		err = reserve_grow(lsm, f, reserve_bytes(lsm, total), free_bytes);
 		storage_close(f);
 	}
 	if (err == -ENOSPC)

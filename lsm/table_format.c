@@ -52,7 +52,7 @@
  * Crash rules: a table is written once, synced, and only then named by the
  * manifest. Half of one is never looked at.
  *
- * Limits: a compressed payload is at most BLOCK_BYTES_MAX long decompressed (an
+ * Limits: a compressed payload is at most TABLE_BLOCK_BYTES_MAX long decompressed (an
  * entry of the largest value makes a block of a little over 4 MiB; a longer
  * payload, of a big index, is stored raw). A raw one is at most RAW_BYTES_MAX long:
  * range tombstones of one batch of the largest size, and as much again. So no bytes
@@ -83,7 +83,6 @@
 
 #define MAGIC UINT64_C(0x5661727665546162)
 #define VERSION 1u
-#define BLOCK_BYTES_MAX (16u << 20)
 #define RAW_BYTES_MAX (2 * (size_t)LSM_BATCH_BYTES_MAX)
 #define ZSTD_LEVEL 1
 #define STACK_BLOCK_BYTES 8192u
@@ -225,7 +224,7 @@ static enum stored_as compress(struct table_codec *c, struct lsm_slice payload)
 	enum stored_as stored_as = STORED_RAW;
 
 	c->scratch.size = 0;
-	if (c->compression == LSM_COMPRESS_NONE || payload.size > BLOCK_BYTES_MAX || !room ||
+	if (c->compression == LSM_COMPRESS_NONE || payload.size > TABLE_BLOCK_BYTES_MAX || !room ||
 	    buf_reserve(&c->scratch, room))
 		return STORED_RAW;
 	if (c->compression == LSM_COMPRESS_LZ4) {
@@ -336,8 +335,8 @@ static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_hand
 		*reason = "block is compressed in an unknown way";
 	else if (stored_as == STORED_RAW && payload_size != size)
 		*reason = "block size is wrong";
-	else if (stored_as != STORED_RAW &&
-		 (payload_size > BLOCK_BYTES_MAX || size > BLOCK_BYTES_MAX || !payload_size))
+	else if (stored_as != STORED_RAW && (payload_size > TABLE_BLOCK_BYTES_MAX ||
+					     size > TABLE_BLOCK_BYTES_MAX || !payload_size))
 		*reason = "block is larger than a block can be";
 	if (*reason)
 		return -EUCLEAN;
@@ -398,7 +397,7 @@ bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64
 	if (bytes[4] == STORED_RAW)
 		return payload_size && payload_size <= before;
 	return (bytes[4] == STORED_LZ4 || bytes[4] == STORED_ZSTD) && payload_size &&
-	       payload_size <= BLOCK_BYTES_MAX;
+	       payload_size <= TABLE_BLOCK_BYTES_MAX;
 }
 
 int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint64_t offset,

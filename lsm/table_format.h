@@ -12,6 +12,7 @@
 
 #define TABLE_FOOTER_BYTES 104u
 #define TABLE_BLOCK_TRAILER_BYTES 9u
+#define TABLE_BLOCK_BYTES_MAX (16u << 20)       /* of a compressed payload; longer ones are few */
 #define TABLE_BLOCK_BYTES_OPTION_MAX (1u << 20) /* table_build_options.block_bytes */
 
 /* A stored block: where its payload begins, and its bytes with their trailer. */
@@ -37,6 +38,14 @@ void table_footer_encode(const struct table_footer *f, uint64_t number, uint64_t
 			 uint8_t bytes[TABLE_FOOTER_BYTES]);
 int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number, uint64_t offset,
 			struct table_footer *f, const char **reason);
+
+/* Whether a user key is within the bounds of a table; size 0: not known. */
+static inline bool table_bounds_hold(struct lsm_slice smallest, struct lsm_slice largest,
+				     struct lsm_slice user)
+{
+	return (!smallest.size || slice_compare(user, smallest) >= 0) &&
+	       (!largest.size || slice_compare(user, largest) <= 0);
+}
 
 /* What compresses the blocks of one builder. */
 struct table_codec {
@@ -74,7 +83,6 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
  */
 int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint64_t offset,
 			size_t *stored);
-#define TABLE_BLOCK_MEASURE_MAX ((16u << 20) + TABLE_BLOCK_TRAILER_BYTES) /* longer ones are few */
 /* Whether a trailer might be at `bytes`, of a block that began at most `before` bytes ahead. */
 bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64_t before);
 

@@ -122,12 +122,6 @@ static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
 
 /* ---- what they are ---- */
 
-static bool within(const struct salvage *s, struct lsm_slice user)
-{
-	return (!s->smallest.size || slice_compare(user, s->smallest) >= 0) &&
-	       (!s->largest.size || slice_compare(user, s->largest) <= 0);
-}
-
 /* 1: a data block, whose entries were handed on; 0: it is none; an error. */
 static int take_data(struct salvage *s, struct lsm_slice block)
 {
@@ -143,7 +137,8 @@ static int take_data(struct salvage *s, struct lsm_slice block)
 	data = it->valid;
 	err = buf_add(&last, s->last_key.data, s->last_key.size);
 	for (; !err && data && it->valid; it->ops->next(it)) {
-		data = ikey_valid(it->key) && within(s, ikey_user(it->key)) &&
+		data = ikey_valid(it->key) &&
+		       table_bounds_hold(s->smallest, s->largest, ikey_user(it->key)) &&
 		       (!last.size || ikey_compare(buf_slice(&last), it->key) < 0);
 		last.size = 0;
 		err = buf_add(&last, it->key.data, it->key.size);
@@ -211,7 +206,7 @@ static int take_blocks(struct salvage *s)
 	int err = 0;
 
 	while (!err && at < s->end) {
-		err = find_block(s, at, TABLE_BLOCK_MEASURE_MAX, &h);
+		err = find_block(s, at, TABLE_BLOCK_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES, &h);
 		if (!err && !h.size)
 			err = find_next(s, at, &h);
 		if (err || !h.size)

@@ -75,8 +75,7 @@ static void damage_block(struct verify *v, uint64_t offset, struct lsm_slice ind
 
 static bool within(const struct verify *v, struct lsm_slice user)
 {
-	return (!v->smallest.size || slice_compare(user, v->smallest) >= 0) &&
-	       (!v->largest.size || slice_compare(user, v->largest) <= 0);
+	return table_bounds_hold(v->smallest, v->largest, user);
 }
 
 /* Load a block. 0; 1 damaged, with the reason; -ENOMEM. */
