@@ -32,7 +32,7 @@ LSM_LIBS = -llz4 -lzstd -lxxhash -pthread
 FUSE_CFLAGS = $(shell pkg-config --cflags fuse3)
 FUSE_LIBS = $(shell pkg-config --libs fuse3)
 
-objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 
 all: $(BUILD)/varve ## build the varve binary (the default)
 
@@ -53,7 +53,7 @@ $(BUILD)/flags: FORCE
 	@echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || \
 		echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
 
-$(BUILD)/liblsm.a: $(call objects,lsm)
+$(BUILD)/liblsm.a: $(call objects,lsm/base lsm/storage lsm/table lsm)
 $(BUILD)/libfs.a: $(call objects,fs)
 $(BUILD)/%.a:
 	$(say) rm -f $@ && $(AR) rcs $@ $^
@@ -71,9 +71,12 @@ HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_%,$(wildcard t
 CHOSEN = $(if $(TESTS),$(wildcard $(TESTS)),$(C_TESTS) $(SHELL_TESTS))
 RUNNABLE = $(patsubst %.c,$(BUILD)/%.t,$(CHOSEN))
 
-$(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(BUILD)/liblsm.a
+# What only tests need of their own below the tree: a storage in memory.
+$(BUILD)/tests/storage.a: $(call objects,tests/storage)
+
+$(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(BUILD)/tests/storage.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
-$(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/libfs.a $(BUILD)/liblsm.a
+$(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/tests/storage.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 # Their allocator fails (alloc.h): only calls from our own objects go through it.
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
@@ -138,7 +141,7 @@ tsan: ## the C tests under the thread sanitizer
 
 # ---- lint ----
 
-C_FILES = $(wildcard lsm/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch])
+C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch])
 SCRIPTS = .ci/run tests/run tests/lint/rules $(wildcard tests/*.sh tests/*/*.sh)
 lint-build = +$(MAKE) BUILD=$(BUILD)-lint-$(1) CC=$(1) WERROR='-Werror $(2)' all objects
 

@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "tree.h"
+#include "lsm/tree.h"
 
 #define RESERVE_NAME "RESERVE"
 #define RESERVE_BYTES_MORE (4u << 20) /* for logs and manifests, beside a memtable */

@@ -1,13 +1,13 @@
 /*
  * batch.c - batches of operations and their log records; see batch.h.
  */
-#include "batch.h"
+#include "lsm/batch.h"
 
 #include <stdlib.h>
 
-#include "dbiter.h"
-#include "segment.h"
-#include "tree.h"
+#include "lsm/dbiter.h"
+#include "lsm/segment.h"
+#include "lsm/tree.h"
 
 struct lsm_batch *lsm_batch_new(void)
 {

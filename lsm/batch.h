@@ -17,9 +17,9 @@
 #ifndef LSM_BATCH_H
 #define LSM_BATCH_H
 
-#include "buf.h"
-#include "ikey.h"
-#include "segments.h"
+#include "lsm/base/buf.h"
+#include "lsm/base/ikey.h"
+#include "lsm/segments.h"
 
 #define BATCH_HEADER_BYTES 20
 

@@ -37,8 +37,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "merge.h"
-#include "tree.h"
+#include "lsm/merge.h"
+#include "lsm/tree.h"
 
 #define OVERLAP_TABLES_MAX 10 /* an output may overlap this many tables' bytes of the next level */
 

@@ -24,9 +24,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "dbiter.h"
-#include "merge.h"
-#include "tree.h"
+#include "lsm/dbiter.h"
+#include "lsm/merge.h"
+#include "lsm/tree.h"
 
 #define STEPS_BEFORE_SEEK 8
 #define HIDDEN_BEFORE_SKIP 16

@@ -4,7 +4,7 @@
 #ifndef LSM_DBITER_H
 #define LSM_DBITER_H
 
-#include "ikey.h"
+#include "lsm/base/ikey.h"
 
 struct super;
 

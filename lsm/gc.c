@@ -23,7 +23,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "tree.h"
+#include "lsm/tree.h"
 
 #define GARBAGE_BYTES_MIN (1u << 20) /* less dead than this is not worth reading tables for */
 #define EMPTY_BELOW 16               /* empty a segment when less than 1/16 of it is alive */

@@ -25,15 +25,15 @@
  * reader takes its super first and the sequence after, so that its sources are
  * complete up to some point of the history, and it sees exactly what came before.
  */
-#include "lsm.h"
+#include "lsm/lsm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "storage_overlay.h"
-#include "tree.h"
+#include "lsm/storage_overlay.h"
+#include "lsm/tree.h"
 
 /* ---- runs and supers ---- */
 

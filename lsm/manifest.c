@@ -39,14 +39,14 @@
  * have led to, and nothing is lost; if anything is missing, the edit had happened.
  * recover.c looks, as manifest_state.torn asks it to.
  */
-#include "manifest.h"
+#include "lsm/manifest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "wal.h"
+#include "lsm/wal.h"
 
 enum tag {
 	TAG_NEXT_FILE = 1,

@@ -4,9 +4,9 @@
 #ifndef LSM_MANIFEST_H
 #define LSM_MANIFEST_H
 
-#include "report.h"
-#include "storage.h"
-#include "version.h"
+#include "lsm/base/report.h"
+#include "lsm/storage/storage.h"
+#include "lsm/version.h"
 
 #define MANIFEST_FORMAT 1u
 #define MANIFEST_CURRENT "CURRENT"

@@ -32,7 +32,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "lsm/arena.h"
+#include "lsm/base/arena.h"
 
 /* One node in four is on the next level: 12 levels are enough for 16 million entries. */
 #define HEIGHT_MAX 12

@@ -8,7 +8,7 @@
 #ifndef LSM_MEMTABLE_H
 #define LSM_MEMTABLE_H
 
-#include "iter.h"
+#include "lsm/base/iter.h"
 
 /* With more range tombstones the memtable should be rotated: they are searched in a row. */
 #define MEMTABLE_RANGES_MAX 256

@@ -10,7 +10,7 @@
  * An error of any child is the merge's: it stops there, since what follows
  * might miss a newer version.
  */
-#include "merge.h"
+#include "lsm/merge.h"
 
 #include <assert.h>
 #include <stdlib.h>

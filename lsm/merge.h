@@ -5,9 +5,9 @@
 #ifndef LSM_MERGE_H
 #define LSM_MERGE_H
 
-#include "iter.h"
-#include "table.h"
-#include "version.h"
+#include "lsm/base/iter.h"
+#include "lsm/table/table.h"
+#include "lsm/version.h"
 
 /*
  * Merge `count` children, newest source first. Takes them over, and the array

@@ -32,9 +32,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "batch.h"
-#include "storage_overlay.h"
-#include "tree.h"
+#include "lsm/batch.h"
+#include "lsm/storage_overlay.h"
+#include "lsm/tree.h"
 
 /* The files of the directory, by kind. */
 struct listing {

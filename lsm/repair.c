@@ -38,9 +38,9 @@
  */
 #include <stdlib.h>
 
-#include "filter.h"
-#include "storage_overlay.h"
-#include "tree.h"
+#include "lsm/table/filter.h"
+#include "lsm/storage_overlay.h"
+#include "lsm/tree.h"
 
 /* A part of a table that cannot be read; keys are inclusive. */
 struct lost {

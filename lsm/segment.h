@@ -10,9 +10,9 @@
 #ifndef LSM_SEGMENT_H
 #define LSM_SEGMENT_H
 
-#include "buf.h"
-#include "report.h"
-#include "storage.h"
+#include "lsm/base/buf.h"
+#include "lsm/base/report.h"
+#include "lsm/storage/storage.h"
 
 #define SEGMENT_CHUNK 4096u
 #define SEGMENT_NAME_BYTES 32

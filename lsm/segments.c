@@ -12,14 +12,14 @@
  * Only the newest segment is written to. It is sealed when the next value would
  * make it longer than segment_bytes; a group of values is never split.
  */
-#include "segments.h"
+#include "lsm/segments.h"
 
 #include <inttypes.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "lock.h"
+#include "lsm/base/lock.h"
 
 #define FILES_MAX 256
 

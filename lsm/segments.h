@@ -9,7 +9,7 @@
 #ifndef LSM_SEGMENTS_H
 #define LSM_SEGMENTS_H
 
-#include "segment.h"
+#include "lsm/segment.h"
 
 struct segments;
 struct segment;

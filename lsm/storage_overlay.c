@@ -28,15 +28,15 @@
  * Files with the suffix that a crash has left are deleted when an overlay, or the tree
  * itself, takes the lock and may write. Threads: as any storage.
  */
-#include "storage_overlay.h"
+#include "lsm/storage_overlay.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lock.h"
-#include "manifest.h"
+#include "lsm/base/lock.h"
+#include "lsm/manifest.h"
 
 #define NAME_BYTES 300
 

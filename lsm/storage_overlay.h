@@ -5,7 +5,7 @@
 #ifndef LSM_STORAGE_OVERLAY_H
 #define LSM_STORAGE_OVERLAY_H
 
-#include "storage.h"
+#include "lsm/storage/storage.h"
 
 /* What is being made, and what was replaced: suffixes of names in the storage below. */
 #define OVERLAY_NEW ".repair"

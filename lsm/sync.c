@@ -12,7 +12,7 @@
  * A sync that fails is never tried again: what the kernel then holds may not be
  * what the disk holds. The tree becomes read-only, and the next open recovers.
  */
-#include "tree.h"
+#include "lsm/tree.h"
 
 /* Everything up to the last published sequence. Called by the one who syncs. */
 static int sync_all(struct lsm *lsm, uint64_t *reached)

@@ -7,17 +7,17 @@
 
 #include <stdatomic.h>
 
-#include "cache.h"
-#include "lock.h"
-#include "lsm.h"
-#include "manifest.h"
-#include "memtable.h"
-#include "report.h"
-#include "segments.h"
-#include "storage.h"
-#include "table.h"
-#include "version.h"
-#include "wal.h"
+#include "lsm/table/cache.h"
+#include "lsm/base/lock.h"
+#include "lsm/lsm.h"
+#include "lsm/manifest.h"
+#include "lsm/memtable.h"
+#include "lsm/base/report.h"
+#include "lsm/segments.h"
+#include "lsm/storage/storage.h"
+#include "lsm/table/table.h"
+#include "lsm/version.h"
+#include "lsm/wal.h"
 
 /*
  * With so many tombstones waiting a memtable is flushed soon, so that the space of what

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "tree.h"
+#include "lsm/tree.h"
 
 int lsm_space(struct lsm *lsm, uint64_t *free_bytes, uint64_t *total_bytes)
 {

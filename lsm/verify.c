@@ -31,7 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tree.h"
+#include "lsm/tree.h"
 
 #define SLICE_BYTES (16u << 20) /* a fraction of a second; and seldom more than a table */
 #define TABLE_GONE 1

@@ -12,7 +12,7 @@
  * Invariant 4 makes look-ups stop at the first level that knows a key, and is
  * why a compaction out of level 0 takes all of that level.
  */
-#include "version.h"
+#include "lsm/version.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -14,8 +14,8 @@
 
 #include <stdatomic.h>
 
-#include "buf.h"
-#include "ikey.h"
+#include "lsm/base/buf.h"
+#include "lsm/base/ikey.h"
 
 struct segment;
 

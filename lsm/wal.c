@@ -49,7 +49,7 @@
  * LIMITS. A record has at most WAL_RECORD_BYTES_MAX bytes; a reader gives up on
  * a row of fragments beyond that, and holds no more in memory, whatever it reads.
  */
-#include "wal.h"
+#include "lsm/wal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -59,8 +59,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "buf.h"
-#include "coding.h"
+#include "lsm/base/buf.h"
+#include "lsm/base/coding.h"
 
 #define BLOCK_BYTES 32768u
 #define HEADER_BYTES 11u

@@ -8,8 +8,8 @@
 #ifndef LSM_WAL_H
 #define LSM_WAL_H
 
-#include "report.h"
-#include "storage.h"
+#include "lsm/base/report.h"
+#include "lsm/storage/storage.h"
 
 #define WAL_RECORD_BYTES_MAX (LSM_BATCH_BYTES_MAX + (1u << 20))
 

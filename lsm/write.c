@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "batch.h"
-#include "tree.h"
+#include "lsm/batch.h"
+#include "lsm/tree.h"
 
 #define GROUP_BYTES_MAX (1u << 20)
 #define LOG_RESERVE_STEP (4u << 20)

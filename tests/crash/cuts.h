@@ -18,7 +18,7 @@
 
 #include <inttypes.h>
 
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/lsm/model.h"
 
 #define CUTS_WATCHDOG_SECONDS 600

@@ -12,7 +12,7 @@
  */
 #include <inttypes.h>
 
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/crash/alloc.h"
 #include "tests/lsm/model.h"
 

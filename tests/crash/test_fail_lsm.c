@@ -13,7 +13,7 @@
  */
 #include <inttypes.h>
 
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/lsm/model.h"
 
 #define FAILS_DEFAULT 16

@@ -21,7 +21,7 @@
 #include <inttypes.h>
 
 #include "fs/fs.h"
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/tap.h"
 
 #define STRIDE_DEFAULT 101

@@ -11,7 +11,7 @@
 #include "fs/fs.h"
 #include "fs/key.h"
 #include "fs/record.h"
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 
 static const struct fs_cred root = {0, 0, true, 0};
 

@@ -5,7 +5,7 @@
  *
  * The tree's threads run as they like, so an input does not always take the same path.
  */
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/fuzz/fuzz.h"
 
 /* Few files, as many as fit in a directory, but some of several extents. */

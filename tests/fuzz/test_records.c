@@ -8,12 +8,12 @@
 #include "fs/acl.h"
 #include "fs/record.h"
 #include "lsm/batch.h"
-#include "lsm/block.h"
-#include "lsm/filter.h"
+#include "lsm/table/block.h"
+#include "lsm/table/filter.h"
 #include "lsm/manifest.h"
 #include "lsm/segment.h"
-#include "lsm/storage_mem.h"
-#include "lsm/table_format.h"
+#include "tests/storage/storage_mem.h"
+#include "lsm/table/table_format.h"
 
 static void look(struct lsm_slice s)
 {

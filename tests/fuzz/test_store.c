@@ -9,12 +9,12 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "lsm/batch.h"
-#include "lsm/block.h"
-#include "lsm/filter.h"
+#include "lsm/table/block.h"
+#include "lsm/table/filter.h"
 #include "lsm/manifest.h"
-#include "lsm/storage_mem.h"
-#include "lsm/table.h"
-#include "lsm/table_format.h"
+#include "tests/storage/storage_mem.h"
+#include "lsm/table/table.h"
+#include "lsm/table/table_format.h"
 #include "lsm/wal.h"
 
 #define TABLES_MAX 3u

@@ -6,8 +6,8 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "lsm/coding.h"
-#include "lsm/storage_mem.h"
+#include "lsm/base/coding.h"
+#include "tests/storage/storage_mem.h"
 #include "lsm/wal.h"
 
 #define BLOCK 32768u

@@ -21,7 +21,7 @@ result() { # STATUS NAME
 try() {
 	local said
 	rm -rf "${dir:?}/tree"
-	mkdir -p "$dir/tree/lsm" "$dir/tree/fs" "$dir/tree/mount" "$dir/tree/tests/lsm" \
+	mkdir -p "$dir/tree/lsm/base" "$dir/tree/fs" "$dir/tree/mount" "$dir/tree/tests/lsm" \
 		"$dir/tree/tests/fs"
 	touch "$dir/tree/lsm/wal.h" "$dir/tree/lsm/lsm.h" "$dir/tree/fs/fs.h" "$dir/tree/fs/key.h"
 	printf '%b\n' "$4" >"$dir/tree/$3"
@@ -31,14 +31,19 @@ try() {
 	[ "$said" = "$2" ] || echo "#   said: $said"
 }
 
-try 'lsm includes its own' '' lsm/a.c '#include "wal.h"\n#include <stdio.h>'
+try 'lsm includes its own' '' lsm/a.c '#include "lsm/wal.h"\n#include <stdio.h>'
+try 'includes are written from the root' 'lsm/a.c:1: lsm/ may not include "wal.h"' \
+	lsm/a.c '#include "wal.h"'
+try 'the tree includes a room below' '' lsm/a.c '#include "lsm/base/buf.h"'
+try 'a room below does not include the tree' \
+	'lsm/base/a.c:1: lsm/base/ may not include "lsm/wal.h"' lsm/base/a.c '#include "lsm/wal.h"'
 try 'lsm includes nothing above' 'lsm/a.c:1: lsm/ may not include "fs/fs.h"' \
 	lsm/a.c '#include "fs/fs.h"'
 try 'no way around by dots' 'lsm/a.c:1: lsm/ may not include "../fs/fs.h"' \
 	lsm/a.c '#include "../fs/fs.h"'
 try 'spaces hide nothing' 'lsm/a.c:1: lsm/ may not include "fs/fs.h"' \
 	lsm/a.c ' # include  "fs/fs.h"'
-try 'fs includes lsm.h' '' fs/a.c '#include "lsm/lsm.h"\n#include "key.h"'
+try 'fs includes lsm.h' '' fs/a.c '#include "lsm/lsm.h"\n#include "fs/key.h"'
 try 'fs includes no other header of lsm' 'fs/a.c:2: fs/ may not include "lsm/wal.h"' \
 	fs/a.c '#include "lsm/lsm.h"\n#include "lsm/wal.h"'
 try 'mount includes fs.h and libfuse' '' \

@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/lsm/model.h"
 
 #define VIEWS_MAX 5

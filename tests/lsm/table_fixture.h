@@ -8,9 +8,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "lsm/block.h"
-#include "lsm/table.h"
-#include "lsm/table_format.h"
+#include "lsm/table/block.h"
+#include "lsm/table/table.h"
+#include "lsm/table/table_format.h"
 #include "tests/tap.h"
 
 static _Thread_local uint64_t rng_state = 88172645463325252u;

@@ -15,7 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/lsm/model.h"
 
 #define ROUNDS_DEFAULT 12

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "lsm/block.h"
+#include "lsm/table/block.h"
 #include "tests/tap.h"
 
 #define ENTRIES_MAX 200

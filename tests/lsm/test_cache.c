@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "lsm/cache.h"
+#include "lsm/table/cache.h"
 #include "tests/tap.h"
 
 #define CHARGE 10000

@@ -1,7 +1,7 @@
 /* The filter: never wrong about a key it has, seldom about one it has not. */
 #include <unistd.h>
 
-#include "lsm/filter.h"
+#include "lsm/table/filter.h"
 #include "tests/tap.h"
 
 #define KEYS 20000

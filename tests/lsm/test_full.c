@@ -14,7 +14,7 @@
 #include <inttypes.h>
 
 #include "lsm/lsm.h"
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/tap.h"
 
 #define DISK_BYTES (24u << 20)

@@ -1,7 +1,7 @@
 /* Range tombstones against a brute-force model. */
 #include <unistd.h>
 
-#include "lsm/rangedel.h"
+#include "lsm/table/rangedel.h"
 #include "tests/tap.h"
 
 #define TOMBSTONES_MAX 40

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "lsm/ikey.h"
+#include "lsm/base/ikey.h"
 #include "lsm/segment.h"
 #include "tests/tap.h"
 

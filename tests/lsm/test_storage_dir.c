@@ -1,6 +1,6 @@
 /* The storage in a local directory, and the helpers that are the same for all. */
-#include "lsm/report.h"
-#include "lsm/storage.h"
+#include "lsm/base/report.h"
+#include "lsm/storage/storage.h"
 #include "tests/tap.h"
 
 #include <errno.h>

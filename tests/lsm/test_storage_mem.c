@@ -1,5 +1,5 @@
 /* The storage in memory: as a storage, as a disk that loses power, and as one that fails. */
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/tap.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 
 #include "lsm/lsm.h"
 #include "lsm/manifest.h"
-#include "lsm/storage_mem.h"
+#include "tests/storage/storage_mem.h"
 #include "tests/tap.h"
 
 #define KEYS 60u

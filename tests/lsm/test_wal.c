@@ -1,6 +1,6 @@
 /* The log: its bytes, its ends, its crashes and whatever else a file may hold. */
-#include "lsm/buf.h"
-#include "lsm/storage_mem.h"
+#include "lsm/base/buf.h"
+#include "tests/storage/storage_mem.h"
 #include "lsm/wal.h"
 #include "tests/tap.h"
 

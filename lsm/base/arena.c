@@ -1,7 +1,7 @@
 /*
  * arena.c - blocks from malloc(), in a list, cut from front to back.
  */
-#include "lsm/arena.h"
+#include "lsm/base/arena.h"
 
 #include <stdint.h>
 #include <stdlib.h>

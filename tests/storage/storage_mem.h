@@ -8,7 +8,7 @@
 #ifndef LSM_STORAGE_MEM_H
 #define LSM_STORAGE_MEM_H
 
-#include "storage.h"
+#include "lsm/storage/storage.h"
 
 struct storage *storage_mem_new(void); /* NULL: no memory; freed by ops->free */
 

@@ -20,7 +20,7 @@
  *
  * A disk quota is a full disk to its owner: EDQUOT becomes ENOSPC.
  */
-#include "storage.h"
+#include "lsm/storage/storage.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +33,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "lock.h"
+#include "lsm/base/lock.h"
 
 #define LOCK_NAME "LOCK"
 

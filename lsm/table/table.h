@@ -10,12 +10,12 @@
 #ifndef LSM_TABLE_H
 #define LSM_TABLE_H
 
-#include "buf.h"
-#include "cache.h"
-#include "iter.h"
-#include "rangedel.h"
-#include "report.h"
-#include "storage.h"
+#include "lsm/base/buf.h"
+#include "lsm/table/cache.h"
+#include "lsm/base/iter.h"
+#include "lsm/table/rangedel.h"
+#include "lsm/base/report.h"
+#include "lsm/storage/storage.h"
 
 struct table;
 struct table_builder;

@@ -24,9 +24,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "block.h"
-#include "table.h"
-#include "table_format.h"
+#include "lsm/table/block.h"
+#include "lsm/table/table.h"
+#include "lsm/table/table_format.h"
 
 #define WINDOW_BYTES_MIN (16u << 10) /* more than most blocks take */
 #define WINDOW_BYTES (64u << 10)

@@ -6,8 +6,8 @@
 #ifndef LSM_BLOCK_H
 #define LSM_BLOCK_H
 
-#include "buf.h"
-#include "iter.h"
+#include "lsm/base/buf.h"
+#include "lsm/base/iter.h"
 
 #define BLOCK_RESTART_INTERVAL 16 /* entries from one restart point to the next */
 

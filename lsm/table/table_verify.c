@@ -13,10 +13,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "block.h"
-#include "filter.h"
-#include "table.h"
-#include "table_format.h"
+#include "lsm/table/block.h"
+#include "lsm/table/filter.h"
+#include "lsm/table/table.h"
+#include "lsm/table/table_format.h"
 
 struct verify {
 	uint64_t number, bytes;

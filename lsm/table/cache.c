@@ -22,9 +22,9 @@
 
 #include <stdlib.h>
 
-#include "lock.h"
+#include "lsm/base/lock.h"
 
-#include "cache.h"
+#include "lsm/table/cache.h"
 
 #define SHARDS_MAX 16u
 /* A shard below this holds too few tables and blocks to be worth a lock of its own. */

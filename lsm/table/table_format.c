@@ -78,8 +78,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-#include "ikey.h"
-#include "table_format.h"
+#include "lsm/base/ikey.h"
+#include "lsm/table/table_format.h"
 
 #define MAGIC UINT64_C(0x5661727665546162)
 #define VERSION 1u

@@ -3,7 +3,7 @@
  * callback. A message that is too long is cut, never lost, and formatting
  * allocates nothing: it must work when memory is what ran out.
  */
-#include "report.h"
+#include "lsm/base/report.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
  * most one name: a rename that is done takes it from wherever it was, also when
  * the change that put it there was not done.
  */
-#include "mem_disk.h"
+#include "tests/storage/mem_disk.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -11,10 +11,10 @@
 #include <assert.h>
 #include <stdio.h>
 
-#include "block.h"
-#include "filter.h"
-#include "table.h"
-#include "table_format.h"
+#include "lsm/table/block.h"
+#include "lsm/table/filter.h"
+#include "lsm/table/table.h"
+#include "lsm/table/table_format.h"
 
 /* Large enough that the device sees long writes, small enough to stay in the CPU's cache. */
 #define WRITE_BUFFER_BYTES (256u << 10)

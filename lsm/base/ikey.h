@@ -10,8 +10,8 @@
 #ifndef LSM_IKEY_H
 #define LSM_IKEY_H
 
-#include "coding.h"
-#include "lsm.h"
+#include "lsm/base/coding.h"
+#include "lsm/lsm.h"
 
 #define IKEY_TRAILER_BYTES 8
 #define IKEY_BYTES_MAX (LSM_KEY_BYTES_MAX + IKEY_TRAILER_BYTES)

@@ -15,7 +15,7 @@
 #ifndef LSM_RANGEDEL_H
 #define LSM_RANGEDEL_H
 
-#include "ikey.h"
+#include "lsm/base/ikey.h"
 
 struct rangedel {
 	struct lsm_slice start, end; /* owned by the list */

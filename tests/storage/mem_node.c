@@ -25,7 +25,7 @@
  * old bytes or the new one, as filesystems free space and change the size in
  * one transaction.
  */
-#include "mem_disk.h"
+#include "tests/storage/mem_disk.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -5,7 +5,7 @@
 #ifndef LSM_REPORT_H
 #define LSM_REPORT_H
 
-#include "lsm.h"
+#include "lsm/lsm.h"
 
 struct report {
 	lsm_report_fn *fn; /* may be NULL */

@@ -15,10 +15,10 @@
 #include <assert.h>
 #include <stdatomic.h>
 
-#include "block.h"
-#include "filter.h"
-#include "table.h"
-#include "table_format.h"
+#include "lsm/table/block.h"
+#include "lsm/table/filter.h"
+#include "lsm/table/table.h"
+#include "lsm/table/table_format.h"
 
 #define FILTER_ALIGN 64u /* a line of the filter should be one of the CPU's */
 

@@ -16,7 +16,7 @@
  * One mutex guards everything. Copies made by cuts share pages with their
  * origin but nothing else; they may be used and freed by any thread at any time.
  */
-#include "storage_mem.h"
+#include "tests/storage/storage_mem.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,8 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lock.h"
-#include "mem_disk.h"
+#include "lsm/base/lock.h"
+#include "tests/storage/mem_disk.h"
 
 #define OPS (STORAGE_MEM_SIZE + 1)
 

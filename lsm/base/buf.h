@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "coding.h"
-#include "lsm.h"
+#include "lsm/base/coding.h"
+#include "lsm/lsm.h"
 
 struct buf {
 	uint8_t *data;

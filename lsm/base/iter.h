@@ -10,7 +10,7 @@
 #ifndef LSM_ITER_H
 #define LSM_ITER_H
 
-#include "ikey.h"
+#include "lsm/base/ikey.h"
 
 struct iter;
 

@@ -6,9 +6,9 @@
 #ifndef LSM_TABLE_FORMAT_H
 #define LSM_TABLE_FORMAT_H
 
-#include "buf.h"
-#include "rangedel.h"
-#include "storage.h"
+#include "lsm/base/buf.h"
+#include "lsm/table/rangedel.h"
+#include "lsm/storage/storage.h"
 
 #define TABLE_FOOTER_BYTES 104u
 #define TABLE_BLOCK_TRAILER_BYTES 9u

@@ -5,7 +5,7 @@
 #ifndef LSM_FILTER_H
 #define LSM_FILTER_H
 
-#include "buf.h"
+#include "lsm/base/buf.h"
 
 uint64_t filter_hash(struct lsm_slice user_key);
 

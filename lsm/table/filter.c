@@ -23,7 +23,7 @@
  */
 #include <xxhash.h>
 
-#include "filter.h"
+#include "lsm/table/filter.h"
 
 #define LINE_BYTES 64u
 #define LINE_BITS_MASK 511u

@@ -32,7 +32,7 @@
  */
 #include <assert.h>
 
-#include "block.h"
+#include "lsm/table/block.h"
 
 struct entry {
 	size_t next; /* offset of the entry after it */

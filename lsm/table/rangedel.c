@@ -20,9 +20,9 @@
  */
 #include <assert.h>
 
-#include "rangedel.h"
+#include "lsm/table/rangedel.h"
 
-#include "buf.h"
+#include "lsm/base/buf.h"
 
 struct raw { /* as added: places in `bytes` */
 	uint64_t sequence;

@@ -5,7 +5,7 @@
 #ifndef LSM_MEM_DISK_H
 #define LSM_MEM_DISK_H
 
-#include "storage_mem.h"
+#include "tests/storage/storage_mem.h"
 
 #define MEM_PAGE_BYTES 4096u
 #define MEM_SECTOR_BYTES 512u

@@ -1,7 +1,7 @@
 /*
  * storage.c - what is the same for every storage.
  */
-#include "storage.h"
+#include "lsm/storage/storage.h"
 
 #include <errno.h>
 
