@@ -676,7 +676,7 @@ static void *committer(void *arg)
 	for (;;) {
 		mutex_lock(&lsm->mu);
 		deadline_in(&until, tick_ms);
-		while (!lsm->stop && cond_wait_until(&lsm->tick, &lsm->mu, &until) != ETIMEDOUT)
+		while (!lsm->stop && cond_wait_until(&lsm->tick, &lsm->mu, &until) != -ETIMEDOUT)
 			;
 		many = lsm->tombstones_pending >= (lsm->no_space ? 1 : TOMBSTONES_MANY);
 		if (lsm->stop) {

@@ -247,16 +247,6 @@ static void fill_options(struct lsm_options *o)
 		o->imm_max = 2;
 }
 
-static void cond_init(pthread_cond_t *c)
-{
-	pthread_condattr_t a;
-
-	pthread_condattr_init(&a);
-	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
-	pthread_cond_init(c, &a);
-	pthread_condattr_destroy(&a);
-}
-
 static struct lsm *tree_new(const struct lsm_options *options)
 {
 	struct lsm *lsm = calloc(1, sizeof(*lsm));

@@ -1,6 +1,6 @@
 /*
- * lock.c - which locks a thread holds; see lock.h.
+ * lock.c - the ranks of the locks that a thread holds; see lock.h.
  */
 #include "lsm/base/lock.h"
 
-_Thread_local uint32_t lock_held;
+_Thread_local uint64_t lock_held;

@@ -1,14 +1,23 @@
 /*
- * lock.h - mutexes that can be checked: by clang's thread-safety analysis, which sees
- * that each is given back on every path (in C it cannot be told what a field is guarded
- * by: the bands of the structs say so), and in builds with assertions by their ranks. A
- * thread takes them in ascending order of rank only, so no two threads can wait for
- * each other; and never two of one rank.
+ * lock.h - locks that can be checked: by clang's thread-safety analysis, and in builds with
+ * assertions by their ranks.
+ *
+ * A thread takes locks in ascending order of rank only, and never two of one rank. So no two
+ * threads can wait for each other. (Inodes are the exception: many locks of one rank, whose
+ * order among themselves is asserted where they are taken. See fs/inode_lock.h.)
+ *
+ * The analysis sees that each lock is released on every path, and that a function marked
+ * REQUIRES() is only called with the lock held. In C it cannot be told which lock guards a
+ * field: the structs say so by grouping their fields.
+ *
+ * This header knows nothing of a store. All three layers include it, so that their ranks form
+ * one order: the locks of mount/, then those of fs/, then those of lsm/.
  */
 #ifndef LSM_LOCK_H
 #define LSM_LOCK_H
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 
@@ -18,14 +27,26 @@
 #define LOCK_ATTRIBUTE(x)
 #endif
 #define REQUIRES(...) LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
+#define REQUIRES_SHARED(...) LOCK_ATTRIBUTE(requires_shared_capability(__VA_ARGS__))
 #define ACQUIRES(...) LOCK_ATTRIBUTE(acquire_capability(__VA_ARGS__))
+#define ACQUIRES_SHARED(...) LOCK_ATTRIBUTE(acquire_shared_capability(__VA_ARGS__))
 #define RELEASES(...) LOCK_ATTRIBUTE(release_capability(__VA_ARGS__))
-/* For what runs before or after all other threads. */
+#define RELEASES_SHARED(...) LOCK_ATTRIBUTE(release_shared_capability(__VA_ARGS__))
+#define ASSERTS_HELD(...) LOCK_ATTRIBUTE(assert_capability(__VA_ARGS__))
+#define EXCLUDES(...) LOCK_ATTRIBUTE(locks_excluded(__VA_ARGS__))
+/* Not analysed: it runs before or after all other threads, or it is what the analysis rests on. */
 #define NO_OTHER_THREADS LOCK_ATTRIBUTE(no_thread_safety_analysis)
 
-/* The order in which they are taken; it is explained at the top of lsm.c. */
+/* Each layer has this many ranks of its own. */
+#define LOCK_MOUNT_FIRST 0u
+#define LOCK_FS_FIRST 16u
+#define LOCK_LSM_FIRST 32u
+/* A message may be reported under any lock; the lock of its sink comes last. */
+#define LOCK_MESSAGE 63u
+
+/* The ranks of the tree, in the order in which they are taken; lsm.c explains it. */
 enum lock_rank {
-	LOCK_COMPACT,
+	LOCK_COMPACT = LOCK_LSM_FIRST,
 	LOCK_SEGMENTS_CREATE,
 	LOCK_MANIFEST,
 	LOCK_SEGMENTS_SYNC,
@@ -41,18 +62,33 @@ enum lock_rank {
 	LOCK_STORAGE,
 };
 
+/* The ranks that this thread holds, a bit each. */
+extern _Thread_local uint64_t lock_held;
+
+/* Note that this thread takes a lock of `rank`; it may hold none of a higher rank. */
+static inline void lock_rank_enter(unsigned rank)
+{
+	assert(lock_held >> rank == 0);
+	lock_held |= UINT64_C(1) << rank;
+}
+
+static inline void lock_rank_leave(unsigned rank)
+{
+	assert(lock_held & UINT64_C(1) << rank);
+	lock_held &= ~(UINT64_C(1) << rank);
+}
+
 struct LOCK_ATTRIBUTE(capability("mutex")) mutex {
 	pthread_mutex_t pthread;
-	enum lock_rank rank;
+	unsigned rank;
 };
 
-/* The ranks this thread holds, a bit each. */
-extern _Thread_local uint32_t lock_held;
-
-static inline int mutex_init(struct mutex *m, enum lock_rank rank)
+/* 0 or a negative errno. */
+static inline int mutex_init(struct mutex *m, unsigned rank)
 {
+	assert(rank < 64);
 	m->rank = rank;
-	return pthread_mutex_init(&m->pthread, NULL);
+	return -pthread_mutex_init(&m->pthread, NULL);
 }
 
 static inline void mutex_destroy(struct mutex *m)
@@ -62,16 +98,36 @@ static inline void mutex_destroy(struct mutex *m)
 
 static inline void mutex_lock(struct mutex *m) ACQUIRES(*m) NO_OTHER_THREADS
 {
-	assert(lock_held >> m->rank == 0);
+	lock_rank_enter(m->rank);
 	pthread_mutex_lock(&m->pthread);
-	lock_held |= UINT32_C(1) << m->rank;
 }
 
 static inline void mutex_unlock(struct mutex *m) RELEASES(*m) NO_OTHER_THREADS
 {
-	assert(lock_held & UINT32_C(1) << m->rank);
-	lock_held &= ~(UINT32_C(1) << m->rank);
+	lock_rank_leave(m->rank);
 	pthread_mutex_unlock(&m->pthread);
+}
+
+/* Assert that this thread holds a lock of the rank of `m`, and let the analysis know. */
+static inline void mutex_assert_held(const struct mutex *m) ASSERTS_HELD(*m)
+{
+	assert(lock_held & UINT64_C(1) << m->rank);
+	(void)m;
+}
+
+/* A condition whose time-outs are points of CLOCK_MONOTONIC. 0 or a negative errno. */
+static inline int cond_init(pthread_cond_t *c)
+{
+	pthread_condattr_t attr;
+	int err = pthread_condattr_init(&attr);
+
+	if (err)
+		return -err;
+	err = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	if (!err)
+		err = pthread_cond_init(c, &attr);
+	pthread_condattr_destroy(&attr);
+	return -err;
 }
 
 static inline void cond_wait(pthread_cond_t *c, struct mutex *m) REQUIRES(*m)
@@ -79,11 +135,11 @@ static inline void cond_wait(pthread_cond_t *c, struct mutex *m) REQUIRES(*m)
 	pthread_cond_wait(c, &m->pthread);
 }
 
-/* 0 or ETIMEDOUT; the condition's clock is CLOCK_MONOTONIC. */
+/* Wait until `t` of CLOCK_MONOTONIC at most. 0 or -ETIMEDOUT. */
 static inline int cond_wait_until(pthread_cond_t *c, struct mutex *m, const struct timespec *t)
 	REQUIRES(*m)
 {
-	return pthread_cond_timedwait(c, &m->pthread, t);
+	return -pthread_cond_timedwait(c, &m->pthread, t);
 }
 
 #endif

@@ -571,7 +571,7 @@ int storage_dir_open(const char *path, bool create, bool read_only, struct stora
 	if (create)
 		err = sync_parent(d->fd);
 	if (!err)
-		err = -mutex_init(&d->mutex, LOCK_STORAGE);
+		err = mutex_init(&d->mutex, LOCK_STORAGE);
 	if (err) {
 		close(d->fd);
 		goto out;
