@@ -65,8 +65,11 @@ $(BUILD)/varve: $(call objects,mount) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 
 C_TESTS = $(wildcard $(foreach d,lsm fs crash fuzz mount,tests/$(d)/test_*.c))
 SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint,tests/$(d)/*.sh)))
-# Other C files of tests/mount are programs that its shell tests run on the mount.
-HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_%,$(wildcard tests/mount/*.c)))
+# Other C files of tests/mount are programs that its shell tests run on the mount, and a library
+# that the daemon is run with.
+HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_% tests/mount/sync_log.c,\
+	$(wildcard tests/mount/*.c)))
+PRELOADED = $(BUILD)/tests/mount/sync_log.so
 # What `check` runs; TESTS= takes sources, and patterns of them.
 CHOSEN = $(if $(TESTS),$(wildcard $(TESTS)),$(C_TESTS) $(SHELL_TESTS))
 RUNNABLE = $(patsubst %.c,$(BUILD)/%.t,$(CHOSEN))
@@ -84,13 +87,18 @@ ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup as
 $(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o
 	$(LINK)
+# Without the flags of the rest: it goes into a program that may have a sanitizer or not.
+$(PRELOADED): $(BUILD)/%.so: %.c
+	@mkdir -p $(@D)
+	$(say) $(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $<
 
 # Tests that mount come one after the other, the rest beside them.
 JOBS ?= 2
 PROVE = BUILD='$(abspath $(BUILD))' VARVE='$(abspath $(BUILD)/varve)' prove --timer --failures \
 	-j$(JOBS) --rules='seq=tests/mount/*' --rules='par=**' -e 'bash tests/run'
 
-build-tests: $(filter %.t,$(RUNNABLE)) $(if $(filter tests/mount/%.sh,$(RUNNABLE)),$(BUILD)/varve $(HELPERS))
+build-tests: $(filter %.t,$(RUNNABLE)) $(if $(filter tests/mount/%.sh,$(RUNNABLE)),\
+	$(BUILD)/varve $(HELPERS) $(PRELOADED))
 
 check: deps build-tests ## build and run all tests (TESTS='tests/lsm/test_wal.c tests/mount/*.sh' for some)
 	@test -n '$(RUNNABLE)' || { echo 'make check: no test matches TESTS=$(TESTS)' >&2; exit 1; }
