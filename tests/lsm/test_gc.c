@@ -1,0 +1,235 @@
+/*
+ * test_gc.c - how the space of dead values in segments comes back, and that nothing else
+ * goes with it: the rules at the top of gc.c.
+ *
+ * Regression that a deliberate mistake stood for: holes punched while an older view of the
+ * tables is alive.
+ */
+#include "tests/lsm/tree_fixture.h"
+
+#define VALUES 64u
+#define SEGMENT_BYTES (1u << 20)
+
+static char name[16];
+
+static const char *key_of(unsigned i)
+{
+	snprintf(name, sizeof(name), "k%06u", i);
+	return name;
+}
+
+/* Whole chunks, or some bytes more. */
+static size_t size_of(unsigned i)
+{
+	return (12 << 10) + (i % 4 ? i : 0);
+}
+
+/* Nothing is compacted but when asked for. */
+static struct tree new_tree(void)
+{
+	return tree_new((struct lsm_options){.segment_bytes = SEGMENT_BYTES, .l0_compact = 100});
+}
+
+/* Values in another order than that of their keys. */
+static void put_values(struct tree *t)
+{
+	for (unsigned n = 0; n < VALUES; n++) {
+		unsigned i = n * 37 % VALUES;
+
+		tree_put(t, key_of(i), size_of(i), i);
+	}
+}
+
+static unsigned wrong_values(struct tree *t, unsigned step)
+{
+	unsigned wrong = 0;
+
+	for (unsigned i = 0; i < VALUES; i += step)
+		wrong += !tree_has(t, key_of(i), size_of(i), i);
+	return wrong;
+}
+
+static uint64_t punches(struct tree *t)
+{
+	return storage_mem_count(t->st, STORAGE_MEM_PUNCH);
+}
+
+static void test_punch(void)
+{
+	struct tree t = new_tree();
+	uint64_t before;
+
+	put_values(&t);
+	tree_compact(&t);
+	before = tree_stats(&t).segment_bytes;
+	is_int(punches(&t), 0, "what is alive is not punched");
+	for (unsigned i = 0; i < VALUES; i++)
+		if (i % 2)
+			tree_delete(&t, key_of(i));
+	is_int(tree_compact(&t), 0, "compacts");
+	ok(punches(&t) > 0 && tree_stats(&t).segment_bytes < before * 6 / 10,
+	   "half of the values are deleted, and half of the space comes back");
+	is_int(wrong_values(&t, 2), 0, "the others are whole, each to its last byte");
+	tree_reopen(&t);
+	is_int(wrong_values(&t, 2), 0, "also when they are read from the disk");
+	tree_release(&t);
+}
+
+/* An old view of a few tables is held, while a segment that they use has dead values. */
+static void test_older_view(void)
+{
+	struct tree t = new_tree();
+	struct lsm_iter *first, *second;
+
+	put_values(&t);
+	tree_compact(&t);
+	first = lsm_iter_new(t.lsm, NULL);
+	for (unsigned i = 1; i < VALUES; i += 2)
+		tree_delete(&t, key_of(i));
+	tree_compact(&t);
+	is_int(punches(&t), 0, "nothing is punched while a reader's tables have the values");
+	second = lsm_iter_new(t.lsm, NULL);
+	tree_put(&t, "z", 10, 0);
+	tree_flush(&t);
+	lsm_iter_free(first);
+	tree_compact(&t);
+	is_int(punches(&t), 0, "nor while a reader has any older view");
+	lsm_iter_free(second);
+	tree_compact(&t);
+	ok(punches(&t) > 0, "when it is gone, holes are punched");
+	is_int(wrong_values(&t, 2), 0, "what is alive is whole");
+	tree_release(&t);
+}
+
+/* A value that only a memtable refers to is in a segment whose other values are dead. */
+static void test_memtable(void)
+{
+	struct tree t =
+		tree_new((struct lsm_options){.segment_bytes = SEGMENT_BYTES, .l0_compact = 1});
+	struct lsm_batch *b = lsm_batch_new();
+	struct lsm_iter *it;
+
+	put_values(&t);
+	tree_compact(&t);
+	it = lsm_iter_new(t.lsm, NULL);
+	lsm_iter_seek(it, tree_key(key_of(5)));
+	if (!lsm_iter_valid(it) || lsm_batch_put_slice(b, tree_key("copy"), it, 0, size_of(5)))
+		bail("cannot share a value");
+	tree_delete_range(&t, "k", "l");
+	tree_flush(&t);
+	tree_write(&t, b, 0);
+	lsm_iter_free(it);
+	/* The compactor looks at segments when it has nothing else to do, and every second. */
+	ok(tree_soon(!tree_stats(&t).level[0].tables), "the deletion is compacted");
+	usleep(1300000);
+	ok(tree_has(&t, "copy", size_of(5), 5), "a shared value is there while it is in memory");
+	tree_compact(&t);
+	ok(tree_has(&t, "copy", size_of(5), 5), "and when it is in a table");
+	tree_release(&t);
+}
+
+static void test_deleted(void)
+{
+	struct tree t = new_tree();
+
+	for (unsigned i = 0; i < 400; i++)
+		tree_put(&t, key_of(i), 12 << 10, i);
+	tree_compact(&t);
+	ok(tree_stats(&t).segments >= 5, "some segments");
+	for (unsigned i = 0; i < 400; i++)
+		tree_delete(&t, key_of(i));
+	tree_compact(&t);
+	ok(tree_stats(&t).segments <= 1 && tree_stats(&t).segment_bytes < 2 * SEGMENT_BYTES,
+	   "that nothing refers to are deleted at once, but for the one that is written to");
+	tree_release(&t);
+}
+
+/* The segment that is written to is sealed when most of it is dead. */
+static void test_sealed(void)
+{
+	struct tree t = new_tree();
+
+	for (unsigned i = 0; i < 60; i++)
+		tree_put(&t, key_of(i), 12 << 10, i);
+	tree_compact(&t);
+	is_int(tree_stats(&t).segments, 1, "one segment");
+	for (unsigned i = 5; i < 60; i++)
+		tree_delete(&t, key_of(i));
+	tree_compact(&t);
+	ok(tree_stats(&t).segment_bytes < 300 << 10, "most of it dead: its space comes back: %llu",
+	   (unsigned long long)tree_stats(&t).segment_bytes);
+	ok(tree_has(&t, key_of(4), 12 << 10, 4), "what is alive is whole");
+	tree_release(&t);
+}
+
+/* Of each segment one value is left: they are moved, and the segments deleted. */
+static void test_emptied(struct tree t, bool damage)
+{
+	for (unsigned i = 0; i < 800; i++)
+		tree_put(&t, key_of(i), 12 << 10, i);
+	tree_compact(&t);
+	for (unsigned i = 0; i < 800; i++)
+		if (i % 200)
+			tree_delete(&t, key_of(i));
+	if (damage) {
+		struct lsm_iter *it = lsm_iter_new(t.lsm, NULL); /* nothing moves yet */
+
+		tree_flush(&t);
+		if (storage_mem_flip(t.st, "000003.seg", 100, 1) &&
+		    storage_mem_flip(t.st, "000004.seg", 100, 1))
+			bail("cannot damage the first segment");
+		lsm_iter_free(it);
+	}
+	is_int(tree_compact(&t), 0, "compacts");
+	ok(tree_soon(tree_stats(&t).segments <= (damage ? 3 : 2)),
+	   "segments with next to nothing alive go: %llu left",
+	   (unsigned long long)tree_stats(&t).segments);
+	ok(tree_has(&t, key_of(0), 12 << 10, 0) == !damage, "the first value %s",
+	   damage ? "is lost where it is" : "was moved");
+	ok(tree_has(&t, key_of(200), 12 << 10, 200) && tree_has(&t, key_of(600), 12 << 10, 600),
+	   "so were the others");
+	tree_reopen(&t);
+	ok(tree_has(&t, key_of(200), 12 << 10, 200) && tree_has(&t, key_of(600), 12 << 10, 600),
+	   "for good");
+	tree_release(&t);
+}
+
+/* Reading a table fails: of what it refers to nothing is known. */
+static void test_unreadable(void)
+{
+	struct tree t = new_tree();
+	uint64_t before;
+
+	put_values(&t);
+	tree_compact(&t);
+	for (unsigned i = 1; i < VALUES; i += 2)
+		tree_delete(&t, key_of(i));
+	{
+		struct lsm_iter *it = lsm_iter_new(t.lsm, NULL);
+
+		tree_compact(&t);
+		lsm_iter_free(it);
+	}
+	before = punches(&t);
+	tree_reopen(&t);
+	storage_mem_fail(t.st, STORAGE_MEM_READ, 1, 0, EIO);
+	(void)tree_compact(&t);
+	is_int(punches(&t), before, "nothing is punched for a table that cannot be read");
+	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
+	tree_reopen(&t);
+	is_int(wrong_values(&t, 2), 0, "nothing is lost");
+	tree_release(&t);
+}
+
+int main(void)
+{
+	test_punch();
+	test_older_view();
+	test_memtable();
+	test_deleted();
+	test_sealed();
+	test_emptied(new_tree(), false);
+	test_emptied(new_tree(), true);
+	test_unreadable();
+	return done();
+}
