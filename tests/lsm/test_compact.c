@@ -150,7 +150,8 @@ static int damage_table(void *ctx, const char *file, uint64_t size)
 
 static void test_damaged(void)
 {
-	struct tree t = tree_new((struct lsm_options){.l0_compact = 2});
+	struct tree t = tree_new((struct lsm_options){.l0_compact = 2, .l0_stop = 3});
+	unsigned written = 0;
 	uint64_t reads;
 
 	for (unsigned i = 0; i < 1000; i++)
@@ -170,6 +171,12 @@ static void test_damaged(void)
 	is_int(atomic_load(&tree_damaged_told), 1, "it is told once");
 	is_int(tree_compact(&t), -EUCLEAN, "a compaction that is asked for says so");
 	ok(tree_has(&t, "k000001", 100, 2), "what is written goes on");
+	while (written < 40 && !tree_try_put(&t, "k000001", 100, written))
+		written += !lsm_flush(t.lsm);
+	ok(written >= 20 && written <= 25, "until level 0 has eight times what stops writers: %u",
+	   written);
+	ok(tree_has(&t, "k000001", 100, written) || tree_has(&t, "k000001", 100, written - 1),
+	   "nothing of it is lost");
 	tree_release(&t);
 }
 

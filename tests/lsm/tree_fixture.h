@@ -85,14 +85,25 @@ static inline void tree_write(struct tree *t, struct lsm_batch *b, int err)
 	lsm_batch_free(b);
 }
 
-static inline void tree_put(struct tree *t, const char *key, size_t size, unsigned n)
+static inline int tree_try_put(struct tree *t, const char *key, size_t size, unsigned n)
 {
 	struct lsm_batch *b = lsm_batch_new();
 	unsigned char *value = malloc(size + 1);
+	int err;
 
 	tree_fill(value, size, n);
-	tree_write(t, b, lsm_batch_put(b, tree_key(key), (struct lsm_slice){value, size}));
+	err = lsm_batch_put(b, tree_key(key), (struct lsm_slice){value, size});
+	if (!err)
+		err = lsm_write(t->lsm, b, 0);
+	lsm_batch_free(b);
 	free(value);
+	return err;
+}
+
+static inline void tree_put(struct tree *t, const char *key, size_t size, unsigned n)
+{
+	if (tree_try_put(t, key, size, n))
+		bail("cannot put");
 }
 
 static inline void tree_delete(struct tree *t, const char *key)

@@ -1,0 +1,304 @@
+/*
+ * test_recover.c - what an open makes of a store that is not as a close leaves it: of
+ * another format, with files missing, changed or left over, or after a failed sync.
+ */
+#include "lsm/manifest.h"
+#include "lsm/wal.h"
+#include "tests/lsm/tree_fixture.h"
+
+static int open_error(struct storage *st, bool discard)
+{
+	struct lsm_options o = {.storage = st, .discard_damage = discard};
+	struct lsm *lsm;
+	int err = lsm_open("recover", &o, &lsm);
+
+	lsm_close(lsm);
+	return err;
+}
+
+/* What `kill -9` leaves of a tree, which goes on. */
+static struct storage *killed(struct tree *t)
+{
+	struct storage *st = storage_mem_crash(t->st, STORAGE_MEM_KEEP_ALL, 0);
+
+	if (!st)
+		bail("no memory");
+	return st;
+}
+
+static void let_go(struct storage *st)
+{
+	st->ops->free(st);
+}
+
+/* The name of the last file with this suffix. */
+struct search {
+	const char *suffix;
+	char name[64];
+	unsigned count;
+};
+
+static int look(void *ctx, const char *name, uint64_t size)
+{
+	struct search *s = ctx;
+	size_t n = strlen(name);
+
+	(void)size;
+	if (n < 4 || strcmp(name + n - 4, s->suffix) != 0)
+		return 0;
+	s->count++;
+	if (strcmp(name, s->name) > 0)
+		snprintf(s->name, sizeof(s->name), "%s", name);
+	return 0;
+}
+
+static struct search last_file(struct storage *st, const char *suffix)
+{
+	struct search s = {.suffix = suffix};
+
+	if (st->ops->list(st, look, &s))
+		bail("cannot list");
+	return s;
+}
+
+/* A tree with two tables in level 0, and something in its log. */
+static struct tree two_tables(void)
+{
+	struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+
+	tree_put(&t, "a", 100, 1);
+	tree_put(&t, "large", 10000, 2);
+	tree_flush(&t);
+	tree_put(&t, "b", 100, 3);
+	tree_flush(&t);
+	tree_put(&t, "c", 100, 4);
+	return t;
+}
+
+/* ---- CURRENT and the manifest ---- */
+
+static void write_current(struct storage *st, const char *text)
+{
+	struct storage_file *f;
+
+	if (storage_open_file(st, MANIFEST_CURRENT, STORAGE_WRITE, &f) ||
+	    storage_pwrite(f, text, strlen(text), 0) || st->ops->truncate(f, strlen(text)))
+		bail("cannot write CURRENT");
+	storage_close(f);
+}
+
+static void test_current(void)
+{
+	struct tree t = two_tables();
+	struct storage *st = killed(&t);
+	struct storage_file *f;
+	char text[300];
+	size_t size;
+
+	if (storage_open_file(st, MANIFEST_CURRENT, STORAGE_READ, &f) ||
+	    storage_pread(f, text, sizeof(text) - 1, 0, &size))
+		bail("cannot read CURRENT");
+	storage_close(f);
+	text[size] = '\0';
+	is_int(open_error(st, false), 0, "a store opens after a kill");
+	text[size - 2] ^= 1;
+	write_current(st, text);
+	is_int(open_error(st, false), -EUCLEAN, "but not with a wrong sum in CURRENT");
+	write_current(st, "varve store, format 2\nmanifest 000002\nchecksum 0\n");
+	is_int(open_error(st, false), -EPROTONOSUPPORT, "nor one of a newer format");
+	write_current(st, "of somebody else\n");
+	is_int(open_error(st, false), -EUCLEAN, "nor one that is none");
+	st->ops->unlink(st, MANIFEST_CURRENT);
+	is_int(open_error(st, false), -EUCLEAN, "nor without it, as there are tables");
+	let_go(st);
+	tree_release(&t);
+}
+
+/* Where the records of the manifest begin; behind the last one it ends. */
+static size_t record_offsets(struct storage *st, const char *name, uint64_t offsets[32])
+{
+	struct report silent = {0};
+	struct wal_reader *r;
+	struct lsm_slice record;
+	size_t n = 0;
+
+	if (wal_reader_open(st, name, (uint32_t)strtoul(name, NULL, 10), &silent, &r))
+		bail("cannot read the manifest");
+	while (n < 32 && !wal_reader_next(r, &record, &offsets[n]))
+		n++;
+	wal_reader_close(r);
+	return n;
+}
+
+/* Break record `n` of the manifest, counted from the end if it is negative. */
+static void break_edit(struct storage *st, int n)
+{
+	struct search manifest = last_file(st, ".man");
+	uint64_t offsets[32];
+	size_t count = record_offsets(st, manifest.name, offsets);
+
+	if (count < 3 ||
+	    storage_mem_flip(st, manifest.name, offsets[n < 0 ? (int)count + n : n] + 12, 1))
+		bail("cannot damage the manifest, of %zu edits", count);
+}
+
+static void test_edits(void)
+{
+	struct tree t = two_tables();
+	struct storage *st = killed(&t);
+
+	break_edit(st, 1);
+	is_int(open_error(st, false), -EUCLEAN, "a broken edit with others behind it is damage");
+	let_go(st);
+	tree_compact(&t);
+	st = killed(&t);
+	is_int(open_error(st, false), 0, "a store opens that was compacted and killed");
+	let_go(st);
+	st = killed(&t);
+	break_edit(st, -1);
+	is_int(open_error(st, false), -EUCLEAN,
+	       "if its last edit is broken, the tables that it replaced are missing");
+	let_go(st);
+	tree_release(&t);
+}
+
+/* What reading a manifest says that was made of `s` and, if there is one, an edit. */
+static int manifest_error(struct manifest_state *s, struct version_edit *e)
+{
+	struct report silent = {0};
+	struct storage *st = storage_mem_new();
+	struct manifest_state read;
+	struct manifest *m;
+	int err;
+
+	if (!st || manifest_create(st, s, 1, &m) ||
+	    (e && manifest_append(m, e, s->next_file, true)) || manifest_close(m))
+		bail("cannot make a manifest");
+	err = manifest_read(st, &silent, &read);
+	if (!err)
+		manifest_state_release(&read);
+	let_go(st);
+	return err;
+}
+
+static void test_numbers(void)
+{
+	struct manifest_state s = {.version = version_new(), .next_file = 9};
+	struct table_meta *t = table_meta_new(tree_key("a"), tree_key("b"), NULL, 0);
+	struct version_edit none = {0}, deletes = {0}, adds = {0};
+	uint64_t segment = 8;
+
+	t->number = 8;
+	if (version_edit_delete(&deletes, 1, t) || version_edit_add(&adds, 1, t))
+		bail("no memory");
+	is_int(manifest_error(&s, &none), 0, "a manifest is read");
+	is_int(manifest_error(&s, &adds), 0, "so is one that adds a table");
+	is_int(manifest_error(&s, &deletes), -EUCLEAN,
+	       "but none that deletes one it does not have");
+	t->number = 9;
+	is_int(manifest_error(&s, &adds), -EUCLEAN, "nor one with a table that is still to come");
+	s.segments = &segment;
+	s.segments_count = 1;
+	is_int(manifest_error(&s, &none), 0, "segments are named");
+	segment = 9;
+	is_int(manifest_error(&s, &none), -EUCLEAN, "but none that is still to come");
+	s.segments_count = 0;
+	s.log_number = 9;
+	is_int(manifest_error(&s, &none), -EUCLEAN, "nor a log");
+	version_edit_release(&deletes);
+	version_edit_release(&adds);
+	table_meta_unref(t);
+	version_unref(s.version);
+}
+
+/* ---- files ---- */
+
+static void test_files(void)
+{
+	struct tree t = two_tables();
+	struct storage *st = killed(&t);
+	struct search log;
+	struct storage_file *f;
+
+	if (storage_open_file(st, "000900.tab", STORAGE_CREATE, &f) || storage_close(f))
+		bail("cannot make a file");
+	is_int(open_error(st, false), 0, "a store opens with a file that nothing names");
+	is_int(storage_open_file(st, "000900.tab", STORAGE_READ, &f), -ENOENT,
+	       "which is then gone");
+	let_go(st);
+
+	st = killed(&t);
+	for (log = last_file(st, ".log"); log.count; log = last_file(st, ".log"))
+		st->ops->unlink(st, log.name);
+	is_int(open_error(st, false), -EUCLEAN, "a log that the manifest names is missed");
+	is_int(open_error(st, true), 0, "but not if one is told to go on without");
+	let_go(st);
+	tree_release(&t);
+}
+
+/* ---- failures ---- */
+
+/*
+ * A sync of a segment fails, and the process ends. The kernel has the bytes, and believes
+ * them to be on disk: they are there at the next open, and have to be written again.
+ */
+static void test_failed_sync(void)
+{
+	struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+	struct storage *st;
+
+	tree_put(&t, "a", 10000, 1);
+	if (lsm_sync(t.lsm))
+		bail("cannot sync");
+	tree_put(&t, "b", 10000, 2);
+	storage_mem_fail(t.st, STORAGE_MEM_SYNC, 1, 1, EIO);
+	is_int(lsm_sync(t.lsm), -EIO, "a sync fails");
+	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
+	ok(lsm_close(t.lsm), "and the close says so");
+	tree_open(&t);
+	ok(tree_has(&t, "b", 10000, 2), "the next open has what was written");
+	is_int(lsm_sync(t.lsm), 0, "its sync succeeds");
+	st = storage_mem_crash(t.st, STORAGE_MEM_KEEP_NONE, 0);
+	tree_release(&t);
+	t.st = st;
+	tree_open(&t);
+	ok(tree_has(&t, "a", 10000, 1) && tree_has(&t, "b", 10000, 2),
+	   "so when the power goes then, it is there");
+	tree_release(&t);
+}
+
+/* One call to write fails while a table is flushed: if the log is well, the next flush works. */
+static void test_failed_flush(void)
+{
+	unsigned failed = 0, read_only = 0, stays_failed = 0;
+
+	for (unsigned nth = 1; nth <= 12; nth++) {
+		struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+
+		tree_put(&t, "a", 100, 1);
+		storage_mem_fail(t.st, STORAGE_MEM_WRITE, nth, 1, EIO);
+		failed += lsm_flush(t.lsm) != 0;
+		storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
+		read_only += tree_stats(&t).read_only;
+		if (!tree_stats(&t).read_only) {
+			tree_put(&t, "b", 100, 2);
+			stays_failed += lsm_flush(t.lsm) != 0;
+		}
+		(void)lsm_close(t.lsm);
+		let_go(t.st);
+	}
+	ok(failed && failed > read_only, "a flush fails for a table or the manifest: %u, %u",
+	   failed, read_only);
+	is_int(stays_failed, 0, "the next one succeeds, with a new manifest");
+}
+
+int main(void)
+{
+	test_current();
+	test_edits();
+	test_numbers();
+	test_files();
+	test_failed_sync();
+	test_failed_flush();
+	return done();
+}
