@@ -64,7 +64,7 @@ $(BUILD)/varve: $(call objects,mount) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 # ---- tests: a C test is one file, tests/LAYER/test_NAME.c, linked with no layer above its own ----
 
 C_TESTS = $(wildcard $(foreach d,lsm fs crash fuzz mount,tests/$(d)/test_*.c))
-SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint,tests/$(d)/*.sh)))
+SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint mutants,tests/$(d)/*.sh)))
 # Other C files of tests/mount are programs that its shell tests run on the mount, and a library
 # that the daemon is run with.
 HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_% tests/mount/sync_log.c,\
@@ -130,6 +130,12 @@ fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a 
 			-max_len=20000 -timeout=60 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=$$corpus- $$corpus || exit 1; \
 	done
+
+MUTATE = python3 tests/mutants/run.py --jobs=$(JOBS) --scratch='$(abspath $(BUILD))-mutants'
+mutants: deps ## deliberate mistakes in a copy of the code, one at a time: a test has to fail (MUTANTS='wal-*')
+	$(MUTATE) $(MUTANTS:%='%')
+mutants-short: deps ## a few of them
+	$(MUTATE) --ci
 
 conformance: deps $(BUILD)/varve ## run SUITE=/path, a folder of TAP tests such as pjdfstest, on a mount
 	@VARVE='$(abspath $(BUILD)/varve)' bash tests/conformance.sh '$(SUITE)'
@@ -214,7 +220,7 @@ uninstall: ## remove what install put there
 	rm -f '$(DESTDIR)$(PREFIX)/bin/varve' '$(DESTDIR)$(PREFIX)/share/man/man1/varve.1'
 
 clean: ## remove what was built, and nothing else
-	rm -rf '$(BUILD)' $(foreach x,fuzz asan ubsan tsan lint-gcc lint-clang,'$(BUILD)-$(x)')
+	rm -rf '$(BUILD)' $(foreach x,fuzz asan ubsan tsan lint-gcc lint-clang mutants,'$(BUILD)-$(x)')
 
 # ---- packages ----
 
@@ -265,5 +271,6 @@ help: ## this list
 
 .SECONDARY:
 .PHONY: all help deps fuzz fuzz-deps lint-deps bench-deps run build-tests check heavy model crash conformance \
+	mutants mutants-short \
 	asan ubsan tsan lint lint-rules lint-format format lint-scripts lint-tidy lint-builds \
 	objects bench bench-fs bench-lsm install uninstall clean FORCE

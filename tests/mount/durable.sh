@@ -9,7 +9,7 @@
 M=$T/mnt
 S=$T/store
 mkdir "$M" "$S"
-export SYNC_LOG=$T/log SYNC_FAIL=$T/fail
+export SYNC_LOG=$T/log SYNC_FAIL=$T/fail SYNC_SLOW=$T/slow
 # The address sanitizer wants to be the first library, and need not be.
 export ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS:-}
 
@@ -76,6 +76,14 @@ is "... an unlink" "$(synced)" "log "
 
 mount_logged noatime
 call "os.write(f, b'a' * 100); os.fsync(f)"
+synced >/dev/null
+touch "$T/slow"
+call "os.write(f, b'a' * 100); os.fsync(f)" &
+sleep 0.2
+call "os.write(f, b'b' * 100); os.fsync(f)"
+wait
+is "what is written while a sync runs needs one of its own" "$(grep -c log "$T/log")" 2
+rm "$T/slow"
 touch "$T/fail"
 errors=$(call "
 for i in range(3):

@@ -2,7 +2,8 @@
  * sync_log.c - a library for LD_PRELOAD: what a program syncs, and syncs that fail.
  *
  * Each fdatasync() and fsync() adds a line to the file $SYNC_LOG: the name of what is
- * synced, without its folder. While the file $SYNC_FAIL exists they fail with EIO.
+ * synced, without its folder. While the file $SYNC_FAIL exists they fail with EIO, while
+ * $SYNC_SLOW does they return half a second after the disk has the bytes.
  * mount/durable.sh runs the daemon with it.
  */
 #include <dlfcn.h>
@@ -38,14 +39,18 @@ static void note(int synced)
 static int sync_by(const char *call, int fd)
 {
 	int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, call);
-	const char *fail = getenv("SYNC_FAIL");
+	const char *fail = getenv("SYNC_FAIL"), *slow = getenv("SYNC_SLOW");
+	int result;
 
 	note(fd);
 	if (fail && !access(fail, F_OK)) {
 		errno = EIO;
 		return -1;
 	}
-	return real(fd);
+	result = real(fd);
+	if (slow && !access(slow, F_OK))
+		usleep(500000);
+	return result;
 }
 
 int fdatasync(int fd)

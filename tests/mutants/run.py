@@ -50,7 +50,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD_TIMEOUT_S = 900
 # A test may take so many times as long as without the mistake, and a while more.
 SLOWER = 8
-SLOWER_S = 20
+SLOWER_S = float(os.environ.get("SLOWER_S", "20"))
 # Of the output of what failed, the end is shown.
 TAIL_LINES = 15
 # Only these change how a copy is built: a shorter compilation, and no error by a warning.

@@ -1,0 +1,182 @@
+/*
+ * test_space.c - what files, directories and inodes take, in memory and on disk, and that it
+ * comes back.
+ *
+ * Regression that a deliberate mistake stood for: the one range tombstone of an emptied
+ * directory, written while an entry was left, would have deleted that one.
+ */
+#include <linux/falloc.h>
+
+#include "tests/fs/fixture.h"
+
+#define MIB ((size_t)1 << 20)
+
+static struct fixture f;
+
+static struct fs_stats stats_of(void)
+{
+	struct fs_stats stats;
+
+	if (fs_stats(f.fs, &stats))
+		bail("fs_stats");
+	return stats;
+}
+
+static void forget(uint64_t ino)
+{
+	fs_forget(f.fs, ino, 1);
+}
+
+/* A file with `size` bytes of 'x', which nobody holds. */
+static uint64_t write_file(const char *name, size_t size)
+{
+	uint64_t ino = mk_file(f.fs, FS_ROOT_INO, name);
+	char *bytes = malloc(size);
+
+	memset(bytes, 'x', size);
+	if (fs_write(f.fs, ino, 0, bytes, size, 0, NULL))
+		bail("cannot write");
+	free(bytes);
+	return ino;
+}
+
+static void test_blocks(void)
+{
+	uint64_t a;
+
+	fixture_init(&f);
+	a = write_file("a", 1);
+	is_int(attr_of(f.fs, a).st_blocks, 1, "one byte takes a block");
+	fs_write(f.fs, a, 0, "0123456789", 10, 0, NULL);
+	is_int(attr_of(f.fs, a).st_blocks, 1, "ten as well");
+	a = write_file("b", 513);
+	is_int(attr_of(f.fs, a).st_blocks, 2, "513 bytes take two");
+	is_int(fs_fallocate(f.fs, a, 0, 0, UINT64_C(1) << 60), -ENOSPC,
+	       "more than the disk has is refused");
+	is_int(fs_fallocate(f.fs, a, FALLOC_FL_KEEP_SIZE, 0, UINT64_C(1) << 60), -ENOSPC,
+	       "also beyond the size");
+	is_int(attr_of(f.fs, a).st_size, 513, "and changes nothing");
+	fixture_release(&f);
+}
+
+static void test_copy(void)
+{
+	uint64_t a, b, before;
+	size_t copied;
+
+	fixture_init(&f);
+	a = write_file("a", 4 * MIB);
+	b = mk_file(f.fs, FS_ROOT_INO, "b");
+	before = stats_of().lsm.segment_bytes_written;
+	is_int(fs_copy_range(f.fs, a, 0, b, 0, 4 * MIB, &copied), 0, "a file is copied");
+	is_int(copied, 4 * MIB, "all of it");
+	is_int(stats_of().lsm.segment_bytes_written, before, "without writing its bytes again");
+	is_int(attr_of(f.fs, b).st_blocks, 4 * MIB / 512, "but they count");
+	fixture_release(&f);
+}
+
+/* A thousand files, of which the last goes in the end. */
+static void test_emptied(void)
+{
+	uint64_t dir, ranges = 0;
+	char name[16];
+
+	fixture_init(&f);
+	dir = mk_dir(f.fs, FS_ROOT_INO, "dir");
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		forget(mk_file(f.fs, dir, name));
+	}
+	for (unsigned i = 0; i < 999; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		if (fs_unlink(f.fs, dir, name))
+			bail("unlink");
+	}
+	ok(ino_of(f.fs, dir, "999"), "the last of a thousand names stays");
+	is_int(fs_rmdir(f.fs, FS_ROOT_INO, "dir"), -ENOTEMPTY, "with its directory");
+	fixture_clean(&f, "then");
+	is_int(fs_unlink(f.fs, dir, "999"), 0, "it goes");
+	fixture_reopen(&f);
+	for (unsigned l = 0; l < LSM_LEVELS; l++)
+		ranges += stats_of().lsm.level[l].range_tombstones;
+	is_int(ranges, 1, "then one range tombstone is over all of them");
+	fixture_clean(&f, "without it");
+	fixture_release(&f);
+}
+
+static void test_memory(void)
+{
+	struct fs_stats before, now;
+	struct stat st;
+	uint64_t dir;
+
+	fixture_init(&f);
+	ok(stats_of().lsm.cache_bytes_max <= 9 * MIB,
+	   "of 16 MiB an eighth is for inodes, three eighths of the rest for memtables");
+	dir = mk_dir(f.fs, FS_ROOT_INO, "dir");
+	forget(mk_file(f.fs, dir, "file with a name"));
+	forget(dir);
+	before = stats_of();
+	is_int(before.inodes_in_memory, 1, "only the root is in memory");
+	if (fs_lookup(f.fs, FS_ROOT_INO, "dir", &st) ||
+	    fs_lookup(f.fs, dir, "file with a name", &st))
+		bail("lookup");
+	forget(dir);
+	is_int(stats_of().inodes_in_memory, 3, "a file is, with the directories above it");
+	is_int(attr_of(f.fs, dir).st_nlink, 2, "which can be asked for");
+	forget(st.st_ino);
+	now = stats_of();
+	is_int(now.inodes_in_memory, 1, "when nobody holds it they all go");
+	is_int(now.inode_bytes, before.inode_bytes, "and take no memory");
+	fixture_release(&f);
+}
+
+/* Takes one name behind the dots. */
+static int take_one(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+{
+	unsigned *taken = ctx;
+
+	(void)next;
+	if (*name == '.')
+		return 0;
+	if (*taken)
+		return 1;
+	++*taken;
+	if (held)
+		forget(st->st_ino);
+	return 0;
+}
+
+/* A directory stays open in the middle. */
+static void test_open_directory(void)
+{
+	struct fs_dir *dir;
+	unsigned taken = 0;
+
+	fixture_init(&f);
+	forget(mk_file(f.fs, FS_ROOT_INO, "a"));
+	forget(mk_file(f.fs, FS_ROOT_INO, "b"));
+	forget(write_file("large", 8 * MIB));
+	fixture_reopen(&f);
+	if (fs_unlink(f.fs, FS_ROOT_INO, "large") || fs_dir_open(f.fs, FS_ROOT_INO, &dir) ||
+	    fs_dir_read(dir, 0, true, take_one, &taken))
+		bail("cannot read the directory");
+	is_int(taken, 1, "a name is read, and the next one refused");
+	is_int(stats_of().inodes_in_memory, 1, "which leaves no reference");
+	if (fs_compact(f.fs, NULL, NULL))
+		bail("compact");
+	ok(stats_of().lsm.segment_bytes < 4 * MIB,
+	   "an open directory does not keep what was deleted before");
+	fs_dir_close(dir);
+	fixture_release(&f);
+}
+
+int main(void)
+{
+	test_blocks();
+	test_copy();
+	test_emptied();
+	test_memory();
+	test_open_directory();
+	return done();
+}
