@@ -6,7 +6,9 @@
  * directory, written while an entry was left, would have deleted that one.
  */
 #include <linux/falloc.h>
+#include <stdatomic.h>
 
+#include "fs/key.h"
 #include "tests/fs/fixture.h"
 
 #define MIB ((size_t)1 << 20)
@@ -171,6 +173,71 @@ static void test_open_directory(void)
 	fixture_release(&f);
 }
 
+/* A write beside bytes that a repair has marked as lost works, and leaves them so. */
+static void test_beside_lost(void)
+{
+	struct lsm_options o;
+	struct lsm_batch *b = lsm_batch_new();
+	struct lsm *lsm;
+	struct key k;
+	struct stat st;
+	char bytes[150];
+	size_t got;
+	uint64_t a;
+
+	fixture_init(&f);
+	a = write_file("a", 5000);
+	fixture_close(&f);
+	o = f.options.lsm;
+	if (lsm_open(f.store, &o, &lsm) || lsm_batch_put_lost(b, key_extent(&k, a, 0), 100) ||
+	    lsm_write(lsm, b, 0) || lsm_close(lsm))
+		bail("cannot mark bytes as lost");
+	lsm_batch_free(b);
+	f.quiet = true;
+	fixture_open(&f);
+	if (fs_lookup(f.fs, FS_ROOT_INO, "a", &st))
+		bail("lookup");
+	is_int(fs_read(f.fs, a, 50, bytes, 50, &got), -EIO, "lost bytes cannot be read");
+	is_int(fs_write(f.fs, a, 100, "0123456789", 10, 0, NULL), 0, "a write beside them works");
+	is_int(fs_read(f.fs, a, 100, bytes, 10, &got), 0, "and is read");
+	is_int(fs_read(f.fs, a, 50, bytes, 50, &got), -EIO, "the others not, as before");
+	is_int(fs_write(f.fs, a, 0, bytes, 100, 0, NULL), 0, "until they are written");
+	is_int(fs_read(f.fs, a, 50, bytes, 50, &got), 0, "then they are there");
+	fixture_release(&f);
+}
+
+/* The kernel, which forgets what it is asked to. */
+static void forget_name(void *ctx, uint64_t parent, const char *name)
+{
+	atomic_uint *asked = ctx;
+	uint64_t ino = ino_of(f.fs, parent, name);
+
+	if (ino)
+		forget(ino);
+	atomic_fetch_add(asked, 1);
+}
+
+static void test_prune(void)
+{
+	atomic_uint asked = 0;
+	char name[16];
+
+	fixture_init(&f);
+	for (unsigned i = 0; i < 12000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		mk_file(f.fs, FS_ROOT_INO, name);
+	}
+	ok(stats_of().inode_bytes > 2 * MIB, "more inodes than an eighth of the memory holds");
+	fs_set_prune(f.fs, forget_name, &asked);
+	for (int tries = 0; tries < 1000 && stats_of().inode_bytes > 2 * MIB; tries++)
+		usleep(10000);
+	ok(stats_of().inode_bytes <= 2 * MIB, "the kernel is asked to forget some: %u",
+	   atomic_load(&asked));
+	ok(atomic_load(&asked) < 12000, "and not all");
+	fs_set_prune(f.fs, NULL, NULL);
+	fixture_release(&f);
+}
+
 int main(void)
 {
 	test_blocks();
@@ -178,5 +245,7 @@ int main(void)
 	test_emptied();
 	test_memory();
 	test_open_directory();
+	test_beside_lost();
+	test_prune();
 	return done();
 }

@@ -5,6 +5,8 @@
  * Regression that a deliberate mistake stood for: holes punched while an older view of the
  * tables is alive.
  */
+#include <fcntl.h>
+
 #include "tests/lsm/tree_fixture.h"
 
 #define VALUES 64u
@@ -165,6 +167,8 @@ static void test_sealed(void)
 /* Of each segment one value is left: they are moved, and the segments deleted. */
 static void test_emptied(struct tree t, bool damage)
 {
+	struct storage *st;
+
 	for (unsigned i = 0; i < 800; i++)
 		tree_put(&t, key_of(i), 12 << 10, i);
 	tree_compact(&t);
@@ -188,9 +192,12 @@ static void test_emptied(struct tree t, bool damage)
 	   damage ? "is lost where it is" : "was moved");
 	ok(tree_has(&t, key_of(200), 12 << 10, 200) && tree_has(&t, key_of(600), 12 << 10, 600),
 	   "so were the others");
-	tree_reopen(&t);
+	st = storage_mem_crash(t.st, STORAGE_MEM_KEEP_NONE, 0);
+	tree_release(&t);
+	t.st = st;
+	tree_open(&t);
 	ok(tree_has(&t, key_of(200), 12 << 10, 200) && tree_has(&t, key_of(600), 12 << 10, 600),
-	   "for good");
+	   "for good: they are there when the power goes");
 	tree_release(&t);
 }
 
@@ -221,6 +228,73 @@ static void test_unreadable(void)
 	tree_release(&t);
 }
 
+static void on_damage(void *ctx, const struct lsm_damage *d)
+{
+	(void)d;
+	++*(unsigned *)ctx;
+}
+
+static void test_verify_memory(void)
+{
+	struct tree t = new_tree();
+	unsigned told = 0;
+
+	tree_put(&t, "a", 10000, 1);
+	for (unsigned n = 0; n < 9; n++) {
+		char file[16];
+
+		snprintf(file, sizeof(file), "%06u.seg", n);
+		(void)storage_mem_flip(t.st, file, 5000, 1);
+	}
+	is_int(lsm_verify(t.lsm, on_damage, &told, NULL, NULL), -EUCLEAN,
+	       "verify finds a damaged value that was only in memory");
+	is_int(told, 1, "and tells it");
+	tree_release(&t);
+}
+
+/* How many descriptors are open, and how many a program that is started would get. */
+static unsigned descriptors(unsigned *inherited)
+{
+	unsigned open = 0;
+
+	*inherited = 0;
+	for (int fd = 3; fd < 1000; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		open += flags >= 0;
+		*inherited += flags >= 0 && !(flags & FD_CLOEXEC);
+	}
+	return open;
+}
+
+static void test_descriptors(void)
+{
+	char dir[80], command[120];
+	struct lsm_options o = {.create = true, .segment_bytes = 64 << 10, .l0_compact = 1000};
+	const char *tmp = getenv("TMPDIR");
+	unsigned before, open, inherited;
+	struct tree t = {0};
+
+	descriptors(&before);
+	snprintf(dir, sizeof(dir), "%.40s/varve-gc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	if (!mkdtemp(dir) || lsm_open(dir, &o, &t.lsm))
+		bail("cannot open %s", dir);
+	for (unsigned i = 0; i < 400; i++) {
+		tree_put(&t, key_of(i), 60 << 10, i);
+		/* What is not synced stays open. */
+		if (i % 50 == 0 && lsm_sync(t.lsm))
+			bail("cannot sync");
+	}
+	open = descriptors(&inherited);
+	ok(open > 50 && open < 340, "of 400 segments not all are open at once: %u", open);
+	is_int(inherited, before, "no descriptor goes to a program that is started");
+	if (lsm_close(t.lsm))
+		bail("cannot close");
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	if (system(command))
+		printf("# %s is left\n", dir);
+}
+
 int main(void)
 {
 	test_punch();
@@ -231,5 +305,7 @@ int main(void)
 	test_emptied(new_tree(), false);
 	test_emptied(new_tree(), true);
 	test_unreadable();
+	test_verify_memory();
+	test_descriptors();
 	return done();
 }

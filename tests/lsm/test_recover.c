@@ -41,10 +41,10 @@ struct search {
 static int look(void *ctx, const char *name, uint64_t size)
 {
 	struct search *s = ctx;
-	size_t n = strlen(name);
+	size_t n = strlen(name), suffix = strlen(s->suffix);
 
 	(void)size;
-	if (n < 4 || strcmp(name + n - 4, s->suffix) != 0)
+	if (n < suffix || strcmp(name + n - suffix, s->suffix) != 0)
 		return 0;
 	s->count++;
 	if (strcmp(name, s->name) > 0)
@@ -292,6 +292,87 @@ static void test_failed_flush(void)
 	is_int(stays_failed, 0, "the next one succeeds, with a new manifest");
 }
 
+/* ---- closing, and who may open ---- */
+
+static void test_close(void)
+{
+	struct tree t = tree_new((struct lsm_options){.commit_interval_ms = 3600 * 1000});
+	struct lsm_options o = {.storage = t.st};
+	struct storage *st;
+	struct lsm *lsm;
+
+	tree_put(&t, "a", 10000, 1);
+	tree_put(&t, "b", 10, 2);
+	is_int(lsm_open("recover", &o, &lsm), -EBUSY, "a tree has one writer");
+	o.read_only = true;
+	is_int(lsm_open("recover", &o, &lsm), -EBUSY, "and no reader beside it");
+	if (lsm_close(t.lsm))
+		bail("cannot close");
+	st = storage_mem_crash(t.st, STORAGE_MEM_KEEP_NONE, 0);
+	let_go(t.st);
+	t.st = st;
+	tree_open(&t);
+	ok(tree_has(&t, "a", 10000, 1) && tree_has(&t, "b", 10, 2),
+	   "what was there at a clean close survives a power cut");
+	tree_release(&t);
+}
+
+/* ---- repairs ---- */
+
+static void on_damage(void *ctx, const struct lsm_damage *d)
+{
+	(void)d;
+	++*(unsigned *)ctx;
+}
+
+/* The older of two tables in level 0 is damaged: not where "k", which both have, is. */
+static struct storage *half_damaged(void)
+{
+	struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+	struct storage *st;
+	char key[8];
+
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(key, sizeof(key), "a%03u", i);
+		tree_put(&t, key, 100, i);
+	}
+	tree_put(&t, "k", 100, 1);
+	tree_flush(&t);
+	st = killed(&t);
+	if (storage_mem_flip(t.st, last_file(t.st, ".tab").name, 500, 1))
+		bail("cannot damage the table");
+	let_go(st);
+	tree_put(&t, "k", 100, 2);
+	if (lsm_close(t.lsm))
+		bail("cannot close");
+	return t.st;
+}
+
+static void test_repair(void)
+{
+	struct tree t = {.st = half_damaged()};
+	struct lsm_options o = {.storage = t.st, .l0_compact = 100};
+	struct search made;
+	unsigned told = 0;
+	bool damaged;
+
+	is_int(lsm_repair_open("recover", &o, on_damage, &told, &damaged, &t.lsm), 0,
+	       "a damaged table is replaced");
+	ok(damaged && told, "which is told");
+	made = last_file(t.st, ".tab.repair");
+	for (uint64_t at = 0; made.count && at < 100; at++)
+		(void)storage_mem_flip(t.st, made.name, at, 1);
+	is_int(lsm_repair_commit(t.lsm, NULL), -EUCLEAN,
+	       "what the disk does not have as it was written is not put in place: %s", made.name);
+	is_int(lsm_repair_open("recover", &o, on_damage, &told, &damaged, &t.lsm), 0,
+	       "another try");
+	is_int(lsm_repair_commit(t.lsm, NULL), 0, "is");
+	tree_open(&t);
+	ok(tree_has(&t, "k", 100, 2), "a version that is newer than the damaged table's stays so");
+	ok(tree_has(&t, "a199", 100, 199), "and what of that could be read is there");
+	tree_release(&t);
+}
+
 int main(void)
 {
 	test_current();
@@ -300,5 +381,7 @@ int main(void)
 	test_files();
 	test_failed_sync();
 	test_failed_flush();
+	test_close();
+	test_repair();
 	return done();
 }
