@@ -317,12 +317,26 @@ static void test_close(void)
 	tree_release(&t);
 }
 
-/* ---- repairs ---- */
+/* ---- damage while it is open, and repairs ---- */
 
 static void on_damage(void *ctx, const struct lsm_damage *d)
 {
 	(void)d;
 	++*(unsigned *)ctx;
+}
+
+static void test_verify(void)
+{
+	struct tree t = two_tables();
+	unsigned told = 0;
+
+	is_int(lsm_verify(t.lsm, on_damage, &told, NULL, NULL), 0, "verify finds nothing");
+	break_edit(t.st, 1);
+	is_int(lsm_verify(t.lsm, on_damage, &told, NULL, NULL), -EUCLEAN,
+	       "but what the next open would find in the manifest");
+	is_int(told, 1, "and tells it");
+	(void)lsm_close(t.lsm);
+	let_go(t.st);
 }
 
 /* The older of two tables in level 0 is damaged: not where "k", which both have, is. */
@@ -382,6 +396,7 @@ int main(void)
 	test_failed_sync();
 	test_failed_flush();
 	test_close();
+	test_verify();
 	test_repair();
 	return done();
 }

@@ -1,0 +1,81 @@
+/*
+ * test_table_format.c - parts of a table whose checksums are right and that say what cannot be.
+ */
+#include <xxhash.h>
+
+#include "lsm/table/table_format.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/tap.h"
+
+#define NUMBER 7u
+
+/* The checksum at the end of `size` bytes that stand at `offset` of the table. */
+static void put_sum(uint8_t *bytes, size_t size, uint64_t offset)
+{
+	uint64_t seed = NUMBER * UINT64_C(0x9e3779b97f4a7c15) + offset;
+
+	put_u32(bytes + size - 4, (uint32_t)XXH3_64bits_withSeed(bytes, size - 4, seed));
+}
+
+static void test_footer(void)
+{
+	struct table_footer f = {.index = {.offset = 0, .size = 30}}, g;
+	uint8_t bytes[TABLE_FOOTER_BYTES];
+	const char *reason;
+
+	table_footer_encode(&f, NUMBER, 30, bytes);
+	is_int(table_footer_decode(bytes, NUMBER, 30, &g, &reason), 0, "a footer is read");
+	is_int(table_footer_decode(bytes, NUMBER, 31, &g, &reason), -EUCLEAN, "in its place");
+	is_int(table_footer_decode(bytes, NUMBER + 1, 30, &g, &reason), -EUCLEAN, "of its table");
+	bytes[88]++;
+	put_sum(bytes, 96, 30);
+	is_int(table_footer_decode(bytes, NUMBER, 30, &g, &reason), -EPROTONOSUPPORT,
+	       "one of a newer format is not");
+	f.filter.offset = f.ranges.offset = 10;
+	table_footer_encode(&f, NUMBER, 30, bytes);
+	is_int(table_footer_decode(bytes, NUMBER, 30, &g, &reason), -EUCLEAN,
+	       "nor one that leaves a gap");
+}
+
+/* What loading a block of `size` bytes says that is `type` and has `payload` bytes. */
+static const char *reason_of(uint8_t type, uint32_t payload, uint32_t size)
+{
+	struct storage *st = storage_mem_new();
+	struct table_handle h = {0, size};
+	struct table_block *b = NULL;
+	uint8_t bytes[100] = {0};
+	const char *reason = NULL;
+	struct storage_file *f;
+
+	put_u32(bytes + size - 9, payload);
+	bytes[size - 5] = type;
+	put_sum(bytes, size, 0);
+	if (!st || storage_open_file(st, "000007.tab", STORAGE_CREATE, &f) ||
+	    storage_pwrite(f, bytes, size, 0))
+		bail("cannot write");
+	if (!table_block_load(f, NUMBER, h, &b, &reason))
+		reason = "none";
+	free(b);
+	storage_close(f);
+	st->ops->free(st);
+	return reason;
+}
+
+static void test_blocks(void)
+{
+	ok(!strcmp(reason_of(0, 20, 29), "none"), "a raw block is read");
+	ok(!strcmp(reason_of(0, 21, 29), "block size is wrong"), "of the size that it says");
+	ok(!strcmp(reason_of(3, 20, 29), "block is compressed in an unknown way"), "and the kind");
+	ok(!strcmp(reason_of(1, TABLE_BLOCK_BYTES_MAX, 29), "block does not decompress"),
+	   "one of the largest size is decompressed");
+	ok(!strcmp(reason_of(1, TABLE_BLOCK_BYTES_MAX + 1, 29),
+		   "block is larger than a block can be"),
+	   "a larger one takes no memory");
+}
+
+int main(void)
+{
+	test_footer();
+	test_blocks();
+	return done();
+}
