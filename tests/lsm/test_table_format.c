@@ -37,6 +37,30 @@ static void test_footer(void)
 	       "nor one that leaves a gap");
 }
 
+/* Whether a handle to these bytes is one to data that ends at 100. */
+static bool handle_valid(uint64_t offset, uint64_t size)
+{
+	struct table_handle h = {offset, size}, g;
+	struct buf bytes = {0};
+	bool valid;
+
+	if (table_handle_encode(&h, &bytes))
+		bail("no memory");
+	valid = table_handle_decode(buf_slice(&bytes), 100, &g) && g.offset == offset &&
+		g.size == size;
+	buf_release(&bytes);
+	return valid;
+}
+
+static void test_handles(void)
+{
+	ok(handle_valid(0, 100) && handle_valid(90, 10), "a handle is within the data");
+	ok(!handle_valid(90, 11), "and does not reach beyond");
+	ok(!handle_valid(100, 10), "nor begin there");
+	ok(!handle_valid(10, UINT64_MAX - 5), "nor wrap around");
+	ok(!handle_valid(0, 9), "and has more than a trailer");
+}
+
 /* What loading a block of `size` bytes says that is `type` and has `payload` bytes. */
 static const char *reason_of(uint8_t type, uint32_t payload, uint32_t size)
 {
@@ -76,6 +100,7 @@ static void test_blocks(void)
 int main(void)
 {
 	test_footer();
+	test_handles();
 	test_blocks();
 	return done();
 }

@@ -75,6 +75,14 @@ is "... an unlink" "$(synced)" "log "
 "$VARVE" umount "$M"
 
 mount_logged noatime
+touch "$M/late"
+synced >/dev/null
+pid=$(daemon_of "$M")
+kill "$pid"
+wait_gone "$pid"
+ok "a daemon that is told to end syncs the log" grep -q '\.log$' "$T/log"
+
+mount_logged noatime
 call "os.write(f, b'a' * 100); os.fsync(f)"
 synced >/dev/null
 touch "$T/slow"
