@@ -630,7 +630,7 @@ int lsm_get(struct lsm *lsm, const struct lsm_snapshot *snapshot, struct lsm_sli
 	super_unref(s);
 	if (found)
 		value->size = 0;
-	return found == 2 ? 1 : found;
+	return found == 2 ? LSM_ABSENT : found;
 }
 
 /* ---- snapshots ---- */
