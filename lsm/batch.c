@@ -7,7 +7,7 @@
 
 #include "lsm/dbiter.h"
 #include "lsm/segment.h"
-#include "lsm/tree.h"
+#include "lsm/view.h"
 
 struct lsm_batch *lsm_batch_new(void)
 {

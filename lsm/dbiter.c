@@ -26,7 +26,8 @@
 
 #include "lsm/dbiter.h"
 #include "lsm/merge.h"
-#include "lsm/tree.h"
+#include "lsm/snapshot.h"
+#include "lsm/view.h"
 
 #define STEPS_BEFORE_SEEK 8
 #define HIDDEN_BEFORE_SKIP 16
