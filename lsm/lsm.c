@@ -29,7 +29,6 @@
 #include "lsm/lsm.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lsm/tree_open.h"
@@ -48,4 +47,44 @@ int lsm_close(struct lsm *lsm)
 	err = tree_stop(lsm, false);
 	tree_free(lsm);
 	return err;
+}
+
+const char *lsm_strerror(int err)
+{
+	const char *other;
+
+	switch (err) {
+	case 0:
+		return "no error";
+	case LSM_ABSENT:
+		return "no such key";
+	case -EUCLEAN:
+		return "the store is damaged";
+	case -EROFS:
+		return "the store is read-only";
+	case -ENOSPC:
+		return "the disk of the store is full";
+	case -EIO:
+		return "the device of the store failed";
+	case -ENOENT:
+		return "there is no store";
+	case -ENOTDIR:
+		return "the path of the store is not a directory";
+	case -EEXIST:
+		return "the directory has files in it and is not a store";
+	case -EBUSY:
+		return "the store is in use";
+	case -EPROTONOSUPPORT:
+		return "the store was written by a newer version";
+	case -EFBIG:
+		return "the value or batch is too large";
+	case -EINTR:
+		return "stopped by the caller";
+	case -ENOMEM:
+		return "out of memory";
+	default:
+		/* Unlike strerror(), this has no buffer that threads share. */
+		other = err < 0 && err > -4096 ? strerrordesc_np(-err) : NULL;
+		return other ? other : "unknown error";
+	}
 }
