@@ -16,8 +16,23 @@
  *
  * STRIDE=n: see damages.h; of the large store FLIPS=n, SEED=n.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "tests/support/damages.h"
+#include "tests/support/fs_fixture.h"
 #include "tests/support/fs_workload.h"
+#include "tests/support/must.h"
+#include "tests/support/mval.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define STRIDE_DEFAULT 29
 #define FLIPS_DEFAULT 30
@@ -122,14 +137,14 @@ static void count_report(void *ctx, enum lsm_report_level level, const char *mes
 /* Is any path of `n` named, below directory `d`? A file with several names has several. */
 static bool any_named(const struct small *s, int n, int d, const char *path)
 {
-	const struct node *dir = &s->m.nodes[d];
+	const struct fs_model_node *dir = &s->m.nodes[d];
 
 	for (unsigned i = 0; dir->kind == DIR_NODE && i < FS_MODEL_NAMES; i++) {
 		char below_it[512];
 
 		if (dir->names[i] < 0)
 			continue;
-		snprintf(below_it, sizeof(below_it), "%s/%s", path, name_of(i));
+		snprintf(below_it, sizeof(below_it), "%s/%s", path, fs_model_name(i));
 		if ((dir->names[i] == n && is_named(&s->f, below_it)) ||
 		    any_named(s, n, dir->names[i], below_it))
 			return true;
@@ -149,8 +164,8 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 		       const char *path)
 {
 	static unsigned char bytes[FS_MODEL_BYTES + 1];
-	const struct node *node = &s->m.nodes[n];
-	struct xattrs xattrs;
+	const struct fs_model_node *node = &s->m.nodes[n];
+	struct fs_xattrs xattrs;
 	size_t got;
 	int rc;
 
@@ -160,7 +175,7 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 	    (node->kind != DIR_NODE &&
 	     (st->st_nlink != node->links || (size_t)st->st_size != node->size)))
 		found_wrong(&s->f, "%s has wrong attributes", path);
-	rc = xattrs_find(fs, st, &xattrs);
+	rc = fs_xattrs_find(fs, st, &xattrs);
 	if (rc)
 		lose_node(s, n, path, rc, "an attribute");
 	else if (memcmp(&xattrs, &node->xattrs, sizeof(xattrs)))
@@ -184,19 +199,19 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 /* What a listing gives is there; all that is there is given, or an error. */
 static void check_listing(struct small *s, struct fs *fs, int n, const char *path)
 {
-	const struct node *dir = &s->m.nodes[n];
-	struct listing l = {.fs = fs};
+	const struct fs_model_node *dir = &s->m.nodes[n];
+	struct fs_model_listing l = {.fs = fs};
 	struct fs_dir *open;
 	int rc = fs_dir_open(fs, dir->ino, &open);
 
 	if (!rc) {
 		do {
 			l.given = 0;
-			rc = fs_dir_read(open, l.next, false, list_entry, &l);
+			rc = fs_dir_read(open, l.next, false, fs_model_list_entry, &l);
 		} while (!rc && l.given);
 		fs_dir_close(open);
 	}
-	/* Without attributes each entry is strange to list_entry(), and counted as that. */
+	/* Without attributes each entry is strange to fs_model_list_entry(), which counts it. */
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++)
 		l.strange -= dir->names[i] >= 0 && l.strange;
 	if (rc)
@@ -207,15 +222,15 @@ static void check_listing(struct small *s, struct fs *fs, int n, const char *pat
 
 static void check_tree(struct small *s, struct fs *fs, int n, const char *path)
 {
-	const struct node *dir = &s->m.nodes[n];
+	const struct fs_model_node *dir = &s->m.nodes[n];
 
 	check_listing(s, fs, n, path);
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++) {
 		char below_it[512];
 		struct stat st;
-		int rc = fs_lookup(fs, dir->ino, name_of(i), &st);
+		int rc = fs_lookup(fs, dir->ino, fs_model_name(i), &st);
 
-		snprintf(below_it, sizeof(below_it), "%s/%s", path, name_of(i));
+		snprintf(below_it, sizeof(below_it), "%s/%s", path, fs_model_name(i));
 		if (rc == -ENOENT ? dir->names[i] >= 0 : !rc && dir->names[i] < 0)
 			found_wrong(&s->f, "%s %s", below_it, rc ? "is gone" : "was not there");
 		else if (rc && rc != -ENOENT)
@@ -282,7 +297,7 @@ static void finish(void *ctx, const char *what, const char *name, unsigned cases
 
 static void test_small(uint64_t seed, uint64_t stride)
 {
-	struct small *s = model_must(calloc(1, sizeof(*s)));
+	struct small *s = must_alloc(calloc(1, sizeof(*s)));
 	struct damages d = {.name = "small",
 			    .ctx = s,
 			    .check = check_copy,
@@ -294,7 +309,7 @@ static void test_small(uint64_t seed, uint64_t stride)
 	fs_model_start(&s->m);
 	fs_model_first(&s->m);
 	while (s->m.history.ops_count < s->m.w->ops)
-		step(&s->m);
+		fs_workload_step(&s->m);
 	fs_model_close(&s->m);
 	d.st = s->m.history.st;
 	ok(check_copy(s, damages_copy(&d), false, false) && s->harmless == 1 && !s->lost,
@@ -313,7 +328,7 @@ static void test_small(uint64_t seed, uint64_t stride)
 #define SAMPLE 4 /* files read after each flip, besides those the check names */
 
 struct large {
-	struct fixture fixture;
+	struct fs_fixture fixture;
 	struct found f;
 	uint64_t seed;
 	struct rng rng;
@@ -346,16 +361,16 @@ static void path_of(unsigned i, char dir[16], char name[16])
 
 static void large_make(struct large *l)
 {
-	unsigned char *bytes = model_must(malloc(LARGE_BYTES_MAX));
+	unsigned char *bytes = must_alloc(malloc(LARGE_BYTES_MAX));
 	uint64_t dirs[20];
 
-	fixture_init(&l->fixture);
+	fs_fixture_init(&l->fixture);
 	l->fixture.quiet = true;
 	for (unsigned i = 0; i < 20; i++) {
 		char dir[16], name[16];
 
 		path_of(i, dir, name);
-		dirs[i] = mk_dir(l->fixture.fs, FS_ROOT_INO, dir);
+		dirs[i] = make_dir(l->fixture.fs, FS_ROOT_INO, dir);
 	}
 	for (unsigned i = 0; i < LARGE_FILES + SMALL_FILES; i++) {
 		struct mval v = content_of(l, i);
@@ -363,13 +378,13 @@ static void large_make(struct large *l)
 		uint64_t ino;
 
 		path_of(i, dir, name);
-		ino = mk_file(l->fixture.fs, dirs[i % 20], name);
+		ino = make_file(l->fixture.fs, dirs[i % 20], name);
 		mval_fill(v, 0, bytes, v.size);
 		must(fs_write(l->fixture.fs, ino, 0, bytes, v.size, 0, NULL), "write");
 		fs_forget(l->fixture.fs, ino, 1);
 	}
 	must(fs_compact(l->fixture.fs, NULL, NULL), "compact");
-	fixture_close(&l->fixture);
+	fs_fixture_close(&l->fixture);
 	free(bytes);
 }
 
@@ -483,7 +498,7 @@ static bool large_case(struct large *l)
 		l->unreadable += l->f.lost;
 		for (int i = 0; i < SAMPLE; i++)
 			large_read(l, rng_below(&l->rng, LARGE_FILES + SMALL_FILES));
-		fixture_close(&l->fixture);
+		fs_fixture_close(&l->fixture);
 	}
 	large_flip(l, file->name, at, mask);
 	if (l->f.error[0])
@@ -494,7 +509,7 @@ static bool large_case(struct large *l)
 
 static void test_large(uint64_t seed, uint64_t flips)
 {
-	struct large *l = model_must(calloc(1, sizeof(*l)));
+	struct large *l = must_alloc(calloc(1, sizeof(*l)));
 	uint64_t i;
 
 	l->seed = l->rng.state = seed;
@@ -512,22 +527,22 @@ static void test_large(uint64_t seed, uint64_t flips)
 	   i, l->refused, l->damaged, l->harmless, l->unreadable);
 	/* It is whole again, and so is all of it. */
 	l->f.lost = 0;
-	fixture_open(&l->fixture);
-	fixture_clean(&l->fixture, "at the end");
+	fs_fixture_open(&l->fixture);
+	fs_fixture_clean(&l->fixture, "at the end");
 	for (unsigned n = 0; n < LARGE_FILES + SMALL_FILES && !l->f.error[0]; n++)
 		large_read(l, n);
 	ok(!l->f.error[0] && !l->f.lost, "every file is as it was");
-	fixture_release(&l->fixture);
+	fs_fixture_release(&l->fixture);
 	free(l);
 }
 
 int main(void)
 {
-	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = cuts_number("SEED", 1);
-	uint64_t flips = cuts_number("FLIPS", FLIPS_DEFAULT);
+	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = option_number("SEED", 1);
+	uint64_t flips = option_number("FLIPS", FLIPS_DEFAULT);
 
-	alarm(stride < STRIDE_DEFAULT || flips > FLIPS_DEFAULT ? 0 : WATCHDOG_SECONDS);
-	test_small(seed, stride);
-	test_large(seed, flips);
+	option_watchdog(stride < STRIDE_DEFAULT || flips > FLIPS_DEFAULT, WATCHDOG_SECONDS);
+	run_test(test_small, seed, stride);
+	run_test(test_large, seed, flips);
 	return done();
 }

@@ -19,9 +19,18 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "fs/fs.h"
 #include "tests/storage/storage_mem.h"
+#include "tests/support/damages.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/must.h"
+#include "tests/support/option.h"
 #include "tests/support/tap.h"
 
 #define STRIDE_DEFAULT 101
@@ -29,8 +38,6 @@
 #define FILES 40u
 #define DIRS 4u
 #define CHUNK 500u
-
-static const struct fs_cred ROOT = {.privileged = true};
 
 struct file {
 	char name[32];
@@ -48,12 +55,6 @@ struct store {
 	bool mute; /* the record that tells what was synced may be gone with its log */
 	unsigned lost, stale, kept, refused, cases;
 };
-
-static void must(int err, const char *what)
-{
-	if (err)
-		bail("%s: %s", what, strerror(-err));
-}
 
 static struct fs_options options_on(struct storage *st)
 {
@@ -423,15 +424,12 @@ static void test_store(struct store *s, uint64_t stride)
 
 int main(void)
 {
-	const char *env = getenv("STRIDE");
-	uint64_t stride = env ? strtoull(env, NULL, 0) : STRIDE_DEFAULT;
+	uint64_t stride = damages_stride(STRIDE_DEFAULT);
 	static struct store closed = {.name = "closed"};
 	static struct store killed = {.name = "killed", .killed = true};
 
-	if (!stride)
-		stride = 1;
-	alarm(stride < STRIDE_DEFAULT ? 0 : WATCHDOG_SECONDS);
-	test_store(&closed, stride);
-	test_store(&killed, stride);
+	option_watchdog(stride < STRIDE_DEFAULT, WATCHDOG_SECONDS);
+	run_test(test_store, &closed, stride);
+	run_test(test_store, &killed, stride);
 	return done();
 }

@@ -6,15 +6,20 @@
  * of extents every few steps. The rest pins down what the top comment of
  * fs/data.c promises of folding, and the offsets at the far end.
  *
- *     test_data [SEED [STEPS]]    of the random test
+ * SEED=n and STEPS=n in the environment are for the random test.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fs/data.h"
 #include "fs/key.h"
+#include "tests/support/option.h"
+#include "tests/support/rng.h"
 #include "tests/support/tap.h"
 
 #define FILES 3
@@ -26,19 +31,11 @@ static struct lsm *lsm;
 static struct lsm_batch *batch;
 static char dir[] = "/tmp/test_data.XXXXXX";
 
-static uint64_t random_state = 0x9e3779b97f4a7c15;
-
-static uint64_t random_u64(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
+static struct rng choices;
 
 static uint64_t below(uint64_t n)
 {
-	return random_u64() % n;
+	return rng_next(&choices) % n;
 }
 
 static void remove_dir(void)
@@ -215,7 +212,7 @@ static void step_write(struct model *m)
 	int r;
 
 	for (uint64_t i = 0; i < size; i++)
-		scratch[i] = (unsigned char)random_u64();
+		scratch[i] = (unsigned char)rng_next(&choices);
 	r = data_write(lsm, batch, m->ino, m->base + offset, scratch, size, m->base + end, &delta);
 	if (r)
 		bail("data_write: %s", strerror(-r));
@@ -616,28 +613,26 @@ static void test_damage(void)
 	is_int(f.count, 1, "once");
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	struct lsm_options options = {.create = true, .memory_bytes = 16u << 20};
-	int r;
+	int err;
 
-	if (argc > 1)
-		random_state ^= strtoull(argv[1], NULL, 0);
-
+	choices.state = option_number("SEED", 1);
 	if (!mkdtemp(dir))
 		bail("mkdtemp: %s", strerror(errno));
-	r = lsm_open(dir, &options, &lsm);
-	if (r)
-		bail("lsm_open: %s", strerror(-r));
+	err = lsm_open(dir, &options, &lsm);
+	if (err)
+		bail("lsm_open: %s", strerror(-err));
 	batch = lsm_batch_new();
 	if (!batch)
 		bail("no memory");
-	test_random(argc > 2 ? atoi(argv[2]) : 3000);
-	test_appends();
-	test_overwrites();
-	test_ranges();
-	test_far();
-	test_damage();
+	run_test(test_random, (int)option_number("STEPS", 3000));
+	run_test(test_appends);
+	run_test(test_overwrites);
+	run_test(test_ranges);
+	run_test(test_far);
+	run_test(test_damage);
 	lsm_batch_free(batch);
 	is_int(lsm_close(lsm), 0, "close");
 	remove_dir();

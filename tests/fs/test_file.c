@@ -2,13 +2,16 @@
  * Content: every write, cut, hole and copy compared with the same done to an
  * array of bytes; the errors; what moves between record and extents.
  */
+#include <errno.h>
 #include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "tests/support/fs_fixture.h"
 
 #define SIZE_MAX_MODEL (600u << 10)
 
-static struct fixture f;
+static struct fs_fixture f;
 
 struct model {
 	uint64_t ino;
@@ -142,8 +145,8 @@ static void test_random(void)
 
 	if (!m)
 		bail("memory");
-	m[0].ino = mk_file(f.fs, FS_ROOT_INO, "m0");
-	m[1].ino = mk_file(f.fs, FS_ROOT_INO, "m1");
+	m[0].ino = make_file(f.fs, FS_ROOT_INO, "m0");
+	m[1].ino = make_file(f.fs, FS_ROOT_INO, "m1");
 	for (unsigned round = 0; round < 12; round++) {
 		for (unsigned i = 0; i < 60; i++) {
 			unsigned which = random_below(2);
@@ -153,9 +156,9 @@ static void test_random(void)
 			model_same(&m[1], "second");
 		}
 		if (round % 4 == 3)
-			fixture_clean(&f, "after random writes");
+			fs_fixture_clean(&f, "after random writes");
 		if (round % 4 == 1) {
-			fixture_reopen(&f);
+			fs_fixture_reopen(&f);
 			fs_lookup(f.fs, FS_ROOT_INO, "m0", &st);
 			fs_lookup(f.fs, FS_ROOT_INO, "m1", &st);
 		}
@@ -170,7 +173,7 @@ static void test_borders(void)
 	static struct model m;
 	struct stat st;
 
-	m.ino = mk_file(f.fs, FS_ROOT_INO, "b");
+	m.ino = make_file(f.fs, FS_ROOT_INO, "b");
 	model_write(&m, 0, 2048);
 	st = attr_of(f.fs, m.ino);
 	is_int(st.st_blocks, 4, "2048 bytes in the record count as blocks");
@@ -206,12 +209,12 @@ static void test_borders(void)
 	model_write(&m, 10, 5000);
 	model_same(&m, "nameless and large");
 	fs_forget(f.fs, m.ino, 1);
-	fixture_clean(&f, "after a nameless one was freed");
+	fs_fixture_clean(&f, "after a nameless one was freed");
 }
 
 static void test_seek(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "s"), b = mk_file(f.fs, FS_ROOT_INO, "t"), at;
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "s"), b = make_file(f.fs, FS_ROOT_INO, "t"), at;
 
 	fs_write(f.fs, a, 0, "abc", 3, 0, NULL);
 	is_int(fs_seek(f.fs, a, 0, SEEK_DATA, &at), 0, "data in the record");
@@ -243,7 +246,7 @@ static void test_seek(void)
 
 static void test_errors(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "e");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "e");
 	struct stat st;
 	size_t got;
 	char buf[4];
@@ -271,7 +274,7 @@ static void test_errors(void)
 	is_int(fs_write(f.fs, a, 0, "12", 2, FS_WRITE_APPEND, NULL), -EFBIG, "append at the limit");
 	is_int(fs_write(f.fs, a, 0, "12", 2, FS_WRITE_SYNC, &st), 0, "a synced write");
 	is_int(fs_sync(f.fs), 0, "sync");
-	a = mk_file(f.fs, FS_ROOT_INO, "ap");
+	a = make_file(f.fs, FS_ROOT_INO, "ap");
 	fs_write(f.fs, a, 99, "12", 2, FS_WRITE_APPEND, NULL);
 	fs_write(f.fs, a, 0, "34", 2, FS_WRITE_APPEND, &st);
 	is_int(st.st_size, 4, "appended twice");
@@ -279,12 +282,12 @@ static void test_errors(void)
 
 int main(void)
 {
-	fixture_init(&f);
-	test_borders();
-	test_seek();
-	test_errors();
-	test_random();
-	fixture_clean(&f, "in the end");
-	fixture_release(&f);
+	fs_fixture_init(&f);
+	run_test(test_borders);
+	run_test(test_seek);
+	run_test(test_errors);
+	run_test(test_random);
+	fs_fixture_clean(&f, "in the end");
+	fs_fixture_release(&f);
 	return done();
 }

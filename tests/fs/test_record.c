@@ -131,8 +131,8 @@ static void test_refusals(void)
 
 int main(void)
 {
-	test_example();
-	test_round_trips();
-	test_refusals();
+	run_test(test_example);
+	run_test(test_round_trips);
+	run_test(test_refusals);
 	return done();
 }
