@@ -27,7 +27,10 @@
 #include <unistd.h>
 
 #include "tests/support/damages.h"
+#include "tests/support/disk_file.h"
 #include "tests/support/fs_fixture.h"
+#include "tests/support/lines.h"
+#include "tests/support/wrong.h"
 #include "tests/support/fs_workload.h"
 #include "tests/support/must.h"
 #include "tests/support/mval.h"
@@ -37,47 +40,26 @@
 #define STRIDE_DEFAULT 29
 #define FLIPS_DEFAULT 30
 #define WATCHDOG_SECONDS 900
-#define FINDINGS_BYTES (64u << 10)
 
 /* ---- what is lost, and what is found ---- */
 
 struct found {
-	char text[FINDINGS_BYTES]; /* all findings, a line each */
-	size_t size;
+	struct lines findings;
 	unsigned lost; /* paths that were an error */
-	char error[512];
+	char error[WRONG_BYTES];
 };
 
-static bool found_wrong(struct found *f, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-static bool found_wrong(struct found *f, const char *format, ...)
-{
-	va_list args;
-
-	if (f->error[0])
-		return false;
-	va_start(args, format);
-	vsnprintf(f->error, sizeof(f->error), format, args);
-	va_end(args);
-	return false;
-}
-
-static void take_finding(void *ctx, const char *text)
-{
-	struct found *f = ctx;
-
-	if (f->size < sizeof(f->text))
-		f->size += (size_t)snprintf(f->text + f->size, sizeof(f->text) - f->size, " %s\n",
-					    text);
-}
+/* Note what is wrong; the first finding stays. */
+#define found_wrong(f, ...) wrong_note((f)->error, sizeof((f)->error), __VA_ARGS__)
 
 /* Does a finding name just this path? */
 static bool is_named(const struct found *f, const char *path)
 {
 	size_t size = strlen(path);
 
-	for (const char *at = f->text; (at = strstr(at, path)); at++)
-		if (at[-1] == ' ' && strchr(",:; \n", at[size]))
+	for (const char *at = f->findings.text; (at = strstr(at, path)); at++)
+		if ((at == f->findings.text || strchr(" \n", at[-1])) &&
+		    strchr(",:; \n", at[size]))
 			return true;
 	return false;
 }
@@ -91,11 +73,11 @@ static void lose_path(struct found *f, const char *path, bool named, int rc, con
 	f->lost++;
 	if (rc != -EIO)
 		found_wrong(f, "%s of %s: %s", what, path, strerror(-rc));
-	else if (!f->size)
+	else if (!f->findings.size)
 		found_wrong(f, "%s of %s is an error, and the check finds nothing", what, path);
-	else if (!named && !is_named(f, path) && !strstr(f->text, "something between"))
+	else if (!named && !is_named(f, path) && !strstr(f->findings.text, "something between"))
 		found_wrong(f, "%s of %s is an error, and the check says only: %s", what, path,
-			    f->text);
+			    f->findings.text);
 }
 
 /* ---- a small store ---- */
@@ -254,8 +236,8 @@ static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 
 	(void)mute; /* it was closed: no log is needed */
 	(void)go_on;
-	s->f.size = s->f.lost = s->reported = 0;
-	s->f.text[0] = '\0';
+	s->f.lost = s->reported = 0;
+	lines_clear(&s->f.findings);
 	options.lsm.storage = st;
 	options.lsm.report = count_report;
 	options.lsm.report_ctx = s;
@@ -265,7 +247,7 @@ static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 		if ((rc != -EUCLEAN && rc != -EPROTONOSUPPORT) || !s->reported)
 			found_wrong(&s->f, "opening: %s, %u reports", strerror(-rc), s->reported);
 	} else {
-		rc = fs_check(fs, take_finding, &s->f, NULL, NULL, &counts);
+		rc = fs_check(fs, lines_add, &s->f.findings, NULL, NULL, &counts);
 		if (rc && rc != -EUCLEAN)
 			found_wrong(&s->f, "the check: %s", strerror(-rc));
 		rc = fs_getattr(fs, FS_ROOT_INO, &root);
@@ -413,17 +395,9 @@ static int large_take_file(const char *path, const struct stat *st, int type, st
 static void large_flip(const struct large *l, const char *name, uint64_t at, unsigned char mask)
 {
 	char path[160];
-	unsigned char byte;
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", l->fixture.store, name);
-	fd = open(path, O_RDWR);
-	if (fd < 0 || pread(fd, &byte, 1, (off_t)at) != 1)
-		bail("%s: %s", path, strerror(errno));
-	byte ^= mask;
-	if (pwrite(fd, &byte, 1, (off_t)at) != 1)
-		bail("%s: %s", path, strerror(errno));
-	close(fd);
+	disk_file_flip(path, (off_t)at, mask);
 }
 
 /* File `i` reads right, or is an error where the check says so. */
@@ -465,7 +439,7 @@ static void large_read(struct large *l, unsigned i)
 /* Read every file that the check names. */
 static void large_read_named(struct large *l)
 {
-	for (const char *at = l->f.text; (at = strstr(at, "/file")); at++)
+	for (const char *at = l->f.findings.text; (at = strstr(at, "/file")); at++)
 		large_read(l, (unsigned)strtoul(at + 5, NULL, 10));
 }
 
@@ -479,8 +453,8 @@ static bool large_case(struct large *l)
 
 	while (at >= file->size)
 		at -= file++->size;
-	l->f.size = l->f.lost = 0;
-	l->f.text[0] = '\0';
+	l->f.lost = 0;
+	lines_clear(&l->f.findings);
 	large_flip(l, file->name, at, mask);
 	/* Read only, so that nothing but that byte changes. */
 	rc = fs_open(l->fixture.store, &l->fixture.options, &l->fixture.fs);
@@ -489,7 +463,7 @@ static bool large_case(struct large *l)
 		if (rc != -EUCLEAN && rc != -EPROTONOSUPPORT)
 			found_wrong(&l->f, "opening: %s", strerror(-rc));
 	} else {
-		rc = fs_check(l->fixture.fs, take_finding, &l->f, NULL, NULL, &counts);
+		rc = fs_check(l->fixture.fs, lines_add, &l->f.findings, NULL, NULL, &counts);
 		if (rc && rc != -EUCLEAN)
 			found_wrong(&l->f, "the check: %s", strerror(-rc));
 		l->damaged += counts.findings != 0;

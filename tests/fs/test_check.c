@@ -11,17 +11,12 @@
 #include <unistd.h>
 
 #include "fs/core.h"
+#include "tests/support/disk_file.h"
+#include "tests/support/fs_many.h"
 #include "tests/support/fs_raw.h"
+#include "tests/support/lines.h"
 
-static char found[8192];
-
-static void collect(void *ctx, const char *text)
-{
-	size_t n = strlen(found);
-
-	(void)ctx;
-	snprintf(found + n, sizeof(found) - n, "%s\n", text);
-}
+static struct lines found;
 
 static int take_name(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
 {
@@ -57,15 +52,15 @@ static void finds(const char *want, const char *what)
 
 	lsm_close(raw.lsm);
 	fs_fixture_open(&raw.f);
-	found[0] = '\0';
-	rc = fs_check(raw.f.fs, collect, NULL, NULL, NULL, &counts);
+	lines_clear(&found);
+	rc = fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts);
 	if (!want)
-		ok(!rc && !found[0] && !counts.findings, "%s: nothing is found", what);
+		ok(!rc && !found.text[0] && !counts.findings, "%s: nothing is found", what);
 	else
-		ok(rc == -EUCLEAN && counts.findings && strstr(found, want), "%s: \"%s\"", what,
-		   want);
-	if (!want ? found[0] : !strstr(found, want))
-		printf("# found: %s\n", found);
+		ok(rc == -EUCLEAN && counts.findings && strstr(found.text, want), "%s: \"%s\"",
+		   what, want);
+	if (!want ? found.text[0] : !strstr(found.text, want))
+		printf("# found: %s\n", found.text);
 }
 
 static void test_clean(void)
@@ -284,20 +279,20 @@ static void test_parts(void)
 	raw_put_attr(KEY_NAME, d - 100, name, d - 100, a);
 	lsm_close(raw.lsm);
 	fs_fixture_open(&raw.f);
-	found[0] = '\0';
-	is_int(fs_check(raw.f.fs, collect, NULL, NULL, NULL, &counts), -EUCLEAN, "damaged");
-	ok(strstr(found, "/d1001: has 1 entries, its record says 8"), "entries of a low one");
+	lines_clear(&found);
+	is_int(fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts), -EUCLEAN, "damaged");
+	ok(strstr(found.text, "/d1001: has 1 entries, its record says 8"), "entries of a low one");
 	snprintf(name, sizeof(name), "/d%u: has ", DIRS - 499);
-	ok(strstr(found, name), "... of a high one");
-	ok(strstr(found, "has 2 names, its record says 11"), "links");
-	ok(strstr(found, "/b1: not of the type"), "a link of another type");
-	ok(strstr(found, "inode") && strstr(found, "has 1 names, its record says 2"),
+	ok(strstr(found.text, name), "... of a high one");
+	ok(strstr(found.text, "has 2 names, its record says 11"), "links");
+	ok(strstr(found.text, "/b1: not of the type"), "a link of another type");
+	ok(strstr(found.text, "inode") && strstr(found.text, "has 1 names, its record says 2"),
 	   "a link too few");
-	ok(strstr(found, "cannot be reached from the root"), "a loop");
+	ok(strstr(found.text, "cannot be reached from the root"), "a loop");
 	/* Those; the two that b0 and b1 were of, the one they are of; four counts of the loop. */
 	is_int(counts.findings, 12, "each is told once");
 	if (counts.findings != 12)
-		printf("# found: %s\n", found);
+		printf("# found: %s\n", found.text);
 	fs_fixture_release(&raw.f);
 }
 
@@ -310,9 +305,9 @@ static void test_orphan_with_name(void)
 	lsm_close(raw.lsm);
 	raw.f.options.lsm.read_only = true;
 	fs_fixture_open(&raw.f);
-	found[0] = '\0';
-	fs_check(raw.f.fs, collect, NULL, NULL, NULL, &counts);
-	ok(strstr(found, "/dir/file: is listed as deleted, but has a name"), "a named orphan");
+	lines_clear(&found);
+	fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts);
+	ok(strstr(found.text, "/dir/file: is listed as deleted, but has a name"), "a named orphan");
 	is_int(counts.orphans, 1, "... is counted");
 	raw_end();
 }
@@ -342,101 +337,37 @@ static void test_super(void)
 /* ---- wrong bytes below ---- */
 
 #define MANY 3000u
-static off_t largest;
-static char largest_name[PATH_MAX];
-
-static int find_largest(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	const char *dot = strrchr(path, '.');
-
-	(void)ftw;
-	/* A table; the rest of the store is ahead of its use or empty after a close. */
-	if (dot && !strcmp(dot, ".tab") && type == FTW_F && st->st_size > largest) {
-		largest = st->st_size;
-		snprintf(largest_name, sizeof(largest_name), "%s", path);
-	}
-	return 0;
-}
-
-/* Change one byte in the middle of the largest table of the closed store. */
-static bool flip(void)
-{
-	unsigned char byte;
-	int fd;
-
-	largest = 0;
-	if (nftw(raw.f.store, find_largest, 8, FTW_PHYS))
-		bail("nftw");
-	if (!largest)
-		return false;
-	fd = open(largest_name, O_RDWR);
-	if (fd < 0 || pread(fd, &byte, 1, largest / 2) != 1)
-		bail("%s: %s", largest_name, strerror(errno));
-	byte ^= 0x40;
-	if (pwrite(fd, &byte, 1, largest / 2) != 1 || close(fd))
-		bail("%s: %s", largest_name, strerror(errno));
-	return true;
-}
-
-static void count_damaged(uint64_t d, unsigned *damaged, unsigned *other)
-{
-	char name[16], want[128], got_bytes[128];
-	struct stat st;
-	size_t got;
-
-	*damaged = *other = 0;
-	for (unsigned i = 0; i < MANY; i++) {
-		int rc;
-
-		snprintf(name, sizeof(name), "f%04u", i);
-		snprintf(want, sizeof(want), "%0100u", i * 7919);
-		rc = fs_lookup(raw.f.fs, d, name, &st);
-		if (!rc)
-			rc = fs_read(raw.f.fs, st.st_ino, 0, got_bytes, sizeof(got_bytes), &got);
-		if (rc == -EIO)
-			(*damaged)++;
-		else if (rc || got != 100 || memcmp(got_bytes, want, 100))
-			(*other)++;
-	}
-}
-
 static void test_damage(void)
 {
 	struct fs_check_counts counts;
 	unsigned damaged, other;
+	char path[PATH_MAX];
 	struct stat st;
-	char text[128];
 	uint64_t d;
+	off_t size;
 
 	fs_fixture_init(&raw.f);
 	raw.f.quiet = true;
-	d = make_dir(raw.f.fs, FS_ROOT_INO, "many");
-	for (unsigned i = 0; i < MANY; i++) {
-		char name[16];
-		uint64_t ino;
-
-		snprintf(name, sizeof(name), "f%04u", i);
-		snprintf(text, sizeof(text), "%0100u", i * 7919);
-		ino = make_file(raw.f.fs, d, name);
-		fs_write(raw.f.fs, ino, 0, text, 100, 0, NULL);
-		fs_forget(raw.f.fs, ino, 1);
-	}
+	d = fs_many_make(raw.f.fs, MANY);
 	is_int(fs_compact(raw.f.fs, NULL, NULL), 0, "compact");
 	fs_fixture_close(&raw.f);
-	if (!flip()) {
+	size = disk_file_largest(raw.f.store, ".tab", path);
+	if (!size) {
 		tap_skip("the store has no tables");
 		fs_fixture_release(&raw.f);
 		return;
 	}
+	disk_file_flip(path, size / 2, 0x40);
 	fs_fixture_open(&raw.f);
-	found[0] = '\0';
-	is_int(fs_check(raw.f.fs, collect, NULL, NULL, NULL, &counts), -EUCLEAN, "damage is found");
-	ok(strstr(found, "/many/f"), "... and which files it may have held");
-	ok(!strstr(found, "its record says"), "... without what only follows from it");
-	printf("# found: %s", found);
+	lines_clear(&found);
+	is_int(fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts), -EUCLEAN,
+	       "damage is found");
+	ok(strstr(found.text, "/many/f"), "... and which files it may have held");
+	ok(!strstr(found.text, "its record says"), "... without what only follows from it");
+	printf("# found: %s", found.text);
 	if (fs_lookup(raw.f.fs, FS_ROOT_INO, "many", &st))
 		bail("lookup");
-	count_damaged(d, &damaged, &other);
+	fs_many_read(raw.f.fs, d, MANY, -EIO, &damaged, &other);
 	ok(damaged > 0 && damaged < MANY / 10, "%u files say EIO", damaged);
 	is_int(other, 0, "all others are whole");
 	fs_fixture_release(&raw.f);

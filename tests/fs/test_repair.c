@@ -12,17 +12,12 @@
 #include <unistd.h>
 
 #include "fs/core.h"
+#include "tests/support/disk_file.h"
+#include "tests/support/fs_many.h"
 #include "tests/support/fs_raw.h"
+#include "tests/support/lines.h"
 
-static char told[16384];
-
-static void collect(void *ctx, const char *text)
-{
-	size_t n = strlen(told);
-
-	(void)ctx;
-	snprintf(told + n, sizeof(told) - n, "%s\n", text);
-}
+static struct lines told;
 
 /* The inode at `path` below the root, with a reference; 0: none. */
 static uint64_t at(const char *path)
@@ -55,14 +50,14 @@ static struct fs_repair_counts repaired(const char *want, const char *what)
 	int rc;
 
 	lsm_close(raw.lsm);
-	told[0] = '\0';
-	rc = fs_repair(raw.f.store, &raw.f.options, collect, NULL, NULL, NULL, &counts);
-	if (!ok(!rc && (!want || strstr(told, want)), "%s: \"%s\"", what, want ? want : ""))
-		printf("# returned %d, told: %s\n", rc, told);
-	told[0] = '\0';
-	rc = fs_repair(raw.f.store, &raw.f.options, collect, NULL, NULL, NULL, &again);
-	if (!ok(!rc && !again.actions && !again.lost && !told[0], "... and then nothing more"))
-		printf("# returned %d, told: %s\n", rc, told);
+	lines_clear(&told);
+	rc = fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL, &counts);
+	if (!ok(!rc && (!want || strstr(told.text, want)), "%s: \"%s\"", what, want ? want : ""))
+		printf("# returned %d, told: %s\n", rc, told.text);
+	lines_clear(&told);
+	rc = fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL, &again);
+	if (!ok(!rc && !again.actions && !again.lost && !told.text[0], "... and then nothing more"))
+		printf("# returned %d, told: %s\n", rc, told.text);
 	fs_fixture_open(&raw.f);
 	fs_fixture_clean(&raw.f, "after it");
 	return counts;
@@ -248,7 +243,7 @@ static void test_roots(void)
 	lsm_write(raw.lsm, b, 0);
 	lsm_batch_free(b);
 	lsm_close(raw.lsm);
-	is_int(fs_repair(raw.f.store, &raw.f.options, collect, NULL, NULL, NULL,
+	is_int(fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL,
 			 &(struct fs_repair_counts){0}),
 	       -EPROTONOSUPPORT, "a newer format is left alone");
 	raw_end();
@@ -302,38 +297,15 @@ static void test_lost(void)
 
 /* ---- wrong bytes below ---- */
 
-static char suffix_name[PATH_MAX];
-static off_t suffix_size;
-static const char *suffix_wanted;
-
-static int find_suffix(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	const char *dot = strrchr(path, '.');
-
-	(void)ftw;
-	if (type == FTW_F && dot && !strcmp(dot, suffix_wanted) && st->st_size > suffix_size) {
-		suffix_size = st->st_size;
-		snprintf(suffix_name, sizeof(suffix_name), "%s", path);
-	}
-	return 0;
-}
-
 /* Change the byte at `part` / 8 of the largest file with this suffix. */
 static void flip(const char *suffix, unsigned part)
 {
-	unsigned char byte;
-	int fd;
+	char path[PATH_MAX];
+	off_t size = disk_file_largest(raw.f.store, suffix, path);
 
-	suffix_wanted = suffix;
-	suffix_size = 0;
-	if (nftw(raw.f.store, find_suffix, 8, FTW_PHYS) || !suffix_size)
+	if (!size)
 		bail("no file *%s", suffix);
-	fd = open(suffix_name, O_RDWR);
-	if (fd < 0 || pread(fd, &byte, 1, suffix_size * part / 8) != 1)
-		bail("%s: %s", suffix_name, strerror(errno));
-	byte ^= 0x40;
-	if (pwrite(fd, &byte, 1, suffix_size * part / 8) != 1 || close(fd))
-		bail("%s: %s", suffix_name, strerror(errno));
+	disk_file_flip(path, size * part / 8, 0x40);
 }
 
 static void test_segment(void)
@@ -366,23 +338,13 @@ static void test_segment(void)
 
 static void test_table(const char *suffix, unsigned part, unsigned lost_min, unsigned lost_max)
 {
-	unsigned lost = 0, wrong = 0;
-	char name[16], want[128], got_bytes[128];
+	unsigned lost, wrong;
 	struct stat st;
 	uint64_t d;
 
 	fs_fixture_init(&raw.f);
 	raw.f.quiet = true;
-	d = make_dir(raw.f.fs, FS_ROOT_INO, "many");
-	for (unsigned i = 0; i < MANY; i++) {
-		uint64_t ino;
-
-		snprintf(name, sizeof(name), "f%04u", i);
-		snprintf(want, sizeof(want), "%0100u", i * 7919);
-		ino = make_file(raw.f.fs, d, name);
-		fs_write(raw.f.fs, ino, 0, want, 100, 0, NULL);
-		fs_forget(raw.f.fs, ino, 1);
-	}
+	d = fs_many_make(raw.f.fs, MANY);
 	is_int(fs_compact(raw.f.fs, NULL, NULL), 0, "compact");
 	/* Newer versions of every 10th, in a table above. */
 	fs_fixture_reopen(&raw.f);
@@ -391,29 +353,16 @@ static void test_table(const char *suffix, unsigned part, unsigned lost_min, uns
 	fs_fixture_close(&raw.f);
 	flip(suffix, part);
 	raw.lsm = NULL;
-	told[0] = '\0';
-	is_int(fs_repair(raw.f.store, &raw.f.options, collect, NULL, NULL, NULL,
+	lines_clear(&told);
+	is_int(fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL,
 			 &(struct fs_repair_counts){0}),
 	       0, "%s damaged at %u/8", suffix, part);
-	printf("# %s", told);
+	printf("# %s", told.text);
 	fs_fixture_open(&raw.f);
 	fs_fixture_clean(&raw.f, "after it");
 	if (fs_lookup(raw.f.fs, FS_ROOT_INO, "many", &st))
 		bail("lookup");
-	for (unsigned i = 0; i < MANY; i++) {
-		size_t got;
-		int rc;
-
-		snprintf(name, sizeof(name), "f%04u", i);
-		snprintf(want, sizeof(want), "%0100u", i * 7919);
-		rc = fs_lookup(raw.f.fs, d, name, &st);
-		if (!rc)
-			rc = fs_read(raw.f.fs, st.st_ino, 0, got_bytes, sizeof(got_bytes), &got);
-		if (rc == -ENOENT)
-			lost++;
-		else if (rc || got != 100 || memcmp(got_bytes, want, 100) != 0)
-			wrong++;
-	}
+	fs_many_read(raw.f.fs, d, MANY, -ENOENT, &lost, &wrong);
 	ok(lost >= lost_min && lost <= lost_max && !wrong, "... %u files are lost, %u wrong", lost,
 	   wrong);
 	fs_fixture_release(&raw.f);

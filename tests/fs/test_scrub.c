@@ -16,7 +16,10 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
+#include "tests/support/disk_file.h"
 #include "tests/support/fs_fixture.h"
+#include "tests/support/lines.h"
+#include "tests/support/option.h"
 #include "tests/support/rng.h"
 
 #define THREADS 3u
@@ -143,8 +146,8 @@ static int linger(void *ctx, uint64_t done, uint64_t total)
 
 static void test_busy(void)
 {
-	const char *env = getenv("SCRUB_ROUNDS");
-	unsigned rounds = env ? (unsigned)atoi(env) : ROUNDS_DEFAULT, seeds[THREADS], calls = 0;
+	unsigned rounds = (unsigned)option_number("SCRUB_ROUNDS", ROUNDS_DEFAULT);
+	unsigned seeds[THREADS], calls = 0;
 	unsigned long before = 0;
 	pthread_t threads[THREADS];
 	struct fs_stats stats;
@@ -180,52 +183,17 @@ static void test_busy(void)
 
 /* ---- damage below it ---- */
 
-struct kind {
-	const char *suffix;
-	off_t size;
-	char path[PATH_MAX];
-};
-static struct kind kind;
-
-static int find_largest(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	const char *dot = strrchr(path, '.');
-
-	(void)ftw;
-	if (dot && !strcmp(dot, kind.suffix) && type == FTW_F && st->st_size > kind.size) {
-		kind.size = st->st_size;
-		snprintf(kind.path, sizeof(kind.path), "%s", path);
-	}
-	return 0;
-}
-
 static void flip(const char *suffix, off_t offset)
 {
-	unsigned char byte;
-	int fd;
+	char path[PATH_MAX];
+	off_t size = disk_file_largest(f.store, suffix, path);
 
-	kind = (struct kind){.suffix = suffix};
-	if (nftw(f.store, find_largest, 8, FTW_PHYS) || !kind.size)
+	if (!size)
 		bail("no %s in %s", suffix, f.store);
-	fd = open(kind.path, O_RDWR);
-	if (offset < 0)
-		offset = kind.size / 2;
-	if (fd < 0 || pread(fd, &byte, 1, offset) != 1)
-		bail("%s: %s", kind.path, strerror(errno));
-	byte ^= 0x40;
-	if (pwrite(fd, &byte, 1, offset) != 1 || close(fd))
-		bail("%s: %s", kind.path, strerror(errno));
+	disk_file_flip(path, offset < 0 ? size / 2 : offset, 0x40);
 }
 
-static char found[65536];
-
-static void collect(void *ctx, const char *text)
-{
-	size_t n = strlen(found);
-
-	(void)ctx;
-	snprintf(found + n, sizeof(found) - n, "%s\n", text);
-}
+static struct lines found;
 
 static void test_damage(const char *suffix, off_t offset, const char *want)
 {
@@ -260,10 +228,10 @@ static void test_damage(const char *suffix, off_t offset, const char *want)
 	}
 	fs_fixture_clean(&f, "before");
 	flip(suffix, offset);
-	found[0] = '\0';
-	rc = fs_check(f.fs, collect, NULL, NULL, NULL, NULL);
+	lines_clear(&found);
+	rc = fs_check(f.fs, lines_add, &found, NULL, NULL, NULL);
 	is_int(rc, -EUCLEAN, "a flipped byte of a %s in use is found", suffix + 1);
-	ok(strstr(found, want), "... and said to be in %s: %.300s", want, found);
+	ok(strstr(found.text, want), "... and said to be in %s: %.300s", want, found.text);
 	fs_fixture_release(&f);
 }
 

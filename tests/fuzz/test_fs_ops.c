@@ -106,19 +106,9 @@ void fuzz_one(const uint8_t *data, size_t size)
 	twin.f.options.lsm.storage->ops->free(twin.f.options.lsm.storage);
 }
 
-/* Choices of all lengths, made by chance. */
 void fuzz_seeds(fuzz_give_fn *give)
 {
-	static uint8_t bytes[2000];
-	struct rng rng = {.state = 7};
-
-	for (unsigned n = 0; n < 12; n++) {
-		size_t size = 20u << n / 2;
-
-		for (size_t i = 0; i < size; i++)
-			bytes[i] = (uint8_t)rng_next(&rng);
-		give(bytes, size);
-	}
+	fuzz_give_choices(give);
 }
 
 const unsigned fuzz_runs = 1000;

@@ -104,20 +104,9 @@ void fuzz_one(const uint8_t *data, size_t size)
 	lsm_model_release(&r.m);
 }
 
-/* Choices of all lengths, made by chance: the model test is full of such. */
 void fuzz_seeds(fuzz_give_fn *give)
 {
-	static uint8_t bytes[2000];
-	struct rng rng = {.state = 7};
-
-	for (unsigned n = 0; n < 12; n++) {
-		size_t size = 20u << n / 2;
-
-		for (size_t i = 0; i < size; i++)
-			bytes[i] = (uint8_t)rng_next(&rng);
-		bytes[0] = (uint8_t)n;
-		give(bytes, size);
-	}
+	fuzz_give_choices(give);
 }
 
 const unsigned fuzz_runs = 2000;

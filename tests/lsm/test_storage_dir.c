@@ -340,10 +340,12 @@ static void test_lock(void)
 /* A store on a read-only medium, seen by a user who cannot make LOCK. */
 static void test_lock_unwritable(void)
 {
-	struct storage *ro = must_open(false, true);
+	struct storage *made = must_open(true, false), *ro;
 	pid_t pid;
 	int status = 0;
 
+	made->ops->free(made);
+	ro = must_open(false, true);
 	chmod(base, 0755);
 	chmod(store, 0555);
 	fflush(stdout);
@@ -495,6 +497,6 @@ int main(void)
 	run_test(test_threads);
 	run_test(test_moved);
 	run_test(test_report);
-	ok(!rmdir(store) && !rmdir(base), "nothing was left behind");
+	ok((!rmdir(store) || errno == ENOENT) && !rmdir(base), "nothing was left behind");
 	return done();
 }

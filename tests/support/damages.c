@@ -39,7 +39,7 @@ void damages_list(struct damages *d)
 	must(d->st->ops->list(d->st, damages_take_file, d), "listing");
 }
 
-static bool damages_is_newest_log(const struct damages *d, const struct damages_file *f)
+bool damages_is_newest_log(const struct damages *d, const struct damages_file *f)
 {
 	if (!strstr(f->name, ".log"))
 		return false;

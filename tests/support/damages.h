@@ -45,7 +45,11 @@ uint64_t damages_stride(uint64_t normal);
 
 struct storage *damages_copy(const struct damages *d);
 
+/* List the files of d->st in d->files. */
 void damages_list(struct damages *d);
+
+/* Whether no other log has a higher number. */
+bool damages_is_newest_log(const struct damages *d, const struct damages_file *f);
 
 void damages_all(struct damages *d, uint64_t stride);
 

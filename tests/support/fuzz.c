@@ -63,6 +63,21 @@ void fuzz_put_piece(struct fuzz_output *out, const void *data, size_t size)
 	fuzz_put_bytes(out, data, size);
 }
 
+void fuzz_give_choices(fuzz_give_fn *give)
+{
+	static uint8_t bytes[2000];
+	struct rng rng = {.state = 7};
+
+	for (unsigned n = 0; n < 12; n++) {
+		size_t size = 20u << n / 2;
+
+		for (size_t i = 0; i < size; i++)
+			bytes[i] = (uint8_t)rng_next(&rng);
+		bytes[0] = (uint8_t)n;
+		give(bytes, size);
+	}
+}
+
 /* ---- running it ---- */
 
 #ifdef LIBFUZZER

@@ -52,6 +52,9 @@ struct fuzz_output {
 	size_t size;
 };
 
+/* Give a dozen inputs of all lengths, made by chance. The first byte is the number of the input. */
+void fuzz_give_choices(fuzz_give_fn *give);
+
 void fuzz_put_u8(struct fuzz_output *out, unsigned v);
 
 void fuzz_put_bytes(struct fuzz_output *out, const void *data, size_t size);
