@@ -73,10 +73,10 @@ static int open_on(void *ctx, struct storage *st, void **db)
 {
 	const struct fs_model *m = ctx;
 	struct fs *fs;
-	int rc = fs_model_open(m, st, &fs);
+	int err = fs_model_open(m, st, &fs);
 
 	*db = fs;
-	return rc;
+	return err;
 }
 
 static int close_db(void *db)
@@ -100,10 +100,10 @@ static void check_same(void *ctx, void *db)
 {
 	struct fs_model *m = ctx;
 	struct fs_text t = {0};
-	int rc = fs_model_say(db, &t);
+	int err = fs_model_say(db, &t);
 
-	if (rc) {
-		fs_model_wrong(m, "reading it: %s", strerror(-rc));
+	if (err) {
+		fs_model_wrong(m, "reading it: %s", strerror(-err));
 	} else if (strcmp(t.data, found) != 0 &&
 		   !(fs_text_is_fresh(found) && fs_text_is_fresh(t.data))) {
 		fs_model_wrong(m, "it is in another state than before");
@@ -116,10 +116,10 @@ static void check_same(void *ctx, void *db)
 static int write_on(void *ctx, void *db)
 {
 	struct stat st;
-	int rc = fs_mknod(db, &ROOT, FS_ROOT_INO, "after the cut", S_IFREG | 0600, 0, &st);
+	int err = fs_mknod(db, &ROOT, FS_ROOT_INO, "after the cut", S_IFREG | 0600, 0, &st);
 
 	(void)ctx;
-	return rc ? rc : fs_write(db, st.st_ino, 0, "goes on", 7, FS_WRITE_SYNC, NULL);
+	return err ? err : fs_write(db, st.st_ino, 0, "goes on", 7, FS_WRITE_SYNC, NULL);
 }
 
 static bool is_written(void *ctx, void *db)

@@ -58,8 +58,7 @@ static bool is_named(const struct found *f, const char *path)
 	size_t size = strlen(path);
 
 	for (const char *at = f->findings.text; (at = strstr(at, path)); at++)
-		if ((at == f->findings.text || strchr(" \n", at[-1])) &&
-		    strchr(",:; \n", at[size]))
+		if ((at == f->findings.text || strchr(" \n", at[-1])) && strchr(",:; \n", at[size]))
 			return true;
 	return false;
 }
@@ -68,11 +67,11 @@ static bool is_named(const struct found *f, const char *path)
  * `path` was an error: it must be among the findings (`named`: another path of it is), or
  * within one that says no single path.
  */
-static void lose_path(struct found *f, const char *path, bool named, int rc, const char *what)
+static void lose_path(struct found *f, const char *path, bool named, int err, const char *what)
 {
 	f->lost++;
-	if (rc != -EIO)
-		found_wrong(f, "%s of %s: %s", what, path, strerror(-rc));
+	if (err != -EIO)
+		found_wrong(f, "%s of %s: %s", what, path, strerror(-err));
 	else if (!f->findings.size)
 		found_wrong(f, "%s of %s is an error, and the check finds nothing", what, path);
 	else if (!named && !is_named(f, path) && !strstr(f->findings.text, "something between"))
@@ -134,9 +133,9 @@ static bool any_named(const struct small *s, int n, int d, const char *path)
 	return false;
 }
 
-static void lose_node(struct small *s, int n, const char *path, int rc, const char *what)
+static void lose_node(struct small *s, int n, const char *path, int err, const char *what)
 {
-	lose_path(&s->f, path, any_named(s, n, 0, ""), rc, what);
+	lose_path(&s->f, path, any_named(s, n, 0, ""), err, what);
 }
 
 static void check_tree(struct small *s, struct fs *fs, int n, const char *path);
@@ -149,7 +148,7 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 	const struct fs_model_node *node = &s->m.nodes[n];
 	struct fs_xattrs xattrs;
 	size_t got;
-	int rc;
+	int err;
 
 	if (st->st_ino != node->ino || (st->st_mode & 07777) != node->mode ||
 	    st->st_uid != node->uid || ns_of(st->st_mtim) != node->mtime ||
@@ -157,9 +156,9 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 	    (node->kind != DIR_NODE &&
 	     (st->st_nlink != node->links || (size_t)st->st_size != node->size)))
 		found_wrong(&s->f, "%s has wrong attributes", path);
-	rc = fs_xattrs_find(fs, st, &xattrs);
-	if (rc)
-		lose_node(s, n, path, rc, "an attribute");
+	err = fs_xattrs_find(fs, st, &xattrs);
+	if (err)
+		lose_node(s, n, path, err, "an attribute");
 	else if (memcmp(&xattrs, &node->xattrs, sizeof(xattrs)))
 		found_wrong(&s->f, "%s has a wrong attribute", path);
 	if (node->kind == DIR_NODE) {
@@ -167,13 +166,13 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 		return;
 	}
 	if (node->kind == LINK_NODE) {
-		rc = fs_readlink(fs, st->st_ino, (char *)bytes);
-		got = rc ? 0 : strlen((char *)bytes);
+		err = fs_readlink(fs, st->st_ino, (char *)bytes);
+		got = err ? 0 : strlen((char *)bytes);
 	} else {
-		rc = fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got);
+		err = fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got);
 	}
-	if (rc)
-		lose_node(s, n, path, rc, "the content");
+	if (err)
+		lose_node(s, n, path, err, "the content");
 	else if (got != node->size || memcmp(bytes, node->bytes, got) != 0)
 		found_wrong(&s->f, "%s has wrong content", path);
 }
@@ -184,20 +183,20 @@ static void check_listing(struct small *s, struct fs *fs, int n, const char *pat
 	const struct fs_model_node *dir = &s->m.nodes[n];
 	struct fs_model_listing l = {.fs = fs};
 	struct fs_dir *open;
-	int rc = fs_dir_open(fs, dir->ino, &open);
+	int err = fs_dir_open(fs, dir->ino, &open);
 
-	if (!rc) {
+	if (!err) {
 		do {
 			l.given = 0;
-			rc = fs_dir_read(open, l.next, false, fs_model_list_entry, &l);
-		} while (!rc && l.given);
+			err = fs_dir_read(open, l.next, false, fs_model_list_entry, &l);
+		} while (!err && l.given);
 		fs_dir_close(open);
 	}
 	/* Without attributes each entry is strange to fs_model_list_entry(), which counts it. */
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++)
 		l.strange -= dir->names[i] >= 0 && l.strange;
-	if (rc)
-		lose_node(s, n, *path ? path : "/", rc, "reading");
+	if (err)
+		lose_node(s, n, *path ? path : "/", err, "reading");
 	else if (l.strange)
 		found_wrong(&s->f, "%s has more entries", path);
 }
@@ -210,14 +209,14 @@ static void check_tree(struct small *s, struct fs *fs, int n, const char *path)
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++) {
 		char below_it[512];
 		struct stat st;
-		int rc = fs_lookup(fs, dir->ino, fs_model_name(i), &st);
+		int err = fs_lookup(fs, dir->ino, fs_model_name(i), &st);
 
 		snprintf(below_it, sizeof(below_it), "%s/%s", path, fs_model_name(i));
-		if (rc == -ENOENT ? dir->names[i] >= 0 : !rc && dir->names[i] < 0)
-			found_wrong(&s->f, "%s %s", below_it, rc ? "is gone" : "was not there");
-		else if (rc && rc != -ENOENT)
-			lose_node(s, dir->names[i], below_it, rc, "looking up");
-		if (rc)
+		if (err == -ENOENT ? dir->names[i] >= 0 : !err && dir->names[i] < 0)
+			found_wrong(&s->f, "%s %s", below_it, err ? "is gone" : "was not there");
+		else if (err && err != -ENOENT)
+			lose_node(s, dir->names[i], below_it, err, "looking up");
+		if (err)
 			continue;
 		if (!s->f.error[0])
 			check_node(s, fs, dir->names[i], &st, below_it);
@@ -232,7 +231,7 @@ static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 	struct small *s = ctx;
 	struct stat root;
 	struct fs *fs;
-	int rc;
+	int err;
 
 	(void)mute; /* it was closed: no log is needed */
 	(void)go_on;
@@ -241,26 +240,26 @@ static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 	options.lsm.storage = st;
 	options.lsm.report = count_report;
 	options.lsm.report_ctx = s;
-	rc = fs_open(NULL, &options, &fs);
-	if (rc) {
+	err = fs_open(NULL, &options, &fs);
+	if (err) {
 		s->refused++;
-		if ((rc != -EUCLEAN && rc != -EPROTONOSUPPORT) || !s->reported)
-			found_wrong(&s->f, "opening: %s, %u reports", strerror(-rc), s->reported);
+		if ((err != -EUCLEAN && err != -EPROTONOSUPPORT) || !s->reported)
+			found_wrong(&s->f, "opening: %s, %u reports", strerror(-err), s->reported);
 	} else {
-		rc = fs_check(fs, lines_add, &s->f.findings, NULL, NULL, &counts);
-		if (rc && rc != -EUCLEAN)
-			found_wrong(&s->f, "the check: %s", strerror(-rc));
-		rc = fs_getattr(fs, FS_ROOT_INO, &root);
-		if (rc)
-			lose_path(&s->f, "/", false, rc, "getattr");
+		err = fs_check(fs, lines_add, &s->f.findings, NULL, NULL, &counts);
+		if (err && err != -EUCLEAN)
+			found_wrong(&s->f, "the check: %s", strerror(-err));
+		err = fs_getattr(fs, FS_ROOT_INO, &root);
+		if (err)
+			lose_path(&s->f, "/", false, err, "getattr");
 		else
 			check_node(s, fs, 0, &root, "");
 		s->damaged += counts.findings != 0;
 		s->harmless += !counts.findings;
 		s->lost += s->f.lost;
-		rc = fs_close(fs);
-		if (rc)
-			found_wrong(&s->f, "closing: %s", strerror(-rc));
+		err = fs_close(fs);
+		if (err)
+			found_wrong(&s->f, "closing: %s", strerror(-err));
 	}
 	st->ops->free(st);
 	return !s->f.error[0];
@@ -408,28 +407,28 @@ static void large_read(struct large *l, unsigned i)
 	char dir[16], name[16], path[40];
 	struct stat d, st;
 	size_t got;
-	int rc;
+	int err;
 
 	path_of(i, dir, name);
 	snprintf(path, sizeof(path), "/%s/%s", dir, name);
-	rc = fs_lookup(l->fixture.fs, FS_ROOT_INO, dir, &d);
-	if (rc) {
-		lose_path(&l->f, path, false, rc, "looking up the directory");
+	err = fs_lookup(l->fixture.fs, FS_ROOT_INO, dir, &d);
+	if (err) {
+		lose_path(&l->f, path, false, err, "looking up the directory");
 		return;
 	}
-	rc = fs_lookup(l->fixture.fs, d.st_ino, name, &st);
+	err = fs_lookup(l->fixture.fs, d.st_ino, name, &st);
 	fs_forget(l->fixture.fs, d.st_ino, 1);
-	if (rc) {
-		lose_path(&l->f, path, false, rc, "looking up");
+	if (err) {
+		lose_path(&l->f, path, false, err, "looking up");
 		return;
 	}
 	/* In parts: an error is one of the damaged part only. */
 	for (uint32_t at = 0; at < v.size; at += 64 << 10) {
 		uint32_t size = v.size - at < 64 << 10 ? v.size - at : 64 << 10;
 
-		rc = fs_read(l->fixture.fs, st.st_ino, at, bytes, size, &got);
-		if (rc)
-			lose_path(&l->f, path, false, rc, "the content");
+		err = fs_read(l->fixture.fs, st.st_ino, at, bytes, size, &got);
+		if (err)
+			lose_path(&l->f, path, false, err, "the content");
 		else if (got != size || !mval_is_part(v, at, bytes, size))
 			found_wrong(&l->f, "%s has wrong content at %u", path, at);
 	}
@@ -449,7 +448,7 @@ static bool large_case(struct large *l)
 	unsigned char mask = (unsigned char)(1 << rng_below(&l->rng, 8));
 	const struct damages_file *file = l->files;
 	struct fs_check_counts counts;
-	int rc;
+	int err;
 
 	while (at >= file->size)
 		at -= file++->size;
@@ -457,15 +456,15 @@ static bool large_case(struct large *l)
 	lines_clear(&l->f.findings);
 	large_flip(l, file->name, at, mask);
 	/* Read only, so that nothing but that byte changes. */
-	rc = fs_open(l->fixture.store, &l->fixture.options, &l->fixture.fs);
-	if (rc) {
+	err = fs_open(l->fixture.store, &l->fixture.options, &l->fixture.fs);
+	if (err) {
 		l->refused++;
-		if (rc != -EUCLEAN && rc != -EPROTONOSUPPORT)
-			found_wrong(&l->f, "opening: %s", strerror(-rc));
+		if (err != -EUCLEAN && err != -EPROTONOSUPPORT)
+			found_wrong(&l->f, "opening: %s", strerror(-err));
 	} else {
-		rc = fs_check(l->fixture.fs, lines_add, &l->f.findings, NULL, NULL, &counts);
-		if (rc && rc != -EUCLEAN)
-			found_wrong(&l->f, "the check: %s", strerror(-rc));
+		err = fs_check(l->fixture.fs, lines_add, &l->f.findings, NULL, NULL, &counts);
+		if (err && err != -EUCLEAN)
+			found_wrong(&l->f, "the check: %s", strerror(-err));
 		l->damaged += counts.findings != 0;
 		l->harmless += !counts.findings;
 		large_read_named(l);

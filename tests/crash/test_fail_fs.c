@@ -132,12 +132,12 @@ static void note_finding(void *ctx, const char *text)
 static void check_while_failing(struct fs_model *m)
 {
 	struct fs_check_counts counts;
-	int rc;
+	int err;
 
 	check_live(m);
-	rc = FS(fs_check(m->fs, note_finding, m, NULL, NULL, &counts));
-	if (rc != -EUCLEAN || !counts.findings)
-		(void)fs_model_failed(m, rc, "the check");
+	err = FS(fs_check(m->fs, note_finding, m, NULL, NULL, &counts));
+	if (err != -EUCLEAN || !counts.findings)
+		(void)fs_model_failed(m, err, "the check");
 }
 
 static void run_workload(struct fs_model *m)
@@ -162,9 +162,10 @@ static void run_workload(struct fs_model *m)
 	}
 	if (m->doubt) {
 		struct stat st;
-		int rc = FS(fs_mknod(m->fs, &ROOT, FS_ROOT_INO, "refused", S_IFREG | 0600, 0, &st));
+		int err =
+			FS(fs_mknod(m->fs, &ROOT, FS_ROOT_INO, "refused", S_IFREG | 0600, 0, &st));
 
-		if (!fs_model_failed(m, rc, "a create"))
+		if (!fs_model_failed(m, err, "a create"))
 			fs_model_wrong(m, "a read-only store takes a create");
 	}
 }
@@ -193,22 +194,22 @@ static void check_after(struct fs_model *m, struct storage *st, uint64_t least, 
 {
 	struct stat attr;
 	struct fs *fs = NULL;
-	int rc = fs_model_open(m, st, &fs);
+	int err = fs_model_open(m, st, &fs);
 
 	m->may_fail = false;
-	if (rc)
-		fs_model_wrong(m, "opening it: %s", strerror(-rc));
+	if (err)
+		fs_model_wrong(m, "opening it: %s", strerror(-err));
 	else if (m->texts)
 		fs_model_check(m, fs, least, m->history.ops_count, NULL);
 	if (!m->error[0])
 		fs_model_check_clean(m, fs);
 	if (!m->error[0]) {
-		rc = fs_mknod(fs, &ROOT, FS_ROOT_INO, "goes on", S_IFREG | 0600, 0, &attr);
-		if (rc)
-			fs_model_wrong(m, "a create: %s", strerror(-rc));
-		rc = fs_close(fs);
-		if (rc)
-			fs_model_wrong(m, "closing it: %s", strerror(-rc));
+		err = fs_mknod(fs, &ROOT, FS_ROOT_INO, "goes on", S_IFREG | 0600, 0, &attr);
+		if (err)
+			fs_model_wrong(m, "a create: %s", strerror(-err));
+		err = fs_close(fs);
+		if (err)
+			fs_model_wrong(m, "closing it: %s", strerror(-err));
 	}
 	if (m->error[0])
 		printf("#   %s\n", when);
@@ -420,7 +421,7 @@ static void test_attribute(unsigned kind)
 	}
 	for (f.nth = 1; f.nth < 40; f.nth++) {
 		struct stat st;
-		int rc;
+		int err;
 
 		/* Opened anew, so that nothing is cached. */
 		fs_model_close(m);
@@ -428,15 +429,15 @@ static void test_attribute(unsigned kind)
 		wrong += fs_lookup(m->fs, FS_ROOT_INO, "file", &st) != 0;
 		failure_begin(m->history.st, &f);
 		fs_model_outside = false;
-		rc = fs_removexattr(m->fs, ino, name);
+		err = fs_removexattr(m->fs, ino, name);
 		fs_model_outside = true;
 		failure_end(m->history.st);
-		failures += rc != 0;
-		wrong += rc && rc != (kind == KIND_ALLOCATION ? -ENOMEM : -EIO);
+		failures += err != 0;
+		wrong += err && err != (kind == KIND_ALLOCATION ? -ENOMEM : -EIO);
 		wrong += fs_getxattr(m->fs, ino, name, value, sizeof(value), &got) !=
-			 (rc ? 0 : -ENODATA);
-		rc = fs_setxattr(m->fs, ino, name, value, sizeof(value), 0);
-		wrong += rc && rc != -EROFS;
+			 (err ? 0 : -ENODATA);
+		err = fs_setxattr(m->fs, ino, name, value, sizeof(value), 0);
+		wrong += err && err != -EROFS;
 		fs_forget(m->fs, ino, 1);
 	}
 	ok(!wrong && failures, "an attribute stays when one %s of %u fails", kinds[kind], failures);

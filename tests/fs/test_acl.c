@@ -123,12 +123,12 @@ static void has(uint64_t ino, const char *name, const char *words, const char *w
 {
 	static unsigned char got[ACL_BYTES_MAX];
 	size_t size;
-	int rc = fs_getxattr(f.fs, ino, name, got, sizeof(got), &size);
+	int err = fs_getxattr(f.fs, ino, name, got, sizeof(got), &size);
 
 	if (!words)
-		is_int(rc, -ENODATA, "%s", what);
-	else if (rc)
-		is_int(rc, 0, "%s", what);
+		is_int(err, -ENODATA, "%s", what);
+	else if (err)
+		is_int(err, 0, "%s", what);
 	else
 		is_mem(got, size, acl_of(words).data, acl_of(words).size, "%s", what);
 }

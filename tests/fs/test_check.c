@@ -34,30 +34,30 @@ static const char *names_in(uint64_t ino)
 {
 	static char list[4096];
 	struct fs_dir *dir;
-	int rc = fs_dir_open(raw.f.fs, ino, &dir);
+	int err = fs_dir_open(raw.f.fs, ino, &dir);
 
 	list[0] = '\0';
-	if (!rc) {
-		rc = fs_dir_read(dir, 0, true, take_name, list);
+	if (!err) {
+		err = fs_dir_read(dir, 0, true, take_name, list);
 		fs_dir_close(dir);
 	}
-	return rc ? strerror(-rc) : list;
+	return err ? strerror(-err) : list;
 }
 
 /* The check now says `want` (NULL: nothing). Leaves the filesystem open. */
 static void finds(const char *want, const char *what)
 {
 	struct fs_check_counts counts;
-	int rc;
+	int err;
 
 	lsm_close(raw.lsm);
 	fs_fixture_open(&raw.f);
 	lines_clear(&found);
-	rc = fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts);
+	err = fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts);
 	if (!want)
-		ok(!rc && !found.text[0] && !counts.findings, "%s: nothing is found", what);
+		ok(!err && !found.text[0] && !counts.findings, "%s: nothing is found", what);
 	else
-		ok(rc == -EUCLEAN && counts.findings && strstr(found.text, want), "%s: \"%s\"",
+		ok(err == -EUCLEAN && counts.findings && strstr(found.text, want), "%s: \"%s\"",
 		   what, want);
 	if (!want ? found.text[0] : !strstr(found.text, want))
 		printf("# found: %s\n", found.text);
@@ -315,7 +315,7 @@ static void test_orphan_with_name(void)
 static void test_super(void)
 {
 	struct lsm_batch *b;
-	int rc;
+	int err;
 
 	raw_begin();
 	b = lsm_batch_new();
@@ -329,8 +329,8 @@ static void test_super(void)
 	lsm_write(raw.lsm, b, 0);
 	lsm_close(raw.lsm);
 	lsm_batch_free(b);
-	rc = fs_open(raw.f.store, &raw.f.options, &raw.f.fs);
-	is_int(rc, -EUCLEAN, "keys, but no filesystem");
+	err = fs_open(raw.f.store, &raw.f.options, &raw.f.fs);
+	is_int(err, -EUCLEAN, "keys, but no filesystem");
 	raw_end();
 }
 

@@ -66,10 +66,10 @@ static void *allocate(size_t size)
 static size_t commit(void)
 {
 	size_t bytes = lsm_batch_bytes(batch);
-	int r = lsm_write(lsm, batch, 0);
+	int err = lsm_write(lsm, batch, 0);
 
-	if (r)
-		bail("lsm_write: %s", strerror(-r));
+	if (err)
+		bail("lsm_write: %s", strerror(-err));
 	lsm_batch_clear(batch);
 	return bytes;
 }
@@ -77,10 +77,10 @@ static size_t commit(void)
 static size_t write_at(uint64_t ino, uint64_t offset, const void *data, size_t size, uint64_t end)
 {
 	int64_t delta;
-	int r = data_write(lsm, batch, ino, offset, data, size, end, &delta);
+	int err = data_write(lsm, batch, ino, offset, data, size, end, &delta);
 
-	if (r)
-		bail("data_write: %s", strerror(-r));
+	if (err)
+		bail("data_write: %s", strerror(-err));
 	return commit();
 }
 
@@ -209,13 +209,14 @@ static void step_write(struct model *m)
 	uint64_t offset = random_offset(m), size = random_size(limit_of(m) - offset);
 	uint64_t end = m->size + below(2) * below(1000);
 	int64_t delta;
-	int r;
+	int err;
 
 	for (uint64_t i = 0; i < size; i++)
 		scratch[i] = (unsigned char)rng_next(&choices);
-	r = data_write(lsm, batch, m->ino, m->base + offset, scratch, size, m->base + end, &delta);
-	if (r)
-		bail("data_write: %s", strerror(-r));
+	err = data_write(lsm, batch, m->ino, m->base + offset, scratch, size, m->base + end,
+			 &delta);
+	if (err)
+		bail("data_write: %s", strerror(-err));
 	m->stored += delta;
 	commit();
 	memcpy(m->bytes + offset, scratch, size);
@@ -327,24 +328,24 @@ static bool block_filled(const struct model *m, uint64_t from)
 static bool same_seek(const struct model *m, uint64_t offset, bool hole)
 {
 	uint64_t want = m->base + offset, end = m->base + limit_of(m), got;
-	int r = data_seek(lsm, m->ino, want, hole, &got);
+	int err = data_seek(lsm, m->ino, want, hole, &got);
 
 	while (want < end && block_filled(m, data_seek_floor(want)) == hole)
 		want = data_seek_floor(want) + DATA_SEEK_BYTES;
 	if (want >= end && !hole)
-		return r == 1;
-	return r == 0 && got == (want < INT64_MAX ? want : INT64_MAX);
+		return err == 1;
+	return err == 0 && got == (want < INT64_MAX ? want : INT64_MAX);
 }
 
 static bool same(const struct model *m)
 {
 	uint64_t limit = limit_of(m), stored, lost, want = 0, offset, size;
 	struct findings f = {0};
-	int r;
+	int err;
 
-	r = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
-	if (r || f.count) {
-		printf("# data_check: %d, %d findings, %s\n", r, f.count, f.text);
+	err = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
+	if (err || f.count) {
+		printf("# data_check: %d, %d findings, %s\n", err, f.count, f.text);
 		return false;
 	}
 	for (uint64_t i = 0; i < limit; i++)

@@ -32,22 +32,23 @@ static void model_same(struct model *m, const char *when)
 	static unsigned char buf[SIZE_MAX_MODEL + 16];
 	struct stat st = attr_of(f.fs, m->ino);
 	size_t got;
-	int rc = fs_read(f.fs, m->ino, 0, buf, sizeof(buf), &got);
+	int err = fs_read(f.fs, m->ino, 0, buf, sizeof(buf), &got);
 
-	if (rc || got != m->size || (size_t)st.st_size != m->size || memcmp(buf, m->bytes, got))
-		ok(false, "%s: content is as expected (rc %d, %zu of %zu)", when, rc, got, m->size);
+	if (err || got != m->size || (size_t)st.st_size != m->size || memcmp(buf, m->bytes, got))
+		ok(false, "%s: content is as expected (err %d, %zu of %zu)", when, err, got,
+		   m->size);
 }
 
 static void model_write(struct model *m, size_t at, size_t size)
 {
 	static unsigned char data[SIZE_MAX_MODEL];
-	int rc;
+	int err;
 
 	for (size_t i = 0; i < size; i++)
 		data[i] = (unsigned char)(1 + random_below(255));
-	rc = fs_write(f.fs, m->ino, at, data, size, 0, NULL);
-	if (rc)
-		ok(false, "write: %s", strerror(-rc));
+	err = fs_write(f.fs, m->ino, at, data, size, 0, NULL);
+	if (err)
+		ok(false, "write: %s", strerror(-err));
 	memcpy(m->bytes + at, data, size);
 	if (size && at + size > m->size)
 		m->size = at + size;
@@ -56,10 +57,10 @@ static void model_write(struct model *m, size_t at, size_t size)
 static void model_cut(struct model *m, size_t size)
 {
 	struct stat want = {.st_size = (off_t)size}, st;
-	int rc = fs_setattr(f.fs, &ROOT, m->ino, &want, FS_SET_SIZE, &st);
+	int err = fs_setattr(f.fs, &ROOT, m->ino, &want, FS_SET_SIZE, &st);
 
-	if (rc)
-		ok(false, "truncate: %s", strerror(-rc));
+	if (err)
+		ok(false, "truncate: %s", strerror(-err));
 	if (size < m->size)
 		memset(m->bytes + size, 0, m->size - size);
 	m->size = size;
@@ -67,11 +68,11 @@ static void model_cut(struct model *m, size_t size)
 
 static void model_fallocate(struct model *m, int mode, size_t at, size_t size)
 {
-	int rc = fs_fallocate(f.fs, m->ino, mode, at, size);
+	int err = fs_fallocate(f.fs, m->ino, mode, at, size);
 	size_t end = at + size < m->size ? at + size : m->size;
 
-	if (rc)
-		ok(false, "fallocate: %s", strerror(-rc));
+	if (err)
+		ok(false, "fallocate: %s", strerror(-err));
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && at < end)
 		memset(m->bytes + at, 0, end - at);
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && at + size > m->size)
@@ -83,13 +84,13 @@ static void model_copy(struct model *from, size_t from_at, struct model *to, siz
 {
 	size_t end = from_at + size < from->size ? from_at + size : from->size, done = 0, got;
 	size_t n = from_at < end ? end - from_at : 0;
-	int rc;
+	int err;
 
 	while (done < n) {
-		rc = fs_copy_range(f.fs, from->ino, from_at + done, to->ino, to_at + done,
-				   size - done, &got);
-		if (rc || !got) {
-			ok(false, "copy: %s, %zu of %zu", strerror(-rc), done, n);
+		err = fs_copy_range(f.fs, from->ino, from_at + done, to->ino, to_at + done,
+				    size - done, &got);
+		if (err || !got) {
+			ok(false, "copy: %s, %zu of %zu", strerror(-err), done, n);
 			return;
 		}
 		done += got;

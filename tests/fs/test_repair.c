@@ -36,10 +36,10 @@ static int read_all(uint64_t ino, uint64_t offset, size_t size)
 {
 	static char buf[sizeof(raw.big_bytes)];
 	size_t got;
-	int rc = fs_read(raw.f.fs, ino, offset, buf, size, &got);
+	int err = fs_read(raw.f.fs, ino, offset, buf, size, &got);
 
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	return got == size && !memcmp(buf, raw.big_bytes + offset, size) ? 0 : 1;
 }
 
@@ -47,17 +47,18 @@ static int read_all(uint64_t ino, uint64_t offset, size_t size)
 static struct fs_repair_counts repaired(const char *want, const char *what)
 {
 	struct fs_repair_counts counts, again;
-	int rc;
+	int err;
 
 	lsm_close(raw.lsm);
 	lines_clear(&told);
-	rc = fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL, &counts);
-	if (!ok(!rc && (!want || strstr(told.text, want)), "%s: \"%s\"", what, want ? want : ""))
-		printf("# returned %d, told: %s\n", rc, told.text);
+	err = fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL, &counts);
+	if (!ok(!err && (!want || strstr(told.text, want)), "%s: \"%s\"", what, want ? want : ""))
+		printf("# returned %d, told: %s\n", err, told.text);
 	lines_clear(&told);
-	rc = fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL, &again);
-	if (!ok(!rc && !again.actions && !again.lost && !told.text[0], "... and then nothing more"))
-		printf("# returned %d, told: %s\n", rc, told.text);
+	err = fs_repair(raw.f.store, &raw.f.options, lines_add, &told, NULL, NULL, &again);
+	if (!ok(!err && !again.actions && !again.lost && !told.text[0],
+		"... and then nothing more"))
+		printf("# returned %d, told: %s\n", err, told.text);
 	fs_fixture_open(&raw.f);
 	fs_fixture_clean(&raw.f, "after it");
 	return counts;
@@ -323,10 +324,10 @@ static void test_segment(void)
 	repaired("the value in the segment is damaged", "a damaged segment");
 	ino = at("dir/sub/big");
 	for (uint64_t o = 0; o < sizeof(raw.big_bytes) - 4096; o += 4096) {
-		int rc = read_all(ino, o, 4096);
+		int err = read_all(ino, o, 4096);
 
-		lost += rc == -EIO;
-		wrong += rc && rc != -EIO;
+		lost += err == -EIO;
+		wrong += err && err != -EIO;
 	}
 	is_int(lost, 1, "... costs 4 KiB");
 	is_int(wrong, 0, "... all else is right");

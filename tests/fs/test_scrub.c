@@ -201,7 +201,7 @@ static void test_damage(const char *suffix, off_t offset, const char *want)
 	struct stat st;
 	size_t got;
 	uint64_t d;
-	int rc;
+	int err;
 
 	fs_fixture_init(&f);
 	f.quiet = true;
@@ -229,8 +229,8 @@ static void test_damage(const char *suffix, off_t offset, const char *want)
 	fs_fixture_clean(&f, "before");
 	flip(suffix, offset);
 	lines_clear(&found);
-	rc = fs_check(f.fs, lines_add, &found, NULL, NULL, NULL);
-	is_int(rc, -EUCLEAN, "a flipped byte of a %s in use is found", suffix + 1);
+	err = fs_check(f.fs, lines_add, &found, NULL, NULL, NULL);
+	is_int(err, -EUCLEAN, "a flipped byte of a %s in use is found", suffix + 1);
 	ok(strstr(found.text, want), "... and said to be in %s: %.300s", want, found.text);
 	fs_fixture_release(&f);
 }
@@ -275,10 +275,10 @@ static void test_stop(void)
 	/* Tables, and names from the last calls on. */
 	for (unsigned i = 1; i <= whole.calls; i += i < 5 || i + 5 > whole.calls ? 1 : 7) {
 		struct script s = {.stop_at = i};
-		int rc = fs_check(f.fs, print_finding, NULL, stop_at, &s, NULL);
+		int err = fs_check(f.fs, print_finding, NULL, stop_at, &s, NULL);
 
 		/* With fewer tables by now it may come to its end before. */
-		wrong += s.calls > i || rc != (s.calls == i ? -EINTR : 0);
+		wrong += s.calls > i || err != (s.calls == i ? -EINTR : 0);
 	}
 	is_int(wrong, 0, "told to stop at any of %u calls, it does", whole.calls);
 	fs_fixture_release(&f);

@@ -110,14 +110,14 @@ static bool find_agrees(struct lsm_slice block, struct lsm_slice key)
 {
 	ssize_t i = model_seek(key);
 	struct block_found found;
-	int r = block_find(block, key, &found);
+	int err = block_find(block, key, &found);
 	bool newer = i > 0 && !slice_compare(ikey_user(key_of(&pairs[i - 1])), ikey_user(key));
 
 	if (found.after_newer != newer)
 		return false;
 	if ((size_t)i == pairs_count)
-		return r == 1;
-	return !r && found.trailer == ikey_get_trailer(key_of(&pairs[i])) &&
+		return err == 1;
+	return !err && found.trailer == ikey_get_trailer(key_of(&pairs[i])) &&
 	       found.value.size == pairs[i].value_size &&
 	       (!found.value.size || !memcmp(found.value.data, pairs[i].value, found.value.size)) &&
 	       found.same_user == !slice_compare(ikey_user(key_of(&pairs[i])), ikey_user(key));

@@ -15,21 +15,21 @@ static bool only_right_answers(uint64_t number, uint64_t bytes, int *errors)
 	struct iter *it;
 	bool right = true;
 	size_t i = 0;
-	int r;
+	int err;
 
 	*errors = 0;
 	fixture_start(1 << 20);
-	r = table_acquire(&fixture_env, number, bytes, &t);
-	if (r) {
+	err = table_acquire(&fixture_env, number, bytes, &t);
+	if (err) {
 		fixture_stop();
 		*errors = 1;
-		return (r == -EUCLEAN || r == -EPROTONOSUPPORT) && !t;
+		return (err == -EUCLEAN || err == -EPROTONOSUPPORT) && !t;
 	}
 	for (size_t j = 0; j < table_pairs_count; j++) {
-		r = fixture_get_agrees(t, table_pair_user(&table_pairs[j]),
-				       ikey_sequence(table_pair_key(&table_pairs[j])));
-		*errors += r == -EUCLEAN;
-		right &= r == 1 || r == -EUCLEAN;
+		err = fixture_get_agrees(t, table_pair_user(&table_pairs[j]),
+					 ikey_sequence(table_pair_key(&table_pairs[j])));
+		*errors += err == -EUCLEAN;
+		right &= err == 1 || err == -EUCLEAN;
 	}
 	it = table_iter(t, false);
 	if (!it)

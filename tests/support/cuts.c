@@ -26,26 +26,26 @@
 
 static void cuts_close(struct cuts *c, void *db, const char *when)
 {
-	int rc = db ? c->subject->close(db) : 0;
+	int err = db ? c->subject->close(db) : 0;
 
-	if (rc)
-		cuts_wrong(c, "closing %s: %s", when, strerror(-rc));
+	if (err)
+		cuts_wrong(c, "closing %s: %s", when, strerror(-err));
 }
 
 /* What is written and synced is there after it was opened again. */
 static void *cuts_go_on(struct cuts *c, struct storage *st, void *db)
 {
-	int rc = c->subject->write(c->ctx, db);
+	int err = c->subject->write(c->ctx, db);
 
-	if (rc)
-		cuts_wrong(c, "a write after the cut: %s", strerror(-rc));
+	if (err)
+		cuts_wrong(c, "a write after the cut: %s", strerror(-err));
 	cuts_close(c, db, "after the cut");
-	rc = c->subject->open(c->ctx, st, &db);
-	if (rc)
-		cuts_wrong(c, "opening it once more: %s", strerror(-rc));
+	err = c->subject->open(c->ctx, st, &db);
+	if (err)
+		cuts_wrong(c, "opening it once more: %s", strerror(-err));
 	else if (!c->subject->is_written(c->ctx, db))
 		cuts_wrong(c, "what was written after the cut is gone");
-	return rc ? NULL : db;
+	return err ? NULL : db;
 }
 
 /* The power goes again, after `calls` calls of opening. */
@@ -54,15 +54,15 @@ static void cuts_again(struct cuts *c, struct storage *st, uint64_t calls, uint6
 	struct storage *again =
 		must_alloc(storage_mem_cut(st, calls, (enum storage_mem_keep)(seed % 3), seed));
 	void *db = NULL;
-	int rc = c->subject->open(c->ctx, again, &db);
+	int err = c->subject->open(c->ctx, again, &db);
 
-	if (rc)
-		cuts_wrong(c, "opening it: %s", strerror(-rc));
+	if (err)
+		cuts_wrong(c, "opening it: %s", strerror(-err));
 	else
 		c->subject->check_same(c->ctx, db);
 	if (c->error[0])
 		printf("#   after a second cut, after call %" PRIu64 " of opening:\n", calls);
-	cuts_close(c, rc ? NULL : db, "after a second cut");
+	cuts_close(c, err ? NULL : db, "after a second cut");
 	again->ops->free(again);
 }
 
@@ -71,15 +71,15 @@ static void cuts_one(struct cuts *c, uint64_t calls, enum storage_mem_keep keep,
 	struct storage *st = must_alloc(storage_mem_cut(c->history->st, calls, keep, seed));
 	uint64_t least, most, opened;
 	void *db = NULL;
-	int rc;
+	int err;
 
 	c->done++;
 	storage_mem_record(st, true);
-	rc = c->subject->open(c->ctx, st, &db);
+	err = c->subject->open(c->ctx, st, &db);
 	opened = storage_mem_calls(st);
-	if (rc) {
+	if (err) {
 		db = NULL;
-		cuts_wrong(c, "opening it: %s", strerror(-rc));
+		cuts_wrong(c, "opening it: %s", strerror(-err));
 	} else {
 		history_bounds(c->history, calls, keep == STORAGE_MEM_KEEP_ALL, &least, &most);
 		c->subject->check(c->ctx, db, least, most);

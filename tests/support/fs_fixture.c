@@ -21,19 +21,19 @@ void fs_fixture_report(void *ctx, enum lsm_report_level level, const char *text)
 
 void fs_fixture_open(struct fs_fixture *f)
 {
-	int rc = fs_open(f->store, &f->options, &f->fs);
+	int err = fs_open(f->store, &f->options, &f->fs);
 
-	if (rc)
-		bail("fs_open: %s", strerror(-rc));
+	if (err)
+		bail("fs_open: %s", strerror(-err));
 }
 
 void fs_fixture_close(struct fs_fixture *f)
 {
-	int rc = fs_close(f->fs);
+	int err = fs_close(f->fs);
 
 	f->fs = NULL;
-	if (rc)
-		bail("fs_close: %s", strerror(-rc));
+	if (err)
+		bail("fs_close: %s", strerror(-err));
 }
 
 void fs_fixture_reopen(struct fs_fixture *f)
@@ -84,30 +84,30 @@ void fs_fixture_clean(struct fs_fixture *f, const char *when)
 uint64_t make_file(struct fs *fs, uint64_t dir, const char *name)
 {
 	struct stat st;
-	int rc = fs_mknod(fs, &ROOT, dir, name, S_IFREG | 0644, 0, &st);
+	int err = fs_mknod(fs, &ROOT, dir, name, S_IFREG | 0644, 0, &st);
 
-	if (rc)
-		bail("mknod %s: %s", name, strerror(-rc));
+	if (err)
+		bail("mknod %s: %s", name, strerror(-err));
 	return st.st_ino;
 }
 
 uint64_t make_dir(struct fs *fs, uint64_t dir, const char *name)
 {
 	struct stat st;
-	int rc = fs_mkdir(fs, &ROOT, dir, name, 0755, &st);
+	int err = fs_mkdir(fs, &ROOT, dir, name, 0755, &st);
 
-	if (rc)
-		bail("mkdir %s: %s", name, strerror(-rc));
+	if (err)
+		bail("mkdir %s: %s", name, strerror(-err));
 	return st.st_ino;
 }
 
 struct stat attr_of(struct fs *fs, uint64_t ino)
 {
 	struct stat st;
-	int rc = fs_getattr(fs, ino, &st);
+	int err = fs_getattr(fs, ino, &st);
 
-	if (rc)
-		printf("# getattr %llu: %s\n", (unsigned long long)ino, strerror(-rc));
+	if (err)
+		printf("# getattr %llu: %s\n", (unsigned long long)ino, strerror(-err));
 	return st;
 }
 

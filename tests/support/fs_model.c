@@ -13,29 +13,29 @@
 
 _Thread_local bool fs_model_outside;
 
-int fs_model_left(int rc)
+int fs_model_left(int err)
 {
 	fs_model_outside = true;
-	return rc;
+	return err;
 }
 
-bool fs_model_failed(struct fs_model *m, int rc, const char *what)
+bool fs_model_failed(struct fs_model *m, int err, const char *what)
 {
-	if (!rc)
+	if (!err)
 		return false;
 	if (!m->may_fail)
-		bail("%s: %s", what, strerror(-rc));
+		bail("%s: %s", what, strerror(-err));
 	m->errors++;
-	if (rc != -EIO && rc != -ENOSPC && rc != -EROFS && rc != -ENOMEM && rc != -EAGAIN)
-		fs_model_wrong(m, "%s: %s", what, strerror(-rc));
+	if (err != -EIO && err != -ENOSPC && err != -EROFS && err != -ENOMEM && err != -EAGAIN)
+		fs_model_wrong(m, "%s: %s", what, strerror(-err));
 	return true;
 }
 
-bool fs_model_changed(struct fs_model *m, int rc, const char *what)
+bool fs_model_changed(struct fs_model *m, int err, const char *what)
 {
 	struct fs_stats stats;
 
-	if (!fs_model_failed(m, rc, what)) {
+	if (!fs_model_failed(m, err, what)) {
 		if (m->doubt)
 			fs_model_wrong(m, "%s worked after something in doubt", what);
 		return true;
@@ -118,28 +118,28 @@ static int fs_model_say_entries(struct fs *fs, struct fs_text *t, unsigned depth
 {
 	struct fs_model_listing *l = must_alloc(calloc(1, sizeof(*l)));
 	struct fs_dir *dir;
-	int rc = FS(fs_dir_open(fs, ino, &dir));
+	int err = FS(fs_dir_open(fs, ino, &dir));
 
 	l->fs = fs;
-	if (!rc) {
+	if (!err) {
 		/* A read ends early, and without an error, where there is one behind. */
 		do {
 			l->given = 0;
-			rc = FS(fs_dir_read(dir, l->next, true, fs_model_list_entry, l));
-		} while (!rc && l->given);
+			err = FS(fs_dir_read(dir, l->next, true, fs_model_list_entry, l));
+		} while (!err && l->given);
 		fs_dir_close(dir);
 	}
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++) {
 		if (!l->there[i])
 			continue;
-		if (!rc)
-			rc = fs_model_say_found(fs, t, depth, fs_model_name(i), &l->entries[i]);
+		if (!err)
+			err = fs_model_say_found(fs, t, depth, fs_model_name(i), &l->entries[i]);
 		fs_forget(fs, l->entries[i].st_ino, 1);
 	}
 	if (l->strange)
 		fs_text_say(t, "%*s%u strange entries\n", (int)depth, "", l->strange);
 	free(l);
-	return rc;
+	return err;
 }
 
 /* As the filesystem has it; `st` is held. */
@@ -150,47 +150,47 @@ static int fs_model_say_found(struct fs *fs, struct fs_text *t, unsigned depth, 
 	struct fs_xattrs xattrs;
 	uint64_t hash = 0;
 	size_t got;
-	int rc;
+	int err;
 
-	rc = FS(fs_xattrs_find(fs, st, &xattrs));
-	if (!rc && S_ISREG(st->st_mode)) {
-		rc = FS(fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got));
-		hash = rc ? 0 : XXH3_64bits(bytes, got);
-		if (!rc && got != (size_t)st->st_size)
+	err = FS(fs_xattrs_find(fs, st, &xattrs));
+	if (!err && S_ISREG(st->st_mode)) {
+		err = FS(fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got));
+		hash = err ? 0 : XXH3_64bits(bytes, got);
+		if (!err && got != (size_t)st->st_size)
 			fs_text_say(t, "%s: read %zu bytes\n", name, got);
-	} else if (!rc && S_ISLNK(st->st_mode)) {
-		rc = FS(fs_readlink(fs, st->st_ino, (char *)bytes));
-		hash = rc ? 0 : XXH3_64bits(bytes, strlen((char *)bytes));
+	} else if (!err && S_ISLNK(st->st_mode)) {
+		err = FS(fs_readlink(fs, st->st_ino, (char *)bytes));
+		hash = err ? 0 : XXH3_64bits(bytes, strlen((char *)bytes));
 	}
-	if (!rc)
+	if (!err)
 		fs_text_inode(t, depth, name, st, ns_of(st->st_mtim), ns_of(st->st_ctim), &xattrs,
 			      hash);
-	if (!rc && S_ISDIR(st->st_mode))
-		rc = fs_model_say_entries(fs, t, depth + 1, st->st_ino);
-	return rc;
+	if (!err && S_ISDIR(st->st_mode))
+		err = fs_model_say_entries(fs, t, depth + 1, st->st_ino);
+	return err;
 }
 
 int fs_model_say(struct fs *fs, struct fs_text *t)
 {
 	struct stat st;
-	int rc = FS(fs_getattr(fs, FS_ROOT_INO, &st));
+	int err = FS(fs_getattr(fs, FS_ROOT_INO, &st));
 
-	return rc ? rc : fs_model_say_found(fs, t, 0, "/", &st);
+	return err ? err : fs_model_say_found(fs, t, 0, "/", &st);
 }
 
 int fs_model_check(struct fs_model *m, struct fs *fs, uint64_t least, uint64_t most, char **found)
 {
 	struct fs_text t = {0};
-	int rc = fs_model_say(fs, &t);
+	int err = fs_model_say(fs, &t);
 	bool right = false;
 
 	if (found)
 		*found = NULL;
-	if (rc) {
+	if (err) {
 		free(t.data);
 		if (!m->may_fail)
-			fs_model_wrong(m, "reading it: %s", strerror(-rc));
-		return rc;
+			fs_model_wrong(m, "reading it: %s", strerror(-err));
+		return err;
 	}
 	for (uint64_t i = least; i <= most && !right; i++)
 		right = fs_text_is(t.data, m->texts[i]);
@@ -213,13 +213,13 @@ void fs_model_check_clean(struct fs_model *m, struct fs *fs)
 {
 	struct fs_check_counts counts;
 	struct fs_stats stats;
-	int rc = fs_check(fs, print_finding, NULL, NULL, NULL, &counts);
+	int err = fs_check(fs, print_finding, NULL, NULL, NULL, &counts);
 
-	if (rc)
-		fs_model_wrong(m, "the check: %s", strerror(-rc));
-	rc = fs_stats(fs, &stats);
-	if (rc)
-		fs_model_wrong(m, "fs_stats: %s", strerror(-rc));
+	if (err)
+		fs_model_wrong(m, "the check: %s", strerror(-err));
+	err = fs_stats(fs, &stats);
+	if (err)
+		fs_model_wrong(m, "fs_stats: %s", strerror(-err));
 	else if (stats.files != counts.files + counts.directories + counts.symlinks + counts.others)
 		fs_model_wrong(m, "%ju inodes are counted, the check found others",
 			       (uintmax_t)stats.files);

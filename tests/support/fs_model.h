@@ -101,13 +101,13 @@ extern _Thread_local bool fs_model_outside;
 
 #define FS(call) (fs_model_outside = false, fs_model_left(call))
 
-int fs_model_left(int rc);
+int fs_model_left(int err);
 
-/* A call returned `rc`: did it fail? */
-bool fs_model_failed(struct fs_model *m, int rc, const char *what);
+/* A call returned `err`: did it fail? */
+bool fs_model_failed(struct fs_model *m, int err, const char *what);
 
-/* A call that changes something returned `rc`: did it, as far as the model is to know? */
-bool fs_model_changed(struct fs_model *m, int rc, const char *what);
+/* A call that changes something returned `err`: did it, as far as the model is to know? */
+bool fs_model_changed(struct fs_model *m, int err, const char *what);
 
 int fs_model_open(const struct fs_model *m, struct storage *st, struct fs **fs);
 

@@ -405,18 +405,18 @@ void fs_twin_copy(void)
 	int a = fs_twin_pick(FILE_NODE), b = fs_twin_pick(FILE_NODE);
 	size_t from = fs_twin_pick_offset(), to = fs_twin_pick_offset(), size = fs_twin_pick_size(),
 	       copied, want = 0;
-	int rc;
+	int err;
 
 	if (a < 0 || !fs_twin_hold(a) || !fs_twin_hold(b))
 		return;
 	if (from < nodes[a].size)
 		want = size < nodes[a].size - from ? size : nodes[a].size - from;
-	rc = fs_copy_range(twin.f.fs, nodes[a].ino, from, nodes[b].ino, to, size, &copied);
+	err = fs_copy_range(twin.f.fs, nodes[a].ino, from, nodes[b].ino, to, size, &copied);
 	if (a == b && from < to + want && to < from + want) {
-		fs_twin_same(rc, -EINVAL, "copy onto itself");
+		fs_twin_same(err, -EINVAL, "copy onto itself");
 		return;
 	}
-	fs_twin_same(rc, 0, "copy");
+	fs_twin_same(err, 0, "copy");
 	if (copied > want || (want && !copied))
 		bail("step %u: copied %zu of %zu bytes", twin.step, copied, want);
 	memcpy(nodes[b].bytes + to, nodes[a].bytes + from, copied);
@@ -520,15 +520,15 @@ static void fs_twin_compare_node(int n)
 	char target[FS_SYMLINK_BYTES_MAX + 1], value;
 	struct stat st;
 	size_t got;
-	int rc;
+	int err;
 
 	if (!fs_twin_hold(n))
 		return;
 	st = attr_of(twin.f.fs, nodes[n].ino);
 	if (n && ((st.st_mode & 07777) != nodes[n].mode || st.st_uid != nodes[n].uid))
 		bail("attributes of node %d: mode %o, want %o", n, st.st_mode, nodes[n].mode);
-	rc = fs_getxattr(twin.f.fs, nodes[n].ino, "user.model", &value, 1, &got);
-	if (nodes[n].xattr < 0 ? rc != -ENODATA : rc || value != nodes[n].xattr)
+	err = fs_getxattr(twin.f.fs, nodes[n].ino, "user.model", &value, 1, &got);
+	if (nodes[n].xattr < 0 ? err != -ENODATA : err || value != nodes[n].xattr)
 		bail("attribute of node %d", n);
 	if (nodes[n].kind == DIR_NODE) {
 		fs_twin_compare_dir(n);

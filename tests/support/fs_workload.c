@@ -35,7 +35,7 @@ static int fs_workload_free_node(const struct fs_model *m)
 
 static void fs_workload_create(struct fs_model *m)
 {
-	int d = fs_workload_pick(m, DIR_NODE), n = fs_workload_free_node(m), rc;
+	int d = fs_workload_pick(m, DIR_NODE), n = fs_workload_free_node(m), err;
 	unsigned name = rng_below(&m->rng, FS_MODEL_NAMES), what = rng_below(&m->rng, 5);
 	struct fs_model_node *node;
 	unsigned char *bytes;
@@ -48,19 +48,19 @@ static void fs_workload_create(struct fs_model *m)
 	dir = m->nodes[d].ino;
 	history_begin(&m->history);
 	if (what == 0)
-		rc = FS(fs_mkdir(m->fs, &USER, dir, fs_model_name(name), 0711, &st));
+		err = FS(fs_mkdir(m->fs, &USER, dir, fs_model_name(name), 0711, &st));
 	else if (what == 1)
-		rc = FS(fs_symlink(m->fs, &USER, dir, fs_model_name(name), "to/there", &st));
+		err = FS(fs_symlink(m->fs, &USER, dir, fs_model_name(name), "to/there", &st));
 	else
-		rc = FS(fs_mknod(m->fs, &USER, dir, fs_model_name(name), S_IFREG | 0600, 0, &st));
-	if (!fs_model_changed(m, rc, "making a name"))
+		err = FS(fs_mknod(m->fs, &USER, dir, fs_model_name(name), S_IFREG | 0600, 0, &st));
+	if (!fs_model_changed(m, err, "making a name"))
 		return;
 	bytes = node->bytes ? node->bytes : must_alloc(malloc(FS_MODEL_BYTES));
 	memset(bytes, 0, FS_MODEL_BYTES);
 	*node = (struct fs_model_node){.kind = what == 0 ? DIR_NODE :
 					       what == 1 ? LINK_NODE :
 							   FILE_NODE,
-				       .ino = rc ? 0 : st.st_ino,
+				       .ino = err ? 0 : st.st_ino,
 				       .lookups = 1,
 				       .links = what == 0 ? 2 : 1,
 				       .mode = what == 0 ? 0711 :
@@ -86,15 +86,15 @@ static void fs_workload_create(struct fs_model *m)
 
 static void fs_workload_link(struct fs_model *m)
 {
-	int d = fs_workload_pick(m, DIR_NODE), n = fs_workload_pick(m, FILE_NODE), rc;
+	int d = fs_workload_pick(m, DIR_NODE), n = fs_workload_pick(m, FILE_NODE), err;
 	unsigned name = rng_below(&m->rng, FS_MODEL_NAMES);
 	struct stat st;
 
 	if (n < 0 || m->nodes[d].names[name] >= 0 || !fs_model_hold(m, d) || !fs_model_hold(m, n))
 		return;
 	history_begin(&m->history);
-	rc = FS(fs_link(m->fs, m->nodes[n].ino, m->nodes[d].ino, fs_model_name(name), &st));
-	if (!fs_model_changed(m, rc, "link"))
+	err = FS(fs_link(m->fs, m->nodes[n].ino, m->nodes[d].ino, fs_model_name(name), &st));
+	if (!fs_model_changed(m, err, "link"))
 		return;
 	m->nodes[d].names[name] = n;
 	m->nodes[n].links++;
@@ -126,7 +126,7 @@ static void fs_workload_lose(struct fs_model *m, int n)
 
 static void fs_workload_remove_name(struct fs_model *m, int d, unsigned name)
 {
-	int n = m->nodes[d].names[name], rc;
+	int n = m->nodes[d].names[name], err;
 	bool is_dir;
 
 	if (n < 0 || !fs_model_hold(m, d))
@@ -136,9 +136,9 @@ static void fs_workload_remove_name(struct fs_model *m, int d, unsigned name)
 	    (rng_below(&m->rng, 2) && !fs_model_hold(m, n)))
 		return;
 	history_begin(&m->history);
-	rc = is_dir ? FS(fs_rmdir(m->fs, m->nodes[d].ino, fs_model_name(name))) :
-		      FS(fs_unlink(m->fs, m->nodes[d].ino, fs_model_name(name)));
-	if (!fs_model_changed(m, rc, "removing a name"))
+	err = is_dir ? FS(fs_rmdir(m->fs, m->nodes[d].ino, fs_model_name(name))) :
+		       FS(fs_unlink(m->fs, m->nodes[d].ino, fs_model_name(name)));
+	if (!fs_model_changed(m, err, "removing a name"))
 		return;
 	m->nodes[d].names[name] = -1;
 	fs_workload_lose(m, n);
@@ -188,7 +188,7 @@ static bool fs_workload_fits(const struct fs_model *m, int n, int old)
 static void fs_workload_rename(struct fs_model *m)
 {
 	int a = fs_workload_pick(m, DIR_NODE),
-	    b = rng_below(&m->rng, 3) ? fs_workload_pick(m, DIR_NODE) : a, rc;
+	    b = rng_below(&m->rng, 3) ? fs_workload_pick(m, DIR_NODE) : a, err;
 	unsigned from = rng_below(&m->rng, FS_MODEL_NAMES), to = rng_below(&m->rng, FS_MODEL_NAMES);
 	int n = m->nodes[a].names[from], old = m->nodes[b].names[to];
 	bool exchange;
@@ -203,9 +203,9 @@ static void fs_workload_rename(struct fs_model *m)
 	if (!fs_model_hold(m, a) || !fs_model_hold(m, b))
 		return;
 	history_begin(&m->history);
-	rc = FS(fs_rename(m->fs, m->nodes[a].ino, fs_model_name(from), m->nodes[b].ino,
-			  fs_model_name(to), exchange ? FS_RENAME_EXCHANGE : 0));
-	if (!fs_model_changed(m, rc, "rename"))
+	err = FS(fs_rename(m->fs, m->nodes[a].ino, fs_model_name(from), m->nodes[b].ino,
+			   fs_model_name(to), exchange ? FS_RENAME_EXCHANGE : 0));
+	if (!fs_model_changed(m, err, "rename"))
 		return;
 	m->nodes[a].names[from] = exchange ? old : -1;
 	m->nodes[b].names[to] = n;
@@ -217,7 +217,7 @@ static void fs_workload_rename(struct fs_model *m)
 static void fs_workload_write(struct fs_model *m)
 {
 	static unsigned char data[FS_MODEL_BYTES];
-	int n = fs_workload_pick(m, FILE_NODE), rc;
+	int n = fs_workload_pick(m, FILE_NODE), err;
 	uint32_t most = rng_below(&m->rng, 4) ? 2500 : m->w->write_max;
 	size_t size = 1 + rng_below(&m->rng, most), at;
 	unsigned flags = rng_below(&m->rng, m->w->sync_one_in) ? 0 : FS_WRITE_SYNC;
@@ -232,21 +232,21 @@ static void fs_workload_write(struct fs_model *m)
 		at = 0;
 	mval_fill(value, 0, data, size);
 	history_begin(&m->history);
-	rc = FS(fs_write(m->fs, node->ino, at, data, size, flags, NULL));
-	if (!fs_model_changed(m, rc, "write"))
+	err = FS(fs_write(m->fs, node->ino, at, data, size, flags, NULL));
+	if (!fs_model_changed(m, err, "write"))
 		return;
 	memcpy(node->bytes + at, data, size);
 	if (at + size > node->size)
 		node->size = at + size;
 	fs_workload_rehash(node);
 	fs_model_done(m, size > FS_INLINE_BYTES_MAX ? OP_WRITE_LARGE : OP_WRITE, n, -1, -1, -1);
-	if (flags && !rc)
+	if (flags && !err)
 		history_synced(&m->history);
 }
 
 static void fs_workload_truncate(struct fs_model *m)
 {
-	int n = fs_workload_pick(m, FILE_NODE), rc;
+	int n = fs_workload_pick(m, FILE_NODE), err;
 	struct stat want = {0}, st;
 	struct fs_model_node *node;
 	size_t size;
@@ -260,8 +260,8 @@ static void fs_workload_truncate(struct fs_model *m)
 		size = 0;
 	want.st_size = (off_t)size;
 	history_begin(&m->history);
-	rc = FS(fs_setattr(m->fs, &ROOT, node->ino, &want, FS_SET_SIZE, &st));
-	if (!fs_model_changed(m, rc, "truncate"))
+	err = FS(fs_setattr(m->fs, &ROOT, node->ino, &want, FS_SET_SIZE, &st));
+	if (!fs_model_changed(m, err, "truncate"))
 		return;
 	if (size < node->size)
 		memset(node->bytes + size, 0, node->size - size);
@@ -272,7 +272,7 @@ static void fs_workload_truncate(struct fs_model *m)
 
 static void fs_workload_punch(struct fs_model *m)
 {
-	int n = fs_workload_pick(m, FILE_NODE), rc;
+	int n = fs_workload_pick(m, FILE_NODE), err;
 	struct fs_model_node *node;
 	size_t at, size;
 
@@ -282,9 +282,9 @@ static void fs_workload_punch(struct fs_model *m)
 	at = rng_below(&m->rng, (uint32_t)node->size - 1);
 	size = 1 + rng_below(&m->rng, (uint32_t)(node->size - at));
 	history_begin(&m->history);
-	rc = FS(fs_fallocate(m->fs, node->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
-			     size));
-	if (!fs_model_changed(m, rc, "punch"))
+	err = FS(fs_fallocate(m->fs, node->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+			      size));
+	if (!fs_model_changed(m, err, "punch"))
 		return;
 	memset(node->bytes + at, 0, at + size > node->size ? node->size - at : size);
 	fs_workload_rehash(node);
@@ -293,7 +293,7 @@ static void fs_workload_punch(struct fs_model *m)
 
 static void fs_workload_copy(struct fs_model *m)
 {
-	int a = fs_workload_pick(m, FILE_NODE), b = fs_workload_pick(m, FILE_NODE), rc;
+	int a = fs_workload_pick(m, FILE_NODE), b = fs_workload_pick(m, FILE_NODE), err;
 	struct fs_model_node *from, *to;
 	size_t copied;
 
@@ -303,10 +303,10 @@ static void fs_workload_copy(struct fs_model *m)
 	from = &m->nodes[a];
 	to = &m->nodes[b];
 	history_begin(&m->history);
-	rc = FS(fs_copy_range(m->fs, from->ino, 0, to->ino, 0, from->size, &copied));
-	if (!fs_model_changed(m, rc, "copy"))
+	err = FS(fs_copy_range(m->fs, from->ino, 0, to->ino, 0, from->size, &copied));
+	if (!fs_model_changed(m, err, "copy"))
 		return;
-	if (rc)
+	if (err)
 		copied = from->size;
 	memcpy(to->bytes, from->bytes, copied);
 	if (copied > to->size)
@@ -337,7 +337,7 @@ static void fs_workload_attr(struct fs_model *m)
 
 static void fs_workload_xattr(struct fs_model *m)
 {
-	int n = fs_workload_pick(m, (enum fs_model_kind)(FILE_NODE + rng_below(&m->rng, 2))), rc;
+	int n = fs_workload_pick(m, (enum fs_model_kind)(FILE_NODE + rng_below(&m->rng, 2))), err;
 	unsigned char value = (unsigned char)rng_below(&m->rng, 100);
 	bool removes;
 
@@ -345,9 +345,9 @@ static void fs_workload_xattr(struct fs_model *m)
 		return;
 	removes = m->nodes[n].xattrs.user >= 0 && rng_below(&m->rng, 2);
 	history_begin(&m->history);
-	rc = removes ? FS(fs_removexattr(m->fs, m->nodes[n].ino, "user.cut")) :
-		       FS(fs_setxattr(m->fs, m->nodes[n].ino, "user.cut", &value, 1, 0));
-	if (!fs_model_changed(m, rc, "changing an attribute"))
+	err = removes ? FS(fs_removexattr(m->fs, m->nodes[n].ino, "user.cut")) :
+			FS(fs_setxattr(m->fs, m->nodes[n].ino, "user.cut", &value, 1, 0));
+	if (!fs_model_changed(m, err, "changing an attribute"))
 		return;
 	m->nodes[n].xattrs.user = removes ? -1 : value;
 	fs_model_done(m, OP_XATTR, n, -1, -1, -1);
@@ -399,12 +399,12 @@ void fs_workload_step(struct fs_model *m)
 		fs_workload_attr,   fs_workload_xattr,    fs_workload_forget, fs_workload_acl,
 		fs_workload_acl,
 	};
-	int rc;
+	int err;
 
 	ops[rng_below(&m->rng, sizeof(ops) / sizeof(ops[0]))](m);
 	if (rng_chance(&m->rng, m->w->sync_one_in * 4)) {
-		rc = FS(fs_sync(m->fs));
-		if (!fs_model_failed(m, rc, "sync") && !m->doubt)
+		err = FS(fs_sync(m->fs));
+		if (!fs_model_failed(m, err, "sync") && !m->doubt)
 			history_synced(&m->history);
 	}
 	if (rng_chance(&m->rng, m->w->compact_one_in * 2))

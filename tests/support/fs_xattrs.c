@@ -14,32 +14,32 @@ static int fs_xattrs_find_acl(struct fs *fs, uint64_t ino, const char *name, mod
 	const char *why;
 	struct acl acl;
 	size_t got;
-	int rc = fs_getxattr(fs, ino, name, bytes, sizeof(bytes), &got);
+	int err = fs_getxattr(fs, ino, name, bytes, sizeof(bytes), &got);
 
 	*found = -1;
-	if (!rc)
-		rc = acl_decode((struct lsm_slice){bytes, got}, &acl, &why);
-	if (!rc)
+	if (!err)
+		err = acl_decode((struct lsm_slice){bytes, got}, &acl, &why);
+	if (!err)
 		*found = acl_mode(&acl) == (mode & 0777) ? acl.entries[1].permissions : 100;
-	return rc == -ENODATA ? 0 : rc;
+	return err == -ENODATA ? 0 : err;
 }
 
 int fs_xattrs_find(struct fs *fs, const struct stat *st, struct fs_xattrs *x)
 {
 	unsigned char value;
 	size_t got;
-	int rc = fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got);
+	int err = fs_getxattr(fs, st->st_ino, "user.cut", &value, 1, &got);
 
 	*x = FS_XATTRS_NONE;
-	if (!rc)
+	if (!err)
 		x->user = value;
-	if (rc == -ENODATA)
-		rc = 0;
-	if (!rc && !S_ISLNK(st->st_mode))
-		rc = fs_xattrs_find_acl(fs, st->st_ino, ACL_ACCESS_NAME, st->st_mode, &x->access);
-	if (!rc && S_ISDIR(st->st_mode))
-		rc = fs_xattrs_find_acl(fs, st->st_ino, ACL_DEFAULT_NAME, 0777, &x->fallback);
-	return rc;
+	if (err == -ENODATA)
+		err = 0;
+	if (!err && !S_ISLNK(st->st_mode))
+		err = fs_xattrs_find_acl(fs, st->st_ino, ACL_ACCESS_NAME, st->st_mode, &x->access);
+	if (!err && S_ISDIR(st->st_mode))
+		err = fs_xattrs_find_acl(fs, st->st_ino, ACL_DEFAULT_NAME, 0777, &x->fallback);
+	return err;
 }
 
 int fs_xattrs_set_acl(struct fs *fs, uint64_t ino, bool fallback, mode_t mode, int value)

@@ -120,14 +120,14 @@ int fixture_verify_between(uint64_t number, uint64_t bytes, struct lsm_slice sma
 			   struct lsm_slice largest)
 {
 	size_t next = 0;
-	int r;
+	int err;
 
 	fixture_damages = 0;
-	r = table_verify(&fixture_env, number, bytes, smallest, largest, fixture_on_damage, NULL,
-			 fixture_on_entry, &next);
-	if ((r == -EUCLEAN) != (fixture_damages > 0))
+	err = table_verify(&fixture_env, number, bytes, smallest, largest, fixture_on_damage, NULL,
+			   fixture_on_entry, &next);
+	if ((err == -EUCLEAN) != (fixture_damages > 0))
 		return -1000;
-	return r;
+	return err;
 }
 
 int fixture_verify(uint64_t number, uint64_t bytes)
@@ -150,11 +150,11 @@ int fixture_get_agrees(struct table *t, struct lsm_slice user, uint64_t sequence
 		       !slice_compare(table_pair_user(&table_pairs[i]), user);
 	enum ikey_type type;
 	uint64_t found;
-	int r = table_get(t, user, sequence, &type, &found, &value), right;
+	int err = table_get(t, user, sequence, &type, &found, &value), right;
 
-	if (r < 0)
-		right = r;
-	else if (r == 1)
+	if (err < 0)
+		right = err;
+	else if (err == 1)
 		right = !present;
 	else
 		right = present && found == ikey_sequence(table_pair_key(&table_pairs[i])) &&
