@@ -1,39 +1,20 @@
-/*
- * fuzz.h - one decoder under bytes that somebody hostile wrote.
- *
- * A fuzzer is a file tests/fuzz/test_NAME.c that defines fuzz_one(), which must come
- * back from any bytes, and fuzz_seeds(), which makes the inputs to begin with. It is
- * built twice. With libFuzzer (`make fuzz`) it searches for as long as it is let. As a
- * plain test (`make check`) it runs its seeds, and FUZZ_RUNS random changes of them,
- * the same ones every time; SEED= and FUZZ_RUNS= in the environment make others.
- * `test_NAME.t --seeds FOLDER` writes the seeds there, and `test_NAME.t FILE` runs the
- * one input in FILE: for AFL++, and to see what a fuzzer found.
- *
- * Where a format has checksums the fuzzers take what is under them as the input and
- * put the right checksums on, or they would only ever test those.
- */
-#ifndef TESTS_FUZZ_FUZZ_H
-#define TESTS_FUZZ_FUZZ_H
+#include "tests/support/fuzz.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "tests/lsm/model.h"
-
-/* To be defined by each fuzzer. */
-static void fuzz_one(const uint8_t *data, size_t size);
-typedef void fuzz_give_fn(const void *data, size_t size);
-static void fuzz_seeds(fuzz_give_fn *give);
+#include "tests/support/must.h"
+#include "tests/support/option.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 /* ---- taking an input apart ---- */
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static inline uint8_t take_u8(struct input *in)
+uint8_t fuzz_take_u8(struct fuzz_input *in)
 {
 	if (!in->left)
 		return 0;
@@ -41,17 +22,16 @@ static inline uint8_t take_u8(struct input *in)
 	return *in->p++;
 }
 
-static inline unsigned take_u16(struct input *in)
+unsigned fuzz_take_u16(struct fuzz_input *in)
 {
-	unsigned low = take_u8(in);
+	unsigned low = fuzz_take_u8(in);
 
-	return low | (unsigned)take_u8(in) << 8;
+	return low | (unsigned)fuzz_take_u8(in) << 8;
 }
 
-/* A piece whose size comes before it, in two bytes; the rest if that is shorter. */
-static inline struct lsm_slice take_piece(struct input *in)
+struct lsm_slice fuzz_take_piece(struct fuzz_input *in)
 {
-	size_t size = take_u16(in);
+	size_t size = fuzz_take_u16(in);
 	struct lsm_slice piece;
 
 	if (size > in->left)
@@ -64,29 +44,41 @@ static inline struct lsm_slice take_piece(struct input *in)
 
 /* ---- putting one together ---- */
 
-struct output {
-	uint8_t bytes[1 << 16];
-	size_t size;
-};
-
-static inline void put_u8(struct output *out, unsigned v)
+void fuzz_put_u8(struct fuzz_output *out, unsigned v)
 {
 	if (out->size < sizeof(out->bytes))
 		out->bytes[out->size++] = (uint8_t)v;
 }
 
-static inline void put_bytes(struct output *out, const void *data, size_t size)
+void fuzz_put_bytes(struct fuzz_output *out, const void *data, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
-		put_u8(out, ((const uint8_t *)data)[i]);
+		fuzz_put_u8(out, ((const uint8_t *)data)[i]);
 }
 
-static inline void put_piece(struct output *out, const void *data, size_t size)
+void fuzz_put_piece(struct fuzz_output *out, const void *data, size_t size)
 {
-	put_u8(out, size & 255);
-	put_u8(out, (unsigned)size >> 8);
-	put_bytes(out, data, size);
+	fuzz_put_u8(out, size & 255);
+	fuzz_put_u8(out, (unsigned)size >> 8);
+	fuzz_put_bytes(out, data, size);
 }
+
+void fuzz_give_choices(fuzz_give_fn *give)
+{
+	static uint8_t bytes[2000];
+	struct rng rng = {.state = 7};
+
+	for (unsigned n = 0; n < 12; n++) {
+		size_t size = 20u << n / 2;
+
+		for (size_t i = 0; i < size; i++)
+			bytes[i] = (uint8_t)rng_next(&rng);
+		bytes[0] = (uint8_t)n;
+		give(bytes, size);
+	}
+}
+
+/* ---- running it ---- */
 
 #ifdef LIBFUZZER
 
@@ -96,7 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_one(data, size);
 	return 0;
 }
-__attribute__((unused)) static void *const fuzz_unused = (void *)fuzz_seeds;
 
 #else
 
@@ -112,7 +103,7 @@ static void fuzz_take(const void *data, size_t size)
 
 	if (fuzz_count == sizeof(fuzz_all) / sizeof(fuzz_all[0]))
 		bail("too many seeds");
-	s->data = model_must(malloc(size + 1));
+	s->data = must_alloc(malloc(size + 1));
 	memcpy(s->data, data, size);
 	s->size = size;
 	fuzz_count++;
@@ -188,10 +179,9 @@ static size_t fuzz_change(struct rng *r, uint8_t *data, size_t size, size_t room
 	}
 }
 
-static int fuzz_main(int argc, char **argv, unsigned runs)
+int main(int argc, char **argv)
 {
-	const char *env_runs = getenv("FUZZ_RUNS"), *env_seed = getenv("SEED");
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	uint64_t runs = option_number("FUZZ_RUNS", fuzz_runs), seed = option_number("SEED", 1);
 	struct rng r = {.state = seed};
 	static uint8_t data[1 << 16];
 
@@ -200,13 +190,11 @@ static int fuzz_main(int argc, char **argv, unsigned runs)
 	fuzz_seeds(fuzz_take);
 	if (argc == 3 && !strcmp(argv[1], "--seeds"))
 		return fuzz_write(argv[2]);
-	if (env_runs)
-		runs = (unsigned)strtoul(env_runs, NULL, 0);
-	alarm(900);
+	option_watchdog(false, 900);
 	for (size_t i = 0; i < fuzz_count; i++)
 		fuzz_one(fuzz_all[i].data, fuzz_all[i].size);
 	ok(true, "%zu seeds", fuzz_count);
-	for (unsigned i = 0; i < runs; i++) {
+	for (uint64_t i = 0; i < runs; i++) {
 		const struct fuzz_seed *s = &fuzz_all[rng_below(&r, (uint32_t)fuzz_count)];
 		size_t size = s->size < sizeof(data) / 2 ? s->size : sizeof(data) / 2;
 
@@ -215,11 +203,10 @@ static int fuzz_main(int argc, char **argv, unsigned runs)
 			size = fuzz_change(&r, data, size, sizeof(data));
 		fuzz_one(data, size);
 	}
-	ok(true, "%u changes of them, from seed %" PRIu64, runs, seed);
+	ok(true, "%" PRIu64 " changes of them, from seed %" PRIu64, runs, seed);
 	for (size_t i = 0; i < fuzz_count; i++)
 		free(fuzz_all[i].data);
 	return done();
 }
 
-#endif
 #endif

@@ -1,60 +1,29 @@
-/*
- * damages.h - all there is to do to the files of a small store.
- *
- * One at a time, each on a copy: bytes with a random bit wrong, and inverted; files cut
- * off at many places, grown, missing, or in the place of another one. What has to hold
- * is the test's to say.
- *
- * STRIDE=n in the environment: every nth byte; 1: every byte, in both ways.
- */
-#ifndef TESTS_CRASH_DAMAGES_H
-#define TESTS_CRASH_DAMAGES_H
+#include "tests/support/damages.h"
 
-#include "tests/crash/cuts.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
-#define DAMAGES_FILES_MAX 64
+#include "lsm/storage/storage.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/must.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
-struct damages_file {
-	char name[32];
-	uint64_t size;
-};
-
-struct damages {
-	const char *name;
-	struct storage *st; /* stays as it is */
-	void *ctx;
-	/*
-	 * Look at `st`, and take it; false: something is wrong, and *error says what. `mute`:
-	 * the newest log was touched, which may be what says that something was synced.
-	 */
-	bool (*check)(void *ctx, struct storage *st, bool mute, bool go_on);
-	/* So much was done to this file: tell, and forget the error. */
-	void (*finish)(void *ctx, const char *what, const char *name, unsigned cases);
-	const char *error;
-	struct rng rng;
-	struct damages_file files[DAMAGES_FILES_MAX];
-	size_t files_count;
-};
-
-static inline void must(int rc, const char *what)
+uint64_t damages_stride(uint64_t normal)
 {
-	if (rc)
-		bail("%s: %s", what, strerror(-rc));
-}
-
-static inline uint64_t damages_stride(uint64_t normal)
-{
-	uint64_t stride = cuts_number("STRIDE", normal);
+	uint64_t stride = option_number("STRIDE", normal);
 
 	return stride ? stride : 1;
 }
 
-static inline struct storage *damages_copy(const struct damages *d)
+struct storage *damages_copy(const struct damages *d)
 {
-	return model_must(storage_mem_crash(d->st, STORAGE_MEM_KEEP_ALL, 0));
+	return must_alloc(storage_mem_crash(d->st, STORAGE_MEM_KEEP_ALL, 0));
 }
 
-static inline int damages_take_file(void *ctx, const char *name, uint64_t size)
+static int damages_take_file(void *ctx, const char *name, uint64_t size)
 {
 	struct damages *d = ctx;
 
@@ -65,12 +34,12 @@ static inline int damages_take_file(void *ctx, const char *name, uint64_t size)
 	return 0;
 }
 
-static inline void damages_list(struct damages *d)
+void damages_list(struct damages *d)
 {
 	must(d->st->ops->list(d->st, damages_take_file, d), "listing");
 }
 
-static inline bool damages_is_newest_log(const struct damages *d, const struct damages_file *f)
+bool damages_is_newest_log(const struct damages *d, const struct damages_file *f)
 {
 	if (!strstr(f->name, ".log"))
 		return false;
@@ -80,7 +49,7 @@ static inline bool damages_is_newest_log(const struct damages *d, const struct d
 	return true;
 }
 
-static inline void damages_flip(struct damages *d, const struct damages_file *f, uint64_t stride)
+static void damages_flip(struct damages *d, const struct damages_file *f, uint64_t stride)
 {
 	unsigned cases = 0;
 
@@ -102,7 +71,7 @@ static inline void damages_flip(struct damages *d, const struct damages_file *f,
 	d->finish(d->ctx, "a byte wrong", f->name, cases);
 }
 
-static inline void damages_cut_off(struct damages *d, const struct damages_file *f)
+static void damages_cut_off(struct damages *d, const struct damages_file *f)
 {
 	uint64_t step = f->size / 12 + 1;
 	unsigned cases = 0;
@@ -124,7 +93,7 @@ static inline void damages_cut_off(struct damages *d, const struct damages_file 
 	d->finish(d->ctx, "cut off", f->name, cases);
 }
 
-static inline void damages_grow(struct damages *d, const struct damages_file *f)
+static void damages_grow(struct damages *d, const struct damages_file *f)
 {
 	static const char junk[700] = "junk at the end";
 	unsigned cases = 0;
@@ -142,7 +111,7 @@ static inline void damages_grow(struct damages *d, const struct damages_file *f)
 	d->finish(d->ctx, "grown", f->name, cases);
 }
 
-static inline void damages_lose(struct damages *d, const struct damages_file *f)
+static void damages_lose(struct damages *d, const struct damages_file *f)
 {
 	struct storage *st = damages_copy(d);
 
@@ -152,7 +121,7 @@ static inline void damages_lose(struct damages *d, const struct damages_file *f)
 	d->finish(d->ctx, "missing", f->name, 1);
 }
 
-static inline void damages_swap(struct damages *d, const struct damages_file *f)
+static void damages_swap(struct damages *d, const struct damages_file *f)
 {
 	unsigned cases = 0;
 
@@ -174,7 +143,7 @@ static inline void damages_swap(struct damages *d, const struct damages_file *f)
 	d->finish(d->ctx, "in the place of another", f->name, cases);
 }
 
-static inline void damages_all(struct damages *d, uint64_t stride)
+void damages_all(struct damages *d, uint64_t stride)
 {
 	damages_list(d);
 	for (size_t i = 0; i < d->files_count; i++) {
@@ -193,5 +162,3 @@ static inline void damages_all(struct damages *d, uint64_t stride)
 		damages_swap(d, f);
 	}
 }
-
-#endif

@@ -1,18 +1,9 @@
-/*
- * alloc.h - an allocator that fails when told to, and threads that cannot be started.
- *
- * The linker wraps every function of our objects that allocates (see the Makefile); those
- * that libraries call for themselves are left alone. Each call is counted while
- * `alloc_counting`, in whatever thread, but for threads that are `alloc_exempt`.
- */
-#ifndef TESTS_CRASH_ALLOC_H
-#define TESTS_CRASH_ALLOC_H
+#include "tests/support/alloc.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,10 +30,11 @@ int __wrap___asprintf_chk(char **out, int flag, const char *format, ...)
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
 			  void *arg);
 
-static atomic_bool alloc_counting;
-static atomic_ullong alloc_count, alloc_from, alloc_to; /* those in [from, to) fail */
+static bool (*alloc_exempt)(void); /* of the calling thread */
 
-static bool alloc_exempt(void); /* the test's: is this its own, and not the subject? */
+static atomic_bool alloc_counting;
+
+static atomic_ullong alloc_count, alloc_from, alloc_to; /* those in [from, to) fail */
 
 static bool alloc_fails(void)
 {
@@ -57,17 +49,16 @@ static bool alloc_fails(void)
 	return true;
 }
 
-/* From now on count, and fail `times` allocations from the nth on. */
-static void alloc_begin(unsigned long long nth, unsigned long long times)
+void alloc_begin(unsigned long long nth, unsigned long long times, bool (*is_exempt)(void))
 {
+	alloc_exempt = is_exempt;
 	atomic_store(&alloc_count, 0);
 	atomic_store(&alloc_from, nth);
 	atomic_store(&alloc_to, nth + times);
 	atomic_store(&alloc_counting, true);
 }
 
-/* No longer. Returns how many there were. */
-static unsigned long long alloc_end(void)
+unsigned long long alloc_end(void)
 {
 	atomic_store(&alloc_counting, false);
 	return atomic_load(&alloc_count);
@@ -140,5 +131,3 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 {
 	return alloc_fails() ? EAGAIN : __real_pthread_create(thread, attr, fn, arg);
 }
-
-#endif
