@@ -208,14 +208,14 @@ static int list_directory(struct fs *fs, uint64_t ino)
 	return l.err ? l.err : err < 0 ? err : 0;
 }
 
-int cmd_ls(int argc, char **argv)
+static int cmd_ls(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	struct stat st;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 1, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
 			 false))
@@ -228,6 +228,14 @@ int cmd_ls(int argc, char **argv)
 	}
 	return session_end(&s, err);
 }
+
+const struct command command_ls = {
+	.name = "ls",
+	.run = cmd_ls,
+	.usage = "varve ls STORE [PATH]",
+	.summary = "list a directory without a mount",
+	.help = "",
+};
 
 /* ---- scan ---- */
 
@@ -245,15 +253,15 @@ static int print_path(void *ctx, const char *path, const struct stat *st)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-int cmd_scan(int argc, char **argv)
+static int cmd_scan(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	struct stat st;
 	char given[8], *top;
 	size_t n;
-	int status = command_arguments(argc, argv, "", 1, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
 			 false))
@@ -273,6 +281,14 @@ int cmd_scan(int argc, char **argv)
 	free(top);
 	return session_end(&s, err);
 }
+
+const struct command command_scan = {
+	.name = "scan",
+	.run = cmd_scan,
+	.usage = "varve scan STORE [PATH]",
+	.summary = "print type, size and path of all below PATH",
+	.help = "",
+};
 
 /* ---- get ---- */
 
@@ -313,14 +329,14 @@ static int get_file(struct session *s, uint64_t ino)
 	return err;
 }
 
-int cmd_get(int argc, char **argv)
+static int cmd_get(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	struct stat st;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 2, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 2, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argv[optind + 1], false, false))
 		return EXIT_FAILED;
@@ -334,6 +350,14 @@ int cmd_get(int argc, char **argv)
 	}
 	return session_end(&s, err);
 }
+
+const struct command command_get = {
+	.name = "get",
+	.run = cmd_get,
+	.usage = "varve get STORE PATH",
+	.summary = "write a file's bytes to stdout",
+	.help = "",
+};
 
 /* ---- put ---- */
 
@@ -426,14 +450,14 @@ static int put_file(struct session *s, int fd, const char *from)
 	return err;
 }
 
-int cmd_put(int argc, char **argv)
+static int cmd_put(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	const char *from = "stdin";
 	char given[8];
-	int status = command_arguments(argc, argv, "", 2, 3, given), fd = STDIN_FILENO, err;
+	int status, fd = STDIN_FILENO, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 2, 3, given, &status))
 		return status;
 	if (argc - optind > 2 && strcmp(argv[optind + 2], "-")) {
 		from = argv[optind + 2];
@@ -454,16 +478,24 @@ int cmd_put(int argc, char **argv)
 	return status;
 }
 
+const struct command command_put = {
+	.name = "put",
+	.run = cmd_put,
+	.usage = "varve put STORE PATH [FILE]",
+	.summary = "make or replace a file from FILE or stdin",
+	.help = "The old content stays until the new is whole. Makes the store if there is none.\n",
+};
+
 /* ---- rm ---- */
 
-int cmd_rm(int argc, char **argv)
+static int cmd_rm(const struct command *self, int argc, char **argv)
 {
 	char name[FS_NAME_BYTES_MAX + 1], given[8];
 	struct session s;
 	struct stat dir, st;
-	int status = command_arguments(argc, argv, "r", 2, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "r", 2, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argv[optind + 1], true, false))
 		return EXIT_FAILED;
@@ -483,3 +515,11 @@ int cmd_rm(int argc, char **argv)
 	}
 	return session_end(&s, err);
 }
+
+const struct command command_rm = {
+	.name = "rm",
+	.run = cmd_rm,
+	.usage = "varve rm [-r] STORE PATH",
+	.summary = "remove a file; with -r all below a directory",
+	.help = "",
+};

@@ -302,7 +302,7 @@ static int start(struct daemon *d)
 	return serve(d, 3) ? EXIT_FAILED : EXIT_DONE;
 }
 
-int cmd_mount(int argc, char **argv)
+static int cmd_mount(const struct command *self, int argc, char **argv)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
 	int err, status = EXIT_FAILED;
@@ -313,7 +313,7 @@ int cmd_mount(int argc, char **argv)
 	}
 	err = mount_options_parse(&d->options, argc, argv);
 	if (err == 1) {
-		command_help("mount");
+		command_help(self);
 		status = command_finish(EXIT_DONE);
 	} else if (err) {
 		status = err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
@@ -324,3 +324,32 @@ int cmd_mount(int argc, char **argv)
 	free(d);
 	return status;
 }
+
+const struct command command_mount = {
+	.name = "mount",
+	.run = cmd_mount,
+	.usage = "varve mount [-f] [-o OPT,...] STORE MOUNTPOINT",
+	.summary = "make the store's files usable at MOUNTPOINT",
+	.help = "The store is a directory, made on first use. MOUNTPOINT is an empty directory.\n"
+		"The daemon goes to the background when the mount works; -f keeps it in the\n"
+		"foreground, with its messages on stderr.\n"
+		"\n"
+		"  -o memory=SIZE     for caches and buffers of all kinds (256M; at least 16M)\n"
+		"  -o commit=SECONDS  an unsynced change is never older on disk (5)\n"
+		"  -o sync            every change survives a power cut before its call returns\n"
+		"  -o ro              read only: not a byte of the store is written\n"
+		"  -o compress=HOW    of the tables: none, lz4 (default) or zstd\n"
+		"  -o noatime|relatime|strictatime   when reading changes a file's access time\n"
+		"  -o acl             POSIX ACLs, as on ext4\n"
+		"  -o writeback       the kernel collects writes: faster when they are tiny\n"
+		"  -o threads=N       that answer requests, at most (2)\n"
+		"  -o nonempty        mount over a directory with files in it\n"
+		"  -o halt            let a virtual machine's idle CPUs halt while requests come\n"
+		"  -o discard_damage  open a damaged log, losing what was logged from the damage on\n"
+		"  -o debug           print every request; implies -f\n"
+		"\n"
+		"  -o allow_other, allow_root    let others use the mount\n"
+		"  -o default_permissions        the kernel checks modes and owners (always on,\n"
+		"                                but for a mount only root can reach, without acl)\n"
+		"  -o auto_unmount, max_read=N, rw, [no]suid, [no]dev, [no]exec   as for any FUSE\n",
+};

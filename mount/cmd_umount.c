@@ -94,14 +94,14 @@ static int unmount_live(const struct mount_info *info, int pidfd)
 	return err || sync_err ? EXIT_FAILED : EXIT_DONE;
 }
 
-int cmd_umount(int argc, char **argv)
+static int cmd_umount(const struct command *self, int argc, char **argv)
 {
 	struct mount_info info;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 1, 1, given), pidfd;
+	int status, pidfd;
 	long pid;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 1, given, &status))
 		return status;
 	if (live_find(argv[optind], &info)) {
 		say_error("%s: no Varve mount there; `findmnt -t fuse.varve` lists them",
@@ -131,3 +131,11 @@ int cmd_umount(int argc, char **argv)
 	mount_info_release(&info);
 	return status;
 }
+
+const struct command command_umount = {
+	.name = "umount",
+	.run = cmd_umount,
+	.usage = "varve umount MOUNTPOINT",
+	.summary = "unmount; returns when everything is on disk",
+	.help = "Fails if a program still uses the mount.\n",
+};

@@ -115,15 +115,15 @@ static int repair(const char *name)
 	return command_finish(err || counts.lost ? EXIT_FAILED : EXIT_DONE);
 }
 
-int cmd_check(int argc, char **argv)
+static int cmd_check(const struct command *self, int argc, char **argv)
 {
 	struct progress progress = {.what = "checking", .percent = -1};
 	struct fs_check_counts counts = {0};
 	char given[8], *path = NULL;
 	struct fs *fs;
-	int status = command_arguments(argc, argv, "R", 1, 1, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "R", 1, 1, given, &status))
 		return status;
 	if (strchr(given, 'R'))
 		return repair(argv[optind]);
@@ -148,6 +148,22 @@ int cmd_check(int argc, char **argv)
 	free(path);
 	return command_finish(status);
 }
+
+const struct command command_check = {
+	.name = "check",
+	.run = cmd_check,
+	.usage = "varve check [--repair] STORE",
+	.summary = "verify every byte; 0 clean, 1 damaged",
+	.help = "Prints each finding, and what was counted. Nothing is changed.\n"
+		"\n"
+		"  --repair  save all that can be read, and make the store whole: what has lost its\n"
+		"            name goes to lost+found, parts of files that are lost read as errors until\n"
+		"            they are written again. Prints each action. The store changes in one step\n"
+		"            at the end, if the result is whole; an interrupted repair changes nothing.\n"
+		"            It may need as much space as the store without its large files; files it\n"
+		"            replaced stay in the store as *.old until you delete them. 0: the store is\n"
+		"            whole and nothing was lost; 1: something was lost, or the repair failed\n",
+};
 
 static int get_stats(const char *name, struct stats *stats)
 {
@@ -177,13 +193,13 @@ static int get_stats(const char *name, struct stats *stats)
 	return err;
 }
 
-int cmd_stat(int argc, char **argv)
+static int cmd_stat(const struct command *self, int argc, char **argv)
 {
 	struct stats stats;
 	char given[8];
-	int status = command_arguments(argc, argv, "J", 1, 1, given);
+	int status;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "J", 1, 1, given, &status))
 		return status;
 	if (get_stats(argv[optind], &stats))
 		return EXIT_FAILED;
@@ -193,6 +209,14 @@ int cmd_stat(int argc, char **argv)
 		stats_print(&stats, stdout);
 	return command_finish(EXIT_DONE);
 }
+
+const struct command command_stat = {
+	.name = "stat",
+	.run = cmd_stat,
+	.usage = "varve stat [--json] STORE|MOUNTPOINT",
+	.summary = "what is in it, per level",
+	.help = "For a mount point, the running daemon is asked. --json is for scripts.\n",
+};
 
 /* Begin a compaction and watch the daemon's numbers until it has ended. */
 static int compact_live(const struct mount_info *info)
@@ -249,13 +273,13 @@ static int compact_closed(const char *name)
 	return err;
 }
 
-int cmd_compact(int argc, char **argv)
+static int cmd_compact(const struct command *self, int argc, char **argv)
 {
 	struct mount_info info;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 1, 1, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 1, given, &status))
 		return status;
 	if (!live_find(argv[optind], &info)) {
 		err = compact_live(&info);
@@ -265,6 +289,14 @@ int cmd_compact(int argc, char **argv)
 	}
 	return err ? EXIT_FAILED : EXIT_DONE;
 }
+
+const struct command command_compact = {
+	.name = "compact",
+	.run = cmd_compact,
+	.usage = "varve compact STORE|MOUNTPOINT",
+	.summary = "compact now, with progress",
+	.help = "Drops everything deleted or overwritten and gives its space back.\n",
+};
 
 /* ---- scrub ---- */
 
@@ -381,7 +413,7 @@ static int find_mount(const char *name, struct mount_info *info)
 	return err;
 }
 
-int cmd_scrub(int argc, char **argv)
+static int cmd_scrub(const struct command *self, int argc, char **argv)
 {
 	static const struct option words[] = {
 		{"help", no_argument, NULL, 'h'}, {"rate", required_argument, NULL, 'r'}, {0}};
@@ -394,7 +426,7 @@ int cmd_scrub(int argc, char **argv)
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", words, NULL)) != -1) {
 		if (c == 'h') {
-			command_help(argv[0]);
+			command_help(self);
 			return command_finish(EXIT_DONE);
 		}
 		if (c != 'r') {
@@ -416,9 +448,21 @@ int cmd_scrub(int argc, char **argv)
 	if (find_mount(argv[optind], &info)) {
 		char *check[] = {"check", argv[optind], NULL};
 
-		return cmd_check(2, check);
+		return cmd_check(&command_check, 2, check);
 	}
 	err = scrub_live(&info, rate_mib);
 	mount_info_release(&info);
 	return command_finish(err ? EXIT_FAILED : EXIT_DONE);
 }
+
+const struct command command_scrub = {
+	.name = "scrub",
+	.run = cmd_scrub,
+	.usage = "varve scrub [--rate=MIB] STORE|MOUNTPOINT",
+	.summary = "verify every byte while it is mounted; 0 clean, 1 damaged",
+	.help = "Does what `varve check` does, through the running daemon, at low priority. Prints\n"
+		"each finding, and what was counted. Interrupted (Ctrl-C), the scrub stops. A store\n"
+		"that is not mounted is checked.\n"
+		"\n"
+		"  --rate=MIB   read so many MiB a second at most (100); 0: no limit\n",
+};
