@@ -1,0 +1,189 @@
+/*
+ * transport_fuse_reply.c - what handlers see of the libfuse transport: the replies, and
+ * who made the request.
+ *
+ * The kernel may remember for good whatever it may remember: this daemon is the only one to
+ * change the store, through this mount. So entries and attributes never expire, including
+ * entries that say that there is no such name. Data stays cached until it is written.
+ */
+#include "mount/transport_fuse.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#define FOR_EVER_S 1e9 /* the kernel takes a time that its clock cannot count as endless */
+
+/* ---- who asks ---- */
+
+static fuse_req_t handle(const struct request *r)
+{
+	return r->handle;
+}
+
+bool request_in_group(struct request *r, gid_t gid)
+{
+	gid_t few[64], *groups = few;
+	int i, n, room = 64;
+	bool found = false;
+
+	if (r->gid == gid)
+		return true;
+	/* Read from /proc: requests do not bring them. */
+	n = fuse_req_getgroups(handle(r), room, groups);
+	if (n > room) {
+		room = n;
+		groups = calloc((size_t)room, sizeof(*groups));
+		n = groups ? fuse_req_getgroups(handle(r), room, groups) : 0;
+	}
+	for (i = 0; i < n && i < room && !found; i++)
+		found = groups[i] == gid;
+	if (groups != few)
+		free(groups);
+	return found;
+}
+
+/* ---- replies ---- */
+
+static void fill_entry(struct fuse_entry_param *entry, const struct stat *st)
+{
+	*entry = (struct fuse_entry_param){
+		.ino = st->st_ino,
+		.attr = *st,
+		.attr_timeout = FOR_EVER_S,
+		.entry_timeout = FOR_EVER_S,
+	};
+}
+
+void reply_error(struct request *r, int err)
+{
+	fuse_reply_err(handle(r), err == -EUCLEAN ? EIO : -err);
+}
+
+void reply_none(struct request *r)
+{
+	fuse_reply_none(handle(r));
+}
+
+int reply_entry(struct request *r, const struct stat *st)
+{
+	struct fuse_entry_param entry;
+
+	fill_entry(&entry, st);
+	return fuse_reply_entry(handle(r), &entry);
+}
+
+int reply_created(struct request *r, const struct stat *st)
+{
+	struct fuse_file_info fi = {.keep_cache = 1};
+	struct fuse_entry_param entry;
+
+	fill_entry(&entry, st);
+	return fuse_reply_create(handle(r), &entry, &fi);
+}
+
+void reply_absent(struct request *r)
+{
+	struct fuse_entry_param entry = {.entry_timeout = FOR_EVER_S};
+
+	fuse_reply_entry(handle(r), &entry);
+}
+
+void reply_attributes(struct request *r, const struct stat *st)
+{
+	fuse_reply_attr(handle(r), st, FOR_EVER_S);
+}
+
+void reply_target(struct request *r, const char *target)
+{
+	fuse_reply_readlink(handle(r), target);
+}
+
+void reply_bytes(struct request *r, const void *data, size_t size)
+{
+	fuse_reply_buf(handle(r), data, size);
+}
+
+void reply_written(struct request *r, size_t size)
+{
+	fuse_reply_write(handle(r), size);
+}
+
+void reply_length(struct request *r, size_t size)
+{
+	fuse_reply_xattr(handle(r), size);
+}
+
+void reply_offset(struct request *r, uint64_t offset)
+{
+	fuse_reply_lseek(handle(r), (off_t)offset);
+}
+
+void reply_statfs(struct request *r, const struct statvfs *st)
+{
+	fuse_reply_statfs(handle(r), st);
+}
+
+void reply_opened(struct request *r, bool keep)
+{
+	struct fuse_file_info fi = {.keep_cache = keep};
+
+	fuse_reply_open(handle(r), &fi);
+}
+
+int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew)
+{
+	struct fuse_file_info fi = {
+		.fh = (uintptr_t)dir,
+		.keep_cache = !(kept && anew),
+		.cache_readdir = kept,
+	};
+
+	return fuse_reply_open(handle(r), &fi);
+}
+
+bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
+		 uint64_t next)
+{
+	fuse_req_t req = handle(l->request);
+	struct fuse_entry_param entry;
+	size_t room = l->size - l->used, need;
+
+	if (l->plus) {
+		fill_entry(&entry, st);
+		if (!held) {
+			/* The kernel takes the name and the type, and looks it up when asked. */
+			entry.ino = 0;
+			entry.attr_timeout = entry.entry_timeout = 0;
+		}
+		need = fuse_add_direntry_plus(req, l->data + l->used, room, name, &entry,
+					      (off_t)next);
+	} else {
+		need = fuse_add_direntry(req, l->data + l->used, room, name, st, (off_t)next);
+	}
+	if (need > room)
+		return false;
+	l->used += need;
+	return true;
+}
+
+void reply_listing(struct listing *l)
+{
+	size_t at = 0;
+
+	if (!fuse_reply_buf(handle(l->request), l->data, l->used) || !l->plus)
+		return;
+	while (at < l->used) {
+		const struct fuse_direntplus *entry = (const void *)(l->data + at);
+
+		if (entry->entry_out.nodeid)
+			fs_forget(l->request->mount->fs, entry->entry_out.nodeid, 1);
+		at += FUSE_DIRENTPLUS_SIZE(entry);
+	}
+}
+
+/* Only attributes, so the kernel takes no lock that the request's caller may hold. */
+void transport_forget_attributes(struct request *r, uint64_t ino)
+{
+	fuse_lowlevel_notify_inval_inode(r->mount->transport->session, ino, -1, 0);
+}
