@@ -224,7 +224,7 @@ static int serve(struct daemon *d, int ready_fd)
 	if (err)
 		return err;
 	d->mount.options = &d->options;
-	pthread_mutex_init(&d->mount.dirs_lock, NULL);
+	err = open_dirs_init(&d->mount.dirs);
 	d->mount.control = control_new(d->mount.fs, getuid());
 	if (!d->mount.control) {
 		say_error("not enough memory to mount");
@@ -242,7 +242,7 @@ static int serve(struct daemon *d, int ready_fd)
 	fs_set_prune(d->mount.fs, NULL, NULL);
 	syncer_free(d->mount.syncer);
 	transport_close(d->transport);
-	open_dirs_close(&d->mount);
+	open_dirs_release(&d->mount.dirs);
 	control_free(d->mount.control);
 	close_err = store_close(d->options.store, d->mount.fs);
 	say_info("%s closed", d->options.store);

@@ -380,20 +380,20 @@ static int scrub_live(const struct mount_info *info, uint64_t rate_mib)
 		live_say(info, err);
 		return err;
 	}
-	if (state.error == -EINTR) {
+	if (state.err == -EINTR) {
 		say_error("%s: scrub stopped before the end; what was not named may be damaged too",
 			  info->path);
-		return state.error;
+		return state.err;
 	}
-	print_counts(&state.counts, state.error);
-	if (state.error == -EUCLEAN)
+	print_counts(&state.counts, state.err);
+	if (state.err == -EUCLEAN)
 		say_error("%s: damaged; what was named cannot be read, the rest can; copy it "
 			  "elsewhere",
 			  info->path);
-	else if (state.error)
+	else if (state.err)
 		say_error("%s: the scrub could not go on: %s", info->path,
-			  message_reason(state.error));
-	return state.error;
+			  message_reason(state.err));
+	return state.err;
 }
 
 /* Is `name` a mount point, or a store that is mounted? Then 0, and `info` tells of the mount. */

@@ -57,7 +57,9 @@ void op_fsync(struct request *r);
 void op_opendir(struct request *r, int open_flags);
 void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_t size, bool plus);
 void op_releasedir(struct request *r, struct open_dir *open);
-/* Close what the kernel has not: for the end, when no requests come. */
-void open_dirs_close(struct mount *mount);
+/* Before the first request. 0 or a negative errno. */
+int open_dirs_init(struct open_dirs *dirs);
+/* After the last request: close the directories that the kernel has not closed. */
+void open_dirs_release(struct open_dirs *dirs);
 
 #endif

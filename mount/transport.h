@@ -11,9 +11,10 @@
 #ifndef MOUNT_TRANSPORT_H
 #define MOUNT_TRANSPORT_H
 
-#include <pthread.h>
+#include <sys/queue.h>
 
 #include "fs/fs.h"
+#include "lsm/base/lock.h"
 #include "mount/options.h"
 
 struct control;
@@ -21,7 +22,15 @@ struct open_dir;
 struct syncer;
 struct transport;
 
-#define MOUNT_DIR_LISTS 64u
+#define OPEN_DIR_LISTS 64u
+
+/* The directories that are open; see ops_dir.c. */
+struct open_dirs {
+	struct mutex lock;
+	/* guarded by lock */
+	LIST_HEAD(, open_dir) lists[OPEN_DIR_LISTS]; /* by the remainder of the inode number */
+	unsigned count;
+};
 
 /* What all handlers share. Constant while requests come, but for the lists. */
 struct mount {
@@ -30,9 +39,7 @@ struct mount {
 	struct control *control;
 	struct syncer *syncer;
 	struct transport *transport; /* set by transport_open() */
-	pthread_mutex_t dirs_lock;
-	struct open_dir *dirs[MOUNT_DIR_LISTS]; /* that are open, by number: ops_dir.c */
-	unsigned dirs_open;
+	struct open_dirs dirs;
 };
 
 struct request {
