@@ -18,7 +18,7 @@
 #include "mount/command.h"
 #include "mount/message.h"
 #include "mount/store.h"
-#include "mount/walk.h"
+#include "mount/path.h"
 
 #define COPY_BYTES (1u << 20)
 
@@ -53,7 +53,7 @@ static int session_open(struct session *s, const char *store, const char *path, 
 	return err;
 }
 
-static const char *mend(int err)
+static const char *session_advice(int err)
 {
 	switch (-err) {
 	case ENOENT:
@@ -82,13 +82,14 @@ static int session_end(struct session *s, int err)
 	int close_err;
 
 	if (err && err != -EPIPE)
-		say_error("%s: %s: %s; %s", s->store, s->path, message_reason(err), mend(err));
+		say_error("%s: %s: %s; %s", s->store, s->path, message_reason(err),
+			  session_advice(err));
 	close_err = store_close(s->store, s->fs);
 	free(s->store);
 	return command_finish(err || close_err ? EXIT_FAILED : EXIT_DONE);
 }
 
-static void print_name(const char *name)
+static void print_escaped(const char *name)
 {
 	const unsigned char *at;
 
@@ -124,7 +125,7 @@ static char type_letter(mode_t mode)
 	}
 }
 
-static void mode_text(mode_t mode, char text[11])
+static void ls_mode(mode_t mode, char text[11])
 {
 	static const char letters[] = "rwxrwxrwx";
 	int i;
@@ -144,46 +145,46 @@ static void mode_text(mode_t mode, char text[11])
 /* ---- ls ---- */
 
 /* A line as `ls -ln` has it, the date in a form that sorts. */
-static int print_entry(struct fs *fs, const char *name, const struct stat *st)
+static int ls_print(struct fs *fs, const char *name, const struct stat *st)
 {
 	char mode[11], date[32], target[FS_SYMLINK_BYTES_MAX + 1];
 	struct tm tm;
 	int err = 0;
 
-	mode_text(st->st_mode, mode);
+	ls_mode(st->st_mode, mode);
 	if (!localtime_r(&st->st_mtim.tv_sec, &tm) ||
 	    !strftime(date, sizeof(date), "%Y-%m-%d %H:%M", &tm))
 		snprintf(date, sizeof(date), "%lld", (long long)st->st_mtim.tv_sec);
 	printf("%s %3lu %5lu %5lu %12lld %s ", mode, (unsigned long)st->st_nlink,
 	       (unsigned long)st->st_uid, (unsigned long)st->st_gid, (long long)st->st_size, date);
-	print_name(name);
+	print_escaped(name);
 	if (S_ISLNK(st->st_mode)) {
 		err = fs_readlink(fs, st->st_ino, target);
 		if (!err) {
 			fputs(" -> ", stdout);
-			print_name(target);
+			print_escaped(target);
 		}
 	}
 	putchar('\n');
 	return err;
 }
 
-struct listing {
+struct ls {
 	struct fs *fs;
 	uint64_t next;
 	bool any;
 	int err;
 };
 
-static int on_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+static int ls_on_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
 {
-	struct listing *l = ctx;
+	struct ls *l = ctx;
 
 	l->next = next;
 	l->any = true;
 	if (!held)
 		return 0;
-	l->err = print_entry(l->fs, name, st);
+	l->err = ls_print(l->fs, name, st);
 	if (!l->err && ferror(stdout))
 		l->err = -EPIPE;
 	if (l->err)
@@ -192,9 +193,9 @@ static int on_entry(void *ctx, const char *name, const struct stat *st, bool hel
 	return 0;
 }
 
-static int list_directory(struct fs *fs, uint64_t ino)
+static int ls_directory(struct fs *fs, uint64_t ino)
 {
-	struct listing l = {.fs = fs};
+	struct ls l = {.fs = fs};
 	struct fs_dir *dir;
 	int err = fs_dir_open(fs, ino, &dir);
 
@@ -202,7 +203,7 @@ static int list_directory(struct fs *fs, uint64_t ino)
 		return err;
 	do {
 		l.any = false;
-		err = fs_dir_read(dir, l.next, true, on_entry, &l);
+		err = fs_dir_read(dir, l.next, true, ls_on_entry, &l);
 	} while (err >= 0 && !l.err && l.any);
 	fs_dir_close(dir);
 	return l.err ? l.err : err < 0 ? err : 0;
@@ -220,11 +221,11 @@ static int cmd_ls(const struct command *self, int argc, char **argv)
 	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
 			 false))
 		return EXIT_FAILED;
-	err = walk_path(s.fs, s.path, &st);
+	err = path_lookup(s.fs, s.path, &st);
 	if (!err) {
-		err = S_ISDIR(st.st_mode) ? list_directory(s.fs, st.st_ino) :
-					    print_entry(s.fs, s.path, &st);
-		walk_done(s.fs, &st);
+		err = S_ISDIR(st.st_mode) ? ls_directory(s.fs, st.st_ino) :
+					    ls_print(s.fs, s.path, &st);
+		path_forget(s.fs, &st);
 	}
 	return session_end(&s, err);
 }
@@ -239,16 +240,16 @@ const struct command command_ls = {
 
 /* ---- scan ---- */
 
-static int print_path(void *ctx, const char *path, const struct stat *st)
+static int scan_print(void *ctx, const char *path, const struct stat *st)
 {
 	const char *top = ctx;
 
 	printf("%c %12lld ", type_letter(st->st_mode), (long long)st->st_size);
 	if (*top) {
-		print_name(top);
+		print_escaped(top);
 		putchar('/');
 	}
-	print_name(path);
+	print_escaped(path);
 	putchar('\n');
 	return ferror(stdout) ? -EPIPE : 0;
 }
@@ -268,15 +269,15 @@ static int cmd_scan(const struct command *self, int argc, char **argv)
 		return EXIT_FAILED;
 	/* Paths are printed as they can be given to `get`: without slashes around them. */
 	top = strdup(s.path + strspn(s.path, "/"));
-	err = top ? walk_path(s.fs, s.path, &st) : -ENOMEM;
+	err = top ? path_lookup(s.fs, s.path, &st) : -ENOMEM;
 	if (!err) {
 		for (n = strlen(top); n && top[n - 1] == '/'; n--)
 			top[n - 1] = 0;
 		if (S_ISDIR(st.st_mode))
-			err = walk_below(s.fs, st.st_ino, print_path, top);
+			err = path_each_below(s.fs, st.st_ino, scan_print, top);
 		else
-			err = print_path((char *)"", top, &st);
-		walk_done(s.fs, &st);
+			err = scan_print((char *)"", top, &st);
+		path_forget(s.fs, &st);
 	}
 	free(top);
 	return session_end(&s, err);
@@ -292,7 +293,7 @@ const struct command command_scan = {
 
 /* ---- get ---- */
 
-static int write_all(int fd, const char *data, size_t size)
+static int get_write(int fd, const char *data, size_t size)
 {
 	while (size) {
 		ssize_t n = write(fd, data, size);
@@ -307,7 +308,7 @@ static int write_all(int fd, const char *data, size_t size)
 	return 0;
 }
 
-static int get_file(struct session *s, uint64_t ino)
+static int get_copy(struct session *s, uint64_t ino)
 {
 	char *buf = malloc(COPY_BYTES);
 	uint64_t offset = 0;
@@ -319,7 +320,7 @@ static int get_file(struct session *s, uint64_t ino)
 		if (err || !got)
 			break;
 		offset += got;
-		err = write_all(STDOUT_FILENO, buf, got);
+		err = get_write(STDOUT_FILENO, buf, got);
 		if (err && err != -EPIPE) {
 			say_error("stdout: %s", strerror(-err));
 			err = -EPIPE; /* it has been said */
@@ -340,13 +341,13 @@ static int cmd_get(const struct command *self, int argc, char **argv)
 		return status;
 	if (session_open(&s, argv[optind], argv[optind + 1], false, false))
 		return EXIT_FAILED;
-	err = walk_path(s.fs, s.path, &st);
+	err = path_lookup(s.fs, s.path, &st);
 	if (!err) {
 		if (S_ISDIR(st.st_mode))
 			err = -EISDIR;
 		else
-			err = S_ISREG(st.st_mode) ? get_file(&s, st.st_ino) : -EINVAL;
-		walk_done(s.fs, &st);
+			err = S_ISREG(st.st_mode) ? get_copy(&s, st.st_ino) : -EINVAL;
+		path_forget(s.fs, &st);
 	}
 	return session_end(&s, err);
 }
@@ -361,7 +362,7 @@ const struct command command_get = {
 
 /* ---- put ---- */
 
-static int fill(struct fs *fs, uint64_t ino, int fd, const char *name)
+static int put_fill(struct fs *fs, uint64_t ino, int fd, const char *name)
 {
 	char *buf = malloc(COPY_BYTES);
 	uint64_t offset = 0;
@@ -394,7 +395,7 @@ out:
 }
 
 /* Give the file `ino` the name; what had it keeps its mode and owner in the new file. */
-static int put_in_place(struct fs *fs, uint64_t ino, uint64_t parent, const char *name)
+static int put_replace(struct fs *fs, uint64_t ino, uint64_t parent, const char *name)
 {
 	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
 	char temporary[64];
@@ -427,13 +428,13 @@ static int put_in_place(struct fs *fs, uint64_t ino, uint64_t parent, const char
 	return err;
 }
 
-static int put_file(struct session *s, int fd, const char *from)
+static int put_path(struct session *s, int fd, const char *from)
 {
 	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
 	char name[FS_NAME_BYTES_MAX + 1];
 	struct stat dir, st;
 	mode_t mask = umask(0);
-	int err = walk_parent(s->fs, s->path, &dir, name);
+	int err = path_lookup_parent(s->fs, s->path, &dir, name);
 
 	umask(mask);
 	if (err)
@@ -441,12 +442,12 @@ static int put_file(struct session *s, int fd, const char *from)
 	/* Without a name until it is whole: a failure leaves nothing behind. */
 	err = fs_tmpfile(s->fs, &cred, dir.st_ino, S_IFREG | (0666 & ~mask), &st);
 	if (!err) {
-		err = fill(s->fs, st.st_ino, fd, from);
+		err = put_fill(s->fs, st.st_ino, fd, from);
 		if (!err)
-			err = put_in_place(s->fs, st.st_ino, dir.st_ino, name);
+			err = put_replace(s->fs, st.st_ino, dir.st_ino, name);
 		fs_forget(s->fs, st.st_ino, 1);
 	}
-	walk_done(s->fs, &dir);
+	path_forget(s->fs, &dir);
 	return err;
 }
 
@@ -470,7 +471,7 @@ static int cmd_put(const struct command *self, int argc, char **argv)
 	if (session_open(&s, argv[optind], argv[optind + 1], true, true)) {
 		status = EXIT_FAILED;
 	} else {
-		err = put_file(&s, fd, from);
+		err = put_path(&s, fd, from);
 		status = session_end(&s, err);
 	}
 	if (fd != STDIN_FILENO)
@@ -499,7 +500,7 @@ static int cmd_rm(const struct command *self, int argc, char **argv)
 		return status;
 	if (session_open(&s, argv[optind], argv[optind + 1], true, false))
 		return EXIT_FAILED;
-	err = walk_parent(s.fs, s.path, &dir, name);
+	err = path_lookup_parent(s.fs, s.path, &dir, name);
 	if (!err) {
 		err = fs_lookup(s.fs, dir.st_ino, name, &st);
 		if (!err) {
@@ -507,11 +508,11 @@ static int cmd_rm(const struct command *self, int argc, char **argv)
 			if (!S_ISDIR(st.st_mode))
 				err = fs_unlink(s.fs, dir.st_ino, name);
 			else if (strchr(given, 'r'))
-				err = walk_remove(s.fs, dir.st_ino, name);
+				err = path_remove(s.fs, dir.st_ino, name);
 			else
 				err = -EISDIR;
 		}
-		walk_done(s.fs, &dir);
+		path_forget(s.fs, &dir);
 	}
 	return session_end(&s, err);
 }

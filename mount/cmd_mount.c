@@ -55,7 +55,7 @@ struct daemon {
 
 /* ---- before the fork ---- */
 
-static int resolve(struct mount_options *o)
+static int mount_resolve_paths(struct mount_options *o)
 {
 	char *path = mountpoint_resolve(o->mountpoint);
 
@@ -80,13 +80,13 @@ static int resolve(struct mount_options *o)
 	}
 	free(o->store);
 	o->store = path;
-	if (path_is_within(o->store, o->mountpoint)) {
+	if (mountpoint_is_within(o->store, o->mountpoint)) {
 		say_error("%s: the store is within its own mount point %s and would be hidden by "
 			  "it; keep them apart",
 			  o->store, o->mountpoint);
 		return -EINVAL;
 	}
-	if (path_is_within(o->mountpoint, o->store)) {
+	if (mountpoint_is_within(o->mountpoint, o->store)) {
 		say_error("%s: the mount point is within its own store %s; keep them apart",
 			  o->mountpoint, o->store);
 		return -EINVAL;
@@ -95,7 +95,7 @@ static int resolve(struct mount_options *o)
 }
 
 /* The tree keeps tables open; take as many descriptors as this process may have. */
-static int raise_file_limit(void)
+static int mount_raise_file_limit(void)
 {
 	struct rlimit limit;
 
@@ -116,7 +116,7 @@ static int raise_file_limit(void)
 
 /* ---- signals ---- */
 
-static void end_by_signal(struct daemon *d)
+static void daemon_end_by_signal(struct daemon *d)
 {
 	int err = transport_detach(d->transport, false);
 
@@ -132,7 +132,7 @@ static void end_by_signal(struct daemon *d)
 	transport_stop(d->transport);
 }
 
-static void *watch_signals(void *arg)
+static void *daemon_watch_signals(void *arg)
 {
 	static const struct timespec pause = {.tv_nsec = 10000000};
 	struct daemon *d = arg;
@@ -147,7 +147,7 @@ static void *watch_signals(void *arg)
 			break;
 		if (signal > 0 && !ending) {
 			say_info("ending by signal %d", signal);
-			end_by_signal(d);
+			daemon_end_by_signal(d);
 			ending = true;
 		} else if (signal > 0) {
 			transport_stop(d->transport);
@@ -159,7 +159,7 @@ static void *watch_signals(void *arg)
 /* ---- the daemon ---- */
 
 /* Off the terminal: from here on messages go to the system's log. */
-static int go_to_background(void)
+static int daemon_go_to_background(void)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), i;
 
@@ -176,12 +176,12 @@ static int go_to_background(void)
 	return 0;
 }
 
-static int run(struct daemon *d, int ready_fd)
+static int daemon_run(struct daemon *d, int ready_fd)
 {
 	int err;
 
 	if (ready_fd >= 0) {
-		err = go_to_background();
+		err = daemon_go_to_background();
 		if (err)
 			return err;
 		/* The parent may have been killed; the mount works all the same. */
@@ -190,7 +190,7 @@ static int run(struct daemon *d, int ready_fd)
 		close(ready_fd);
 	}
 	say_info("%s mounted at %s", d->options.store, d->options.mountpoint);
-	err = -pthread_create(&d->watcher, NULL, watch_signals, d);
+	err = -pthread_create(&d->watcher, NULL, daemon_watch_signals, d);
 	if (err) {
 		say_error("cannot start a thread: %s", strerror(-err));
 		return err;
@@ -206,7 +206,7 @@ static int run(struct daemon *d, int ready_fd)
 	return err;
 }
 
-static int serve(struct daemon *d, int ready_fd)
+static int daemon_serve(struct daemon *d, int ready_fd)
 {
 	int err, close_err;
 
@@ -238,7 +238,7 @@ static int serve(struct daemon *d, int ready_fd)
 	if (!err)
 		err = transport_open(&d->mount, &d->transport);
 	if (!err)
-		err = run(d, ready_fd);
+		err = daemon_run(d, ready_fd);
 	fs_set_prune(d->mount.fs, NULL, NULL);
 	syncer_free(d->mount.syncer);
 	transport_close(d->transport);
@@ -250,7 +250,7 @@ static int serve(struct daemon *d, int ready_fd)
 }
 
 /* The parent's part: wait until the mount works, or for the reason it does not. */
-static int wait_for_ready(int fd, pid_t child)
+static int mount_wait_for_ready(int fd, pid_t child)
 {
 	char byte;
 	ssize_t n;
@@ -272,14 +272,14 @@ static int wait_for_ready(int fd, pid_t child)
 	return EXIT_FAILED;
 }
 
-static int start(struct daemon *d)
+static int mount_start(struct daemon *d)
 {
 	int fds[2];
 	pid_t child;
 
 	if (d->options.foreground) {
 		message_verbose();
-		return serve(d, -1) ? EXIT_FAILED : EXIT_DONE;
+		return daemon_serve(d, -1) ? EXIT_FAILED : EXIT_DONE;
 	}
 	if (pipe2(fds, O_CLOEXEC)) {
 		say_error("cannot make a pipe: %s", strerror(errno));
@@ -292,14 +292,14 @@ static int start(struct daemon *d)
 	}
 	if (child) {
 		close(fds[1]);
-		return wait_for_ready(fds[0], child);
+		return mount_wait_for_ready(fds[0], child);
 	}
 	/* What the caller has open is not for the daemon to keep open. */
 	if (dup2(fds[1], 3) != 3)
 		_exit(EXIT_FAILED);
 	fcntl(3, F_SETFD, FD_CLOEXEC);
 	close_range(4, ~0u, 0);
-	return serve(d, 3) ? EXIT_FAILED : EXIT_DONE;
+	return daemon_serve(d, 3) ? EXIT_FAILED : EXIT_DONE;
 }
 
 static int cmd_mount(const struct command *self, int argc, char **argv)
@@ -317,8 +317,9 @@ static int cmd_mount(const struct command *self, int argc, char **argv)
 		status = command_finish(EXIT_DONE);
 	} else if (err) {
 		status = err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
-	} else if (!resolve(&d->options) && !transport_check(&d->options) && !raise_file_limit()) {
-		status = start(d);
+	} else if (!mount_resolve_paths(&d->options) && !transport_check(&d->options) &&
+		   !mount_raise_file_limit()) {
+		status = mount_start(d);
 	}
 	mount_options_release(&d->options);
 	free(d);

@@ -19,7 +19,7 @@
 #include "mount/message.h"
 
 /* First what the kernel holds, then what the daemon does. */
-static int sync_mount(const char *path)
+static int umount_sync(const char *path)
 {
 	struct statvfs st;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
@@ -37,7 +37,7 @@ static int sync_mount(const char *path)
 	return err;
 }
 
-static int wait_for_exit(int pidfd, const char *path)
+static int umount_wait(int pidfd, const char *path)
 {
 	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
 	bool told = false;
@@ -55,7 +55,7 @@ static int wait_for_exit(int pidfd, const char *path)
 	}
 }
 
-static int unmount_dead(const struct mount_info *info)
+static int umount_dead(const struct mount_info *info)
 {
 	int err = mountpoint_unmount(info->path, true);
 
@@ -70,9 +70,9 @@ static int unmount_dead(const struct mount_info *info)
 	return EXIT_DONE;
 }
 
-static int unmount_live(const struct mount_info *info, int pidfd)
+static int umount_live(const struct mount_info *info, int pidfd)
 {
-	int sync_err = sync_mount(info->path), err;
+	int sync_err = umount_sync(info->path), err;
 
 	err = mountpoint_unmount(info->path, false);
 	if (err == -EBUSY)
@@ -83,7 +83,7 @@ static int unmount_live(const struct mount_info *info, int pidfd)
 			  strerror(-err));
 	if (err)
 		return EXIT_FAILED;
-	err = wait_for_exit(pidfd, info->path);
+	err = umount_wait(pidfd, info->path);
 	if (err)
 		say_error("%s: cannot wait for the daemon: %s; it may still be writing",
 			  info->source, strerror(-err));
@@ -112,7 +112,7 @@ static int cmd_umount(const struct command *self, int argc, char **argv)
 	if (pid > 0 && geteuid() && geteuid() != info.user_id)
 		pid = -EPERM;
 	if (pid == -ENOTCONN) {
-		status = unmount_dead(&info);
+		status = umount_dead(&info);
 	} else if (pid < 0) {
 		live_say(&info, (int)pid);
 		status = EXIT_FAILED;
@@ -124,7 +124,7 @@ static int cmd_umount(const struct command *self, int argc, char **argv)
 				  info.path, pid, strerror(errno));
 			status = EXIT_FAILED;
 		} else {
-			status = unmount_live(&info, pidfd);
+			status = umount_live(&info, pidfd);
 			close(pidfd);
 		}
 	}

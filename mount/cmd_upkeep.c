@@ -24,7 +24,7 @@ struct progress {
 	bool shown;
 };
 
-static int on_progress(void *ctx, uint64_t done, uint64_t total)
+static int progress_show(void *ctx, uint64_t done, uint64_t total)
 {
 	struct progress *p = ctx;
 	int percent = total ? (int)((double)done / (double)total * 100) : 0;
@@ -39,14 +39,14 @@ static int on_progress(void *ctx, uint64_t done, uint64_t total)
 	return 0;
 }
 
-static void end_progress(struct progress *p)
+static void progress_end(struct progress *p)
 {
 	if (p->shown)
 		fprintf(stderr, "\r%*s\r", (int)strlen(p->what) + 5, "");
 	p->shown = false;
 }
 
-static int open_named(const char *name, bool read_only, char **path, struct fs **fs)
+static int upkeep_open(const char *name, bool read_only, char **path, struct fs **fs)
 {
 	struct fs_options options = {.lsm.read_only = read_only};
 	int err;
@@ -62,18 +62,18 @@ static int open_named(const char *name, bool read_only, char **path, struct fs *
 	return store_open(*path, &options, STORE_WAIT_SHORT_S, fs);
 }
 
-static void on_finding(void *ctx, const char *text)
+static void progress_on_finding(void *ctx, const char *text)
 {
 	char *copy = strdup(text);
 
-	end_progress(ctx);
+	progress_end(ctx);
 	if (copy)
 		message_clean(copy);
 	printf("%s\n", copy ? copy : "not enough memory to say what");
 	free(copy);
 }
 
-static void print_counts(const struct fs_check_counts *counts, int err)
+static void upkeep_print_counts(const struct fs_check_counts *counts, int err)
 {
 	printf("%" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " links, %" PRIu64
 	       " others, %" PRIu64 " bytes, %" PRIu64 " orphans; ",
@@ -87,7 +87,7 @@ static void print_counts(const struct fs_check_counts *counts, int err)
 		printf("%" PRIu64 " findings\n", counts->findings);
 }
 
-static int repair(const char *name)
+static int cmd_check_repair(const char *name)
 {
 	struct progress progress = {.what = "repairing", .percent = -1};
 	struct fs_repair_counts counts;
@@ -99,8 +99,8 @@ static int repair(const char *name)
 			  strerror(errno));
 		return EXIT_FAILED;
 	}
-	err = store_repair(path, on_finding, &progress, on_progress, &progress, &counts);
-	end_progress(&progress);
+	err = store_repair(path, progress_on_finding, &progress, progress_show, &progress, &counts);
+	progress_end(&progress);
 	if (!err && !counts.actions && !counts.lost)
 		printf("clean: nothing to repair\n");
 	else if (!err)
@@ -126,16 +126,16 @@ static int cmd_check(const struct command *self, int argc, char **argv)
 	if (!command_arguments(self, argc, argv, "R", 1, 1, given, &status))
 		return status;
 	if (strchr(given, 'R'))
-		return repair(argv[optind]);
-	if (open_named(argv[optind], true, &path, &fs)) {
+		return cmd_check_repair(argv[optind]);
+	if (upkeep_open(argv[optind], true, &path, &fs)) {
 		free(path);
 		return EXIT_FAILED;
 	}
 	store_hush(true);
-	err = fs_check(fs, on_finding, &progress, on_progress, &progress, &counts);
+	err = fs_check(fs, progress_on_finding, &progress, progress_show, &progress, &counts);
 	store_hush(false);
-	end_progress(&progress);
-	print_counts(&counts, err);
+	progress_end(&progress);
+	upkeep_print_counts(&counts, err);
 	if (err == -EUCLEAN)
 		say_error("%s: damaged; `varve check --repair` saves what can be read; if its disk "
 			  "is failing, copy it to another first",
@@ -165,7 +165,7 @@ const struct command command_check = {
 		"            whole and nothing was lost; 1: something was lost, or the repair failed\n",
 };
 
-static int get_stats(const char *name, struct stats *stats)
+static int cmd_stat_read(const char *name, struct stats *stats)
 {
 	struct mount_info info;
 	struct fs *fs;
@@ -180,7 +180,7 @@ static int get_stats(const char *name, struct stats *stats)
 		mount_info_release(&info);
 		return err;
 	}
-	err = open_named(name, true, &path, &fs);
+	err = upkeep_open(name, true, &path, &fs);
 	if (!err) {
 		err = fs_stats(fs, &stats->fs);
 		if (err)
@@ -201,7 +201,7 @@ static int cmd_stat(const struct command *self, int argc, char **argv)
 
 	if (!command_arguments(self, argc, argv, "J", 1, 1, given, &status))
 		return status;
-	if (get_stats(argv[optind], &stats))
+	if (cmd_stat_read(argv[optind], &stats))
 		return EXIT_FAILED;
 	if (strchr(given, 'J'))
 		stats_print_json(&stats, stdout);
@@ -219,7 +219,7 @@ const struct command command_stat = {
 };
 
 /* Begin a compaction and watch the daemon's numbers until it has ended. */
-static int compact_live(const struct mount_info *info)
+static int cmd_compact_mounted(const struct mount_info *info)
 {
 	static const struct timespec pause = {.tv_nsec = 100000000};
 	struct progress progress = {.what = "compacting", .percent = -1};
@@ -238,10 +238,10 @@ static int compact_live(const struct mount_info *info)
 		err = live_stats(info, &stats);
 		if (err || stats.compact_runs != runs)
 			break;
-		on_progress(&progress, stats.compact_done, stats.compact_total);
+		progress_show(&progress, stats.compact_done, stats.compact_total);
 		nanosleep(&pause, NULL);
 	}
-	end_progress(&progress);
+	progress_end(&progress);
 	if (err) {
 		live_say(info, err);
 		return err;
@@ -253,16 +253,16 @@ static int compact_live(const struct mount_info *info)
 	return err;
 }
 
-static int compact_closed(const char *name)
+static int cmd_compact_closed(const char *name)
 {
 	struct progress progress = {.what = "compacting", .percent = -1};
 	struct fs *fs;
 	char *path;
-	int err = open_named(name, false, &path, &fs);
+	int err = upkeep_open(name, false, &path, &fs);
 
 	if (!err) {
-		err = fs_compact(fs, on_progress, &progress);
-		end_progress(&progress);
+		err = fs_compact(fs, progress_show, &progress);
+		progress_end(&progress);
 		if (err)
 			say_error("%s: compaction failed: %s; what is there is as it was", path,
 				  message_reason(err));
@@ -282,10 +282,10 @@ static int cmd_compact(const struct command *self, int argc, char **argv)
 	if (!command_arguments(self, argc, argv, "", 1, 1, given, &status))
 		return status;
 	if (!live_find(argv[optind], &info)) {
-		err = compact_live(&info);
+		err = cmd_compact_mounted(&info);
 		mount_info_release(&info);
 	} else {
-		err = compact_closed(argv[optind]);
+		err = cmd_compact_closed(argv[optind]);
 	}
 	return err ? EXIT_FAILED : EXIT_DONE;
 }
@@ -302,14 +302,14 @@ const struct command command_compact = {
 
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int number)
+static void scrub_on_signal(int number)
 {
 	(void)number;
 	interrupted = 1;
 }
 
 /* Print findings as they come until the daemon's scrub has ended; when interrupted, stop it. */
-static int watch_scrub(const struct mount_info *info, uint64_t run, struct scrub_state *state)
+static int cmd_scrub_watch(const struct mount_info *info, uint64_t run, struct scrub_state *state)
 {
 	static const struct timespec pause = {.tv_nsec = 200000000};
 	struct progress progress = {.what = "scrubbing", .percent = -1};
@@ -325,7 +325,7 @@ static int watch_scrub(const struct mount_info *info, uint64_t run, struct scrub
 			break;
 		from += got;
 		if (got) {
-			end_progress(&progress);
+			progress_end(&progress);
 			fwrite(text, 1, got, stdout);
 			fflush(stdout);
 		}
@@ -334,24 +334,24 @@ static int watch_scrub(const struct mount_info *info, uint64_t run, struct scrub
 			(void)live_scrub_stop(info, run);
 			told = true;
 		}
-		on_progress(&progress, state->done, state->total);
+		progress_show(&progress, state->done, state->total);
 		if (!got)
 			nanosleep(&pause, NULL);
 	}
-	end_progress(&progress);
+	progress_end(&progress);
 	return err;
 }
 
 /* What is ignored (nohup, a script's background) stays so. */
-static void catch_signal(int number)
+static void scrub_catch_signal(int number)
 {
-	struct sigaction action = {.sa_handler = on_signal}, old;
+	struct sigaction action = {.sa_handler = scrub_on_signal}, old;
 
 	if (!sigaction(number, NULL, &old) && old.sa_handler != SIG_IGN)
 		sigaction(number, &action, NULL);
 }
 
-static int scrub_live(const struct mount_info *info, uint64_t rate_mib)
+static int cmd_scrub_mounted(const struct mount_info *info, uint64_t rate_mib)
 {
 	struct scrub_state state;
 	uint64_t run;
@@ -367,10 +367,10 @@ static int scrub_live(const struct mount_info *info, uint64_t rate_mib)
 		live_say(info, err);
 		return err;
 	}
-	catch_signal(SIGINT);
-	catch_signal(SIGTERM);
-	catch_signal(SIGHUP);
-	err = watch_scrub(info, run, &state);
+	scrub_catch_signal(SIGINT);
+	scrub_catch_signal(SIGTERM);
+	scrub_catch_signal(SIGHUP);
+	err = cmd_scrub_watch(info, run, &state);
 	if (err == -ENODATA || err == -EOPNOTSUPP || err == -ENOENT) {
 		say_error("%s: unmounted while it was scrubbed; `varve check %s` checks the store",
 			  info->path, info->source);
@@ -385,7 +385,7 @@ static int scrub_live(const struct mount_info *info, uint64_t rate_mib)
 			  info->path);
 		return state.err;
 	}
-	print_counts(&state.counts, state.err);
+	upkeep_print_counts(&state.counts, state.err);
 	if (state.err == -EUCLEAN)
 		say_error("%s: damaged; what was named cannot be read, the rest can; copy it "
 			  "elsewhere",
@@ -397,7 +397,7 @@ static int scrub_live(const struct mount_info *info, uint64_t rate_mib)
 }
 
 /* Is `name` a mount point, or a store that is mounted? Then 0, and `info` tells of the mount. */
-static int find_mount(const char *name, struct mount_info *info)
+static int cmd_scrub_find(const char *name, struct mount_info *info)
 {
 	char *store, *mnt;
 	int err = live_find(name, info);
@@ -445,12 +445,12 @@ static int cmd_scrub(const struct command *self, int argc, char **argv)
 			  argc - optind < 1 ? "few" : "many");
 		return EXIT_USAGE;
 	}
-	if (find_mount(argv[optind], &info)) {
+	if (cmd_scrub_find(argv[optind], &info)) {
 		char *check[] = {"check", argv[optind], NULL};
 
 		return cmd_check(&command_check, 2, check);
 	}
-	err = scrub_live(&info, rate_mib);
+	err = cmd_scrub_mounted(&info, rate_mib);
 	mount_info_release(&info);
 	return command_finish(err ? EXIT_FAILED : EXIT_DONE);
 }

@@ -35,7 +35,7 @@ int live_find(const char *path, struct mount_info *info)
 	return err;
 }
 
-static int become_owner(const struct mount_info *info)
+static int live_become_owner(const struct mount_info *info)
 {
 	if (geteuid() || !info->user_id)
 		return -EACCES;
@@ -45,11 +45,11 @@ static int become_owner(const struct mount_info *info)
 	return 0;
 }
 
-static ssize_t ask(const struct mount_info *info, const char *name, char *text, size_t size)
+static ssize_t live_ask(const struct mount_info *info, const char *name, char *text, size_t size)
 {
 	ssize_t n = getxattr(info->path, name, text, size);
 
-	if (n < 0 && errno == EACCES && !become_owner(info))
+	if (n < 0 && errno == EACCES && !live_become_owner(info))
 		n = getxattr(info->path, name, text, size);
 	if (n < 0 && errno == ECONNABORTED)
 		errno = ENOTCONN;
@@ -59,7 +59,7 @@ static ssize_t ask(const struct mount_info *info, const char *name, char *text, 
 long live_pid(const struct mount_info *info)
 {
 	char text[32];
-	ssize_t n = ask(info, CONTROL_PID, text, sizeof(text) - 1);
+	ssize_t n = live_ask(info, CONTROL_PID, text, sizeof(text) - 1);
 
 	if (n < 0)
 		return n;
@@ -71,7 +71,7 @@ long live_pid(const struct mount_info *info)
 int live_stats(const struct mount_info *info, struct stats *stats)
 {
 	char text[STATS_BYTES_MAX + 1];
-	ssize_t n = ask(info, CONTROL_STATS, text, STATS_BYTES_MAX);
+	ssize_t n = live_ask(info, CONTROL_STATS, text, STATS_BYTES_MAX);
 
 	*stats = (struct stats){0};
 	if (n < 0)
@@ -85,7 +85,7 @@ int live_compact(const struct mount_info *info)
 {
 	if (!setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
 		return 0;
-	if (errno == EACCES && !become_owner(info) &&
+	if (errno == EACCES && !live_become_owner(info) &&
 	    !setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
 		return 0;
 	return -errno;
@@ -97,7 +97,7 @@ int live_scrub_begin(const struct mount_info *info, uint64_t rate_mib, uint64_t 
 	ssize_t n;
 
 	snprintf(name, sizeof(name), CONTROL_SCRUB "begin.%" PRIu64, rate_mib);
-	n = ask(info, name, text, sizeof(text) - 1);
+	n = live_ask(info, name, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = 0;
 	*run = strtoull(text, NULL, 10);
 	return n < 0 ? (int)n : *run ? 0 : -EPROTO;
@@ -112,7 +112,7 @@ int live_scrub_read(const struct mount_info *info, uint64_t run, uint64_t from,
 
 	*got = 0;
 	snprintf(name, sizeof(name), CONTROL_SCRUB "at.%" PRIu64 ".%" PRIu64, run, from);
-	n = ask(info, name, text, LIVE_SCRUB_BYTES - 1);
+	n = live_ask(info, name, text, LIVE_SCRUB_BYTES - 1);
 	if (n < 0)
 		return (int)n;
 	text[n] = 0;
@@ -131,7 +131,7 @@ int live_scrub_stop(const struct mount_info *info, uint64_t run)
 	ssize_t n;
 
 	snprintf(name, sizeof(name), CONTROL_SCRUB "stop.%" PRIu64, run);
-	n = ask(info, name, text, sizeof(text));
+	n = live_ask(info, name, text, sizeof(text));
 	return n < 0 ? (int)n : 0;
 }
 

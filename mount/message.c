@@ -34,7 +34,7 @@ void message_clean(char *text)
 			*text = '?';
 }
 
-static void say(int priority, const char *format, va_list args)
+static void message_write(int priority, const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES_MAX + 16] = "varve: ";
 	size_t used = strlen(text);
@@ -62,7 +62,7 @@ void say_error(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(LOG_ERR, format, args);
+	message_write(LOG_ERR, format, args);
 	va_end(args);
 }
 
@@ -71,7 +71,7 @@ void say_warning(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(LOG_WARNING, format, args);
+	message_write(LOG_WARNING, format, args);
 	va_end(args);
 }
 
@@ -80,7 +80,7 @@ void say_info(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(LOG_INFO, format, args);
+	message_write(LOG_INFO, format, args);
 	va_end(args);
 }
 

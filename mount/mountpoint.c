@@ -35,7 +35,7 @@ void mount_info_release(struct mount_info *info)
 }
 
 /* Undo the kernel's \ooo escapes of blanks and backslashes, in place. */
-static void unescape(char *s)
+static void mount_info_unescape(char *s)
 {
 	char *to = s;
 
@@ -51,7 +51,7 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-static unsigned long number_option(const char *options, const char *name)
+static unsigned long mount_info_number(const char *options, const char *name)
 {
 	const char *at = strstr(options, name);
 
@@ -63,7 +63,7 @@ static unsigned long number_option(const char *options, const char *name)
  *   36 35 98:0 /root /mnt/point rw,noatime master:1 - fuse.varve /store rw,user_id=0
  * Returns false for a line of another shape. The parts point into `line`.
  */
-static bool parse_line(char *line, struct mount_info *info)
+static bool mount_info_parse(char *line, struct mount_info *info)
 {
 	char *tail = strstr(line, " - "), *save = NULL, *options, *field;
 
@@ -83,16 +83,16 @@ static bool parse_line(char *line, struct mount_info *info)
 	options = strtok_r(NULL, " \n", &save);
 	if (!info->path || !info->type || !info->source || !options)
 		return false;
-	unescape(info->path);
-	unescape(info->source);
-	info->user_id = (uid_t)number_option(options, "user_id=");
-	info->group_id = (gid_t)number_option(options, "group_id=");
+	mount_info_unescape(info->path);
+	mount_info_unescape(info->source);
+	info->user_id = (uid_t)mount_info_number(options, "user_id=");
+	info->group_id = (gid_t)mount_info_number(options, "group_id=");
 	info->is_varve = !strcmp(info->type, "fuse.varve");
 	return true;
 }
 
 /* Call `fn` for each mount, oldest first, until it returns non-zero. */
-static int each_mount(int (*fn)(void *ctx, const struct mount_info *info), void *ctx)
+static int mount_info_each(int (*fn)(void *ctx, const struct mount_info *info), void *ctx)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	char *line = NULL;
@@ -104,7 +104,7 @@ static int each_mount(int (*fn)(void *ctx, const struct mount_info *info), void 
 	while (!result && getline(&line, &capacity, f) > 0) {
 		struct mount_info info = {0};
 
-		if (parse_line(line, &info))
+		if (mount_info_parse(line, &info))
 			result = fn(ctx, &info);
 	}
 	free(line);
@@ -117,7 +117,7 @@ struct find {
 	struct mount_info *found;
 };
 
-static int find_one(void *ctx, const struct mount_info *info)
+static int mount_info_on_path(void *ctx, const struct mount_info *info)
 {
 	struct find *find = ctx;
 	struct mount_info *copy = find->found;
@@ -138,7 +138,7 @@ int mount_info_find(const char *path, struct mount_info *info)
 	int err;
 
 	*info = (struct mount_info){0};
-	err = each_mount(find_one, &find);
+	err = mount_info_each(mount_info_on_path, &find);
 	if (!err && !info->path)
 		err = -ENOENT;
 	if (err)
@@ -146,7 +146,7 @@ int mount_info_find(const char *path, struct mount_info *info)
 	return err;
 }
 
-static int find_store(void *ctx, const struct mount_info *info)
+static int mount_info_on_store(void *ctx, const struct mount_info *info)
 {
 	struct find *find = ctx;
 
@@ -161,7 +161,7 @@ char *mountpoint_of_store(const char *path)
 	struct mount_info info = {0};
 	struct find find = {path, &info};
 
-	each_mount(find_store, &find);
+	mount_info_each(mount_info_on_store, &find);
 	return info.path;
 }
 
@@ -185,7 +185,7 @@ char *mountpoint_resolve(const char *path)
 	return whole;
 }
 
-bool path_is_within(const char *inner, const char *outer)
+bool mountpoint_is_within(const char *inner, const char *outer)
 {
 	size_t n = strlen(outer);
 
@@ -195,7 +195,7 @@ bool path_is_within(const char *inner, const char *outer)
 }
 
 /* fusermount3, quietly: its words are for somebody who called it. */
-static int run_fusermount(const char *path, bool lazy)
+static int mountpoint_run_fusermount(const char *path, bool lazy)
 {
 	char *argv[] = {"fusermount3",
 			"-u",
@@ -240,7 +240,7 @@ int mountpoint_unmount(const char *path, bool lazy)
 		return 0;
 	if (errno != EPERM)
 		return -errno;
-	return run_fusermount(path, lazy);
+	return mountpoint_run_fusermount(path, lazy);
 }
 
 void mountpoint_set_read_ahead(const char *path, unsigned kib)
@@ -265,7 +265,7 @@ void mountpoint_set_read_ahead(const char *path, unsigned kib)
  * ENOTCONN. Attributes may still be answered from the kernel's cache while the
  * daemon is dying; an extended attribute never is.
  */
-static bool is_dead(const char *path)
+static bool mountpoint_is_dead(const char *path)
 {
 	char pid[32];
 
@@ -273,12 +273,12 @@ static bool is_dead(const char *path)
 	       (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
-static int detach_dead(const char *path)
+static int mountpoint_detach_dead(const char *path)
 {
 	struct mount_info info;
 	int err, left = DEAD_MOUNTS_MAX;
 
-	while (is_dead(path)) {
+	while (mountpoint_is_dead(path)) {
 		err = mount_info_find(path, &info);
 		if (err) {
 			say_error("%s: a dead mount is there that the kernel does not list: %s; "
@@ -306,7 +306,7 @@ static int detach_dead(const char *path)
 	return 0;
 }
 
-static int check_empty(const char *path)
+static int mountpoint_check_empty(const char *path)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -334,7 +334,7 @@ int mountpoint_check(const char *path, bool any)
 {
 	struct mount_info info;
 	struct stat st;
-	int err = detach_dead(path);
+	int err = mountpoint_detach_dead(path);
 
 	if (err)
 		return err;
@@ -361,5 +361,5 @@ int mountpoint_check(const char *path, bool any)
 		if (err)
 			return err;
 	}
-	return any ? 0 : check_empty(path);
+	return any ? 0 : mountpoint_check_empty(path);
 }

@@ -40,7 +40,7 @@ char *mountpoint_resolve(const char *path);
 int mountpoint_check(const char *path, bool any);
 
 /* Is `inner` the directory `outer` or below it? Both absolute and resolved. */
-bool path_is_within(const char *inner, const char *outer);
+bool mountpoint_is_within(const char *inner, const char *outer);
 
 /*
  * Unmount `path`, by the system call or through fusermount3. `lazy`: also when

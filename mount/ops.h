@@ -31,7 +31,7 @@ void op_setattr(struct request *r, const struct stat *want, unsigned mask);
 void op_access(struct request *r, int wanted);
 void op_statfs(struct request *r);
 /* Before the caller changes the content of `ino`: setuid and setgid go, if they must. */
-int kill_priv_bits(struct request *r, uint64_t ino);
+int op_kill_priv(struct request *r, uint64_t ino);
 
 /* extended attributes: ops_xattr.c */
 /* `kill_sgid`: an access ACL takes setgid away, as the caller is not in the file's group. */

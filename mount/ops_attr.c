@@ -22,7 +22,7 @@ void op_getattr(struct request *r)
 		reply_attributes(r, &st);
 }
 
-static bool may_write(struct request *r, const struct stat *st)
+static bool op_may_write(struct request *r, const struct stat *st)
 {
 	if (!r->uid || r->uid == st->st_uid)
 		return true;
@@ -30,7 +30,7 @@ static bool may_write(struct request *r, const struct stat *st)
 }
 
 /* Where the group may not execute, setgid stays for its members. */
-static unsigned kill_sgid(struct request *r, const struct stat *st)
+static unsigned op_kill_sgid(struct request *r, const struct stat *st)
 {
 	return (st->st_mode & (S_ISGID | S_IXGRP)) == S_ISGID && r->uid &&
 			       !request_in_group(r, st->st_gid) ?
@@ -44,9 +44,9 @@ static unsigned kill_sgid(struct request *r, const struct stat *st)
  * chown() to nobody comes as the same request as a write, but without the kernel having
  * looked whether its caller may: nobody else is to take the bits of others' programs. It
  * would be refused; but so would be the write of who was given an open descriptor, for whom
- * kill_priv_bits() takes the bits later. Only what is no regular file tells the two apart.
+ * op_kill_priv() takes the bits later. Only what is no regular file tells the two apart.
  */
-static int kill_mask(struct request *r, const struct stat *st, unsigned *mask)
+static int op_kill_mask(struct request *r, const struct stat *st, unsigned *mask)
 {
 	const unsigned kill = FS_SET_KILL_PRIV;
 
@@ -58,14 +58,14 @@ static int kill_mask(struct request *r, const struct stat *st, unsigned *mask)
 	}
 	if (*mask == kill && !S_ISREG(st->st_mode) && r->uid && r->uid != st->st_uid)
 		return -EPERM;
-	if (*mask == kill && !may_write(r, st))
+	if (*mask == kill && !op_may_write(r, st))
 		*mask = 0;
 	else
-		*mask |= kill_sgid(r, st);
+		*mask |= op_kill_sgid(r, st);
 	return 0;
 }
 
-int kill_priv_bits(struct request *r, uint64_t ino)
+int op_kill_priv(struct request *r, uint64_t ino)
 {
 	struct stat st, none = {0};
 	int err;
@@ -75,7 +75,8 @@ int kill_priv_bits(struct request *r, uint64_t ino)
 	err = fs_getattr(r->mount->fs, ino, &st);
 	if (err || S_ISDIR(st.st_mode) || !(st.st_mode & (S_ISUID | S_ISGID)))
 		return err;
-	err = fs_setattr(r->mount->fs, NULL, ino, &none, FS_SET_KILL_PRIV | kill_sgid(r, &st), &st);
+	err = fs_setattr(r->mount->fs, NULL, ino, &none, FS_SET_KILL_PRIV | op_kill_sgid(r, &st),
+			 &st);
 	transport_forget_attributes(r, ino);
 	return err;
 }
@@ -90,7 +91,7 @@ void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 	if (mask & FS_SET_KILL_PRIV) {
 		err = fs_getattr(r->mount->fs, r->ino, &st);
 		if (!err)
-			err = kill_mask(r, &st, &mask);
+			err = op_kill_mask(r, &st, &mask);
 	}
 	if (err)
 		;

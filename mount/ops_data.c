@@ -45,7 +45,7 @@ void op_read(struct request *r, uint64_t offset, size_t size, int open_flags)
  * The setuid and setgid bits go with the write of anybody but root. The kernel does not
  * look at them again after the write it has asked to do that, so it is told.
  */
-static bool has_priv_bits(struct request *r)
+static bool op_has_priv_bits(struct request *r)
 {
 	struct stat st;
 
@@ -59,12 +59,12 @@ void op_write(struct request *r, uint64_t offset, const void *data, size_t size,
 	unsigned flags = 0;
 	int err;
 
-	kill_priv = kill_priv && has_priv_bits(r);
+	kill_priv = kill_priv && op_has_priv_bits(r);
 	if (open_flags & (O_SYNC | O_DSYNC))
 		flags |= FS_WRITE_SYNC;
 	if (kill_priv)
 		flags |= FS_WRITE_KILL_PRIV;
-	err = kill_priv ? kill_priv_bits(r, r->ino) : 0;
+	err = kill_priv ? op_kill_priv(r, r->ino) : 0;
 	if (!err)
 		err = fs_write(r->mount->fs, r->ino, offset, data, size, flags, NULL);
 	if (kill_priv)
@@ -77,7 +77,7 @@ void op_write(struct request *r, uint64_t offset, const void *data, size_t size,
 
 void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size)
 {
-	int err = kill_priv_bits(r, r->ino);
+	int err = op_kill_priv(r, r->ino);
 
 	if (!err)
 		err = fs_fallocate(r->mount->fs, r->ino, mode, offset, size);
@@ -99,7 +99,7 @@ void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_
 			size_t size)
 {
 	size_t copied;
-	int err = kill_priv_bits(r, to);
+	int err = op_kill_priv(r, to);
 	bool touch = fs_atime_due(r->mount->fs, r->ino);
 
 	if (size > COPY_BYTES_MAX)

@@ -130,25 +130,25 @@ void op_opendir(struct request *r, int open_flags)
 static int op_readdir_add(void *ctx, const char *name, const struct stat *st, bool held,
 			  uint64_t next)
 {
-	return listing_add(ctx, name, st, held, next) ? 0 : 1;
+	return dir_reply_add(ctx, name, st, held, next) ? 0 : 1;
 }
 
 void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_t size, bool plus)
 {
-	struct listing listing = {.request = r, .size = size, .plus = plus};
+	struct dir_reply reply = {.request = r, .size = size, .plus = plus};
 	int err;
 
-	listing.data = request_room(r, size);
-	if (!listing.data) {
+	reply.data = request_room(r, size);
+	if (!reply.data) {
 		reply_error(r, -ENOMEM);
 		return;
 	}
-	err = fs_dir_read(open->dir, offset, plus, op_readdir_add, &listing);
+	err = fs_dir_read(open->dir, offset, plus, op_readdir_add, &reply);
 	/* Reply with the entries before an error. The next read meets the error again. */
-	if (err < 0 && !listing.used)
+	if (err < 0 && !reply.used)
 		reply_error(r, err);
 	else
-		reply_listing(&listing);
+		reply_dir_entries(&reply);
 }
 
 void op_releasedir(struct request *r, struct open_dir *open)

@@ -14,7 +14,7 @@
 #include "mount/ops.h"
 
 /* 0 for a name there may be, or the error for it. */
-static int check_name(const char *name)
+static int op_check_xattr_name(const char *name)
 {
 	static const char *const kinds[] = {"user.", "trusted.", "security."};
 	size_t i;
@@ -32,7 +32,7 @@ static int check_name(const char *name)
 void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
 		 bool kill_sgid)
 {
-	int err = check_name(name);
+	int err = op_check_xattr_name(name);
 
 	if (err)
 		;
@@ -48,7 +48,7 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 {
 	size_t got, room_bytes = size < FS_XATTR_BYTES_MAX ? size : FS_XATTR_BYTES_MAX;
 	void *room = request_room(r, room_bytes);
-	int err = check_name(name);
+	int err = op_check_xattr_name(name);
 
 	if (err)
 		;
@@ -67,7 +67,7 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 }
 
 /* Take names of trusted. out of `list`; returns what is left of `size`. */
-static size_t without_trusted(char *list, size_t size)
+static size_t op_hide_trusted(char *list, size_t size)
 {
 	size_t from, n, to = 0;
 
@@ -90,7 +90,7 @@ void op_listxattr(struct request *r, size_t size)
 
 	/* The kernel hides the values of trusted attributes, and leaves their names to us. */
 	if (!err && r->uid)
-		got = without_trusted(room, got);
+		got = op_hide_trusted(room, got);
 	if (!err && size && got > size)
 		err = -ERANGE;
 	if (err)
@@ -103,7 +103,7 @@ void op_listxattr(struct request *r, size_t size)
 
 void op_removexattr(struct request *r, const char *name)
 {
-	int err = check_name(name);
+	int err = op_check_xattr_name(name);
 
 	if (err)
 		;

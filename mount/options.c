@@ -108,7 +108,7 @@ static const struct option_name {
 	{"comment", true, DROP},
 };
 
-static const struct option_name *find_option(const char *name, size_t size, bool value)
+static const struct option_name *options_find(const char *name, size_t size, bool value)
 {
 	size_t i;
 
@@ -124,14 +124,14 @@ static const struct option_name *find_option(const char *name, size_t size, bool
 	return NULL;
 }
 
-static int bad_value(const char *name, const char *value, const char *want)
+static int options_bad_value(const char *name, const char *value, const char *want)
 {
 	say_error("option %s=%.200s: %s; see `varve mount --help`", name, value, want);
 	return -EINVAL;
 }
 
 /* A whole number with an optional k, M, G or T. Returns false if it is not one. */
-static bool parse_size(const char *text, uint64_t *size)
+static bool options_size(const char *text, uint64_t *size)
 {
 	static const char units[] = "kmgt";
 	unsigned long long n;
@@ -157,7 +157,7 @@ static bool parse_size(const char *text, uint64_t *size)
 	return true;
 }
 
-static bool parse_number(const char *text, unsigned min, unsigned max, unsigned *number)
+static bool options_number(const char *text, unsigned min, unsigned max, unsigned *number)
 {
 	char *end;
 	unsigned long n;
@@ -172,31 +172,32 @@ static bool parse_number(const char *text, unsigned min, unsigned max, unsigned 
 	return true;
 }
 
-static int set_memory(struct mount_options *o, const char *value)
+static int options_set_memory(struct mount_options *o, const char *value)
 {
 	uint64_t bytes;
 
-	if (!parse_size(value, &bytes) || bytes > SIZE_MAX)
-		return bad_value("memory", value, "not a size like 64M or 1G");
+	if (!options_size(value, &bytes) || bytes > SIZE_MAX)
+		return options_bad_value("memory", value, "not a size like 64M or 1G");
 	if (bytes < MEMORY_BYTES_MIN)
-		return bad_value("memory", value, "too small, at least 16M is needed");
+		return options_bad_value("memory", value, "too small, at least 16M is needed");
 	o->fs.lsm.memory_bytes = (size_t)bytes;
 	return 0;
 }
 
-static int set_commit(struct mount_options *o, const char *value)
+static int options_set_commit(struct mount_options *o, const char *value)
 {
 	unsigned seconds;
 
-	if (!parse_number(value, 1, COMMIT_S_MAX, &seconds))
-		return bad_value("commit", value,
-				 "not a number of seconds from 1 to 3600 (for every change at "
-				 "once: -o sync)");
+	if (!options_number(value, 1, COMMIT_S_MAX, &seconds))
+		return options_bad_value(
+			"commit", value,
+			"not a number of seconds from 1 to 3600 (for every change at "
+			"once: -o sync)");
 	o->fs.lsm.commit_interval_ms = seconds * 1000;
 	return 0;
 }
 
-static int set_compress(struct mount_options *o, const char *value)
+static int options_set_compress(struct mount_options *o, const char *value)
 {
 	if (!strcmp(value, "none"))
 		o->fs.lsm.compression = LSM_COMPRESS_NONE;
@@ -205,12 +206,12 @@ static int set_compress(struct mount_options *o, const char *value)
 	else if (!strcmp(value, "zstd"))
 		o->fs.lsm.compression = LSM_COMPRESS_ZSTD;
 	else
-		return bad_value("compress", value, "not one of none, lz4, zstd");
+		return options_bad_value("compress", value, "not one of none, lz4, zstd");
 	o->fs.lsm.compression_set = true;
 	return 0;
 }
 
-static int pass_on(struct mount_options *o, const char *option)
+static int options_pass(struct mount_options *o, const char *option)
 {
 	char *both;
 
@@ -223,31 +224,32 @@ static int pass_on(struct mount_options *o, const char *option)
 	return 0;
 }
 
-static int apply_number(struct mount_options *o, enum kind kind, const char *value)
+static int options_set_number(struct mount_options *o, enum kind kind, const char *value)
 {
 	switch (kind) {
 	case MEMORY:
-		return set_memory(o, value);
+		return options_set_memory(o, value);
 	case COMMIT:
-		return set_commit(o, value);
+		return options_set_commit(o, value);
 	case COMPRESS:
-		return set_compress(o, value);
+		return options_set_compress(o, value);
 	case THREADS:
-		if (!parse_number(value, 1, THREADS_MAX, &o->threads))
-			return bad_value("threads", value, "not a number from 1 to 64");
+		if (!options_number(value, 1, THREADS_MAX, &o->threads))
+			return options_bad_value("threads", value, "not a number from 1 to 64");
 		return 0;
 	default:
-		if (!parse_number(value, 4096, 1u << 30, &o->max_read))
-			return bad_value("max_read", value, "not a number of bytes from 4096");
+		if (!options_number(value, 4096, 1u << 30, &o->max_read))
+			return options_bad_value("max_read", value,
+						 "not a number of bytes from 4096");
 		return 0;
 	}
 }
 
-static int apply(struct mount_options *o, const char *option)
+static int options_apply(struct mount_options *o, const char *option)
 {
 	const char *equals = strchr(option, '=');
 	size_t size = equals ? (size_t)(equals - option) : strlen(option);
-	const struct option_name *name = find_option(option, size, equals != NULL);
+	const struct option_name *name = options_find(option, size, equals != NULL);
 
 	if (!name) {
 		say_error("unknown option: %.200s; see `varve mount --help`", option);
@@ -260,13 +262,13 @@ static int apply(struct mount_options *o, const char *option)
 		/* A comma within a value may make the kernel see another option: allow_other. */
 		if (equals)
 			o->default_permissions = true;
-		return pass_on(o, option);
+		return options_pass(o, option);
 	case MEMORY:
 	case COMMIT:
 	case COMPRESS:
 	case THREADS:
 	case MAX_READ:
-		return apply_number(o, name->kind, equals + 1);
+		return options_set_number(o, name->kind, equals + 1);
 	case SYNC:
 		o->fs.sync = true;
 		break;
@@ -307,7 +309,7 @@ static int apply(struct mount_options *o, const char *option)
 		break;
 	case ALLOW:
 		o->allow_others = true;
-		return pass_on(o, option);
+		return options_pass(o, option);
 	case PERMISSIONS:
 		o->default_permissions = true;
 		break;
@@ -332,14 +334,14 @@ int mount_options_list(struct mount_options *options, const char *list)
 		if (*end)
 			*end++ = 0;
 		if (*at)
-			err = apply(options, at);
+			err = options_apply(options, at);
 		at = end;
 	}
 	free(copy);
 	return err;
 }
 
-static int parse_arguments(struct mount_options *o, int argc, char **argv)
+static int options_arguments(struct mount_options *o, int argc, char **argv)
 {
 	static const struct option words[] = {
 		{"foreground", no_argument, NULL, 'f'},    {"help", no_argument, NULL, 'h'},
@@ -387,7 +389,7 @@ int mount_options_parse(struct mount_options *options, int argc, char **argv)
 	int err;
 
 	*options = (struct mount_options){.threads = THREADS_DEFAULT};
-	err = parse_arguments(options, argc, argv);
+	err = options_arguments(options, argc, argv);
 	if (err)
 		return err;
 	if (argc - optind != 2) {

@@ -91,18 +91,22 @@ bool request_in_group(struct request *r, gid_t gid);
 /* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
 void *request_room(struct request *r, size_t size);
 
-/* Entries of a directory, gathered for one reply. */
-struct listing {
+/* Entries of a directory, collected for one reply. */
+struct dir_reply {
 	struct request *request;
-	char *data;
+	char *data; /* from request_room() */
 	size_t used, size;
 	bool plus; /* with attributes and references */
 };
-/* Add an entry as fs_dir_fn gets it. Returns false when it does not fit. */
-bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
-		 uint64_t next);
-/* Reply with the entries; their references are given back if it did not reach the kernel. */
-void reply_listing(struct listing *l);
+
+/*
+ * Add an entry to `d`. Arguments as of fs_dir_fn, with an entry's reference when `held`.
+ * Returns false, with nothing changed, if the entry does not fit.
+ */
+bool dir_reply_add(struct dir_reply *d, const char *name, const struct stat *st, bool held,
+		   uint64_t next);
+/* Reply with the entries. If the reply does not reach the kernel, their references are dropped. */
+void reply_dir_entries(struct dir_reply *d);
 
 /* ---- beside replies ---- */
 

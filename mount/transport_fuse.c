@@ -24,7 +24,7 @@
 
 /* ---- mounting ---- */
 
-static bool is_in_path(const char *program)
+static bool transport_find_program(const char *program)
 {
 	const char *path = getenv("PATH");
 	char *copy = strdup(path && *path ? path : "/usr/local/bin:/usr/bin:/bin"), *save = NULL;
@@ -41,7 +41,7 @@ static bool is_in_path(const char *program)
 }
 
 /* Does root let users mount for others? */
-static bool users_may_allow_other(void)
+static bool transport_users_may_allow_other(void)
 {
 	FILE *f = fopen("/etc/fuse.conf", "re");
 	char *line = NULL, word[32], rest[2];
@@ -76,12 +76,12 @@ int transport_check(const struct mount_options *options)
 	}
 	if (!geteuid())
 		return 0;
-	if (!is_in_path("fusermount3")) {
+	if (!transport_find_program("fusermount3")) {
 		say_error("fusermount3: not found, and only root can mount without it; "
 			  "install the package fuse3");
 		return -ENOENT;
 	}
-	if (options->allow_others && !users_may_allow_other()) {
+	if (options->allow_others && !transport_users_may_allow_other()) {
 		say_error("option allow_other: not permitted to users; root can permit it by a "
 			  "line user_allow_other in /etc/fuse.conf");
 		return -EPERM;
@@ -90,7 +90,7 @@ int transport_check(const struct mount_options *options)
 }
 
 /* libfuse's option list: ours, then what the user gave for it. NULL: no memory. */
-static char *session_options(const struct mount_options *o)
+static char *transport_options(const struct mount_options *o)
 {
 	char *text = NULL, *source = malloc(2 * strlen(o->store) + 1), *to = source;
 	char max_read[32] = "";
@@ -113,9 +113,9 @@ static char *session_options(const struct mount_options *o)
 	return text;
 }
 
-static void on_log(enum fuse_log_level level, const char *format, va_list args)
+static void transport_on_log(enum fuse_log_level level, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));
-static void on_log(enum fuse_log_level level, const char *format, va_list args)
+static void transport_on_log(enum fuse_log_level level, const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES_MAX];
 	size_t n;
@@ -135,7 +135,7 @@ static void on_log(enum fuse_log_level level, const char *format, va_list args)
  * Mount, with what libfuse and fusermount3 print on stderr put into `words`
  * instead: the reason of a failure is only there.
  */
-static int mount_quietly(struct transport *t, char *words, size_t size)
+static int transport_mount(struct transport *t, char *words, size_t size)
 {
 	const char *mountpoint = t->mount->options->mountpoint;
 	int file = memfd_create("stderr", MFD_CLOEXEC), saved = -1, err;
@@ -158,7 +158,7 @@ static int mount_quietly(struct transport *t, char *words, size_t size)
 	return err;
 }
 
-static void say_mount_failed(const char *mountpoint, char *words)
+static void transport_say_not_mounted(const char *mountpoint, char *words)
 {
 	char *line = words + strlen(words);
 
@@ -177,7 +177,7 @@ static void say_mount_failed(const char *mountpoint, char *words)
 }
 
 /* The kernel's first request says what it can do; its reply makes the mount usable. */
-static int answer_init(struct transport *t)
+static int transport_answer_init(struct transport *t)
 {
 	struct fuse_buf buf = {0};
 	int n = 0;
@@ -204,7 +204,7 @@ static int answer_init(struct transport *t)
 
 int transport_open(struct mount *mount, struct transport **out)
 {
-	char *options = session_options(mount->options);
+	char *options = transport_options(mount->options);
 	char *argv[] = {(char *)"varve", (char *)"-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct transport *t = calloc(1, sizeof(*t));
@@ -225,17 +225,17 @@ int transport_open(struct mount *mount, struct transport **out)
 			  options);
 		goto out;
 	}
-	if (mount_quietly(t, words, sizeof(words))) {
-		say_mount_failed(mount->options->mountpoint, words);
+	if (transport_mount(t, words, sizeof(words))) {
+		transport_say_not_mounted(mount->options->mountpoint, words);
 		err = -EPERM;
 		goto out;
 	}
-	fuse_set_log_func(on_log);
+	fuse_set_log_func(transport_on_log);
 	err = fuse_session_custom_io(t->session, &transport_device_io, fuse_session_fd(t->session));
 	if (err)
 		say_error("libfuse: %s", strerror(-err));
 	else
-		err = answer_init(t);
+		err = transport_answer_init(t);
 	if (!err)
 		mountpoint_set_read_ahead(mount->options->mountpoint, READ_AHEAD_KIB);
 out:
@@ -250,7 +250,7 @@ out:
 
 /* ---- running ---- */
 
-static void on_wake(int signal)
+static void transport_on_wake(int signal)
 {
 	(void)signal;
 }
@@ -258,7 +258,7 @@ static void on_wake(int signal)
 int transport_run(struct transport *t)
 {
 	/* Without SA_RESTART, so that transport_stop() can end libfuse's waiting. */
-	struct sigaction wake = {.sa_handler = on_wake};
+	struct sigaction wake = {.sa_handler = transport_on_wake};
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	sigset_t set;
 	int err;
@@ -312,7 +312,7 @@ void transport_prune(void *ctx, uint64_t parent, const char *name)
  * lets it be when its descriptor reports an error, as one of a dead connection
  * does; so does a pipe without a reader. The device itself is closed by this.
  */
-static void disown_mountpoint(struct transport *t)
+static void transport_disown(struct transport *t)
 {
 	int fds[2];
 
@@ -330,7 +330,7 @@ void transport_close(struct transport *t)
 		return;
 	if (t->session) {
 		if (atomic_load(&t->detached))
-			disown_mountpoint(t);
+			transport_disown(t);
 		else
 			fuse_session_unmount(t->session);
 		fuse_session_destroy(t->session);

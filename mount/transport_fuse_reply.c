@@ -16,7 +16,7 @@
 
 /* ---- who asks ---- */
 
-static fuse_req_t handle(const struct request *r)
+static fuse_req_t reply_handle(const struct request *r)
 {
 	return r->handle;
 }
@@ -30,11 +30,11 @@ bool request_in_group(struct request *r, gid_t gid)
 	if (r->gid == gid)
 		return true;
 	/* Read from /proc: requests do not bring them. */
-	n = fuse_req_getgroups(handle(r), room, groups);
+	n = fuse_req_getgroups(reply_handle(r), room, groups);
 	if (n > room) {
 		room = n;
 		groups = calloc((size_t)room, sizeof(*groups));
-		n = groups ? fuse_req_getgroups(handle(r), room, groups) : 0;
+		n = groups ? fuse_req_getgroups(reply_handle(r), room, groups) : 0;
 	}
 	for (i = 0; i < n && i < room && !found; i++)
 		found = groups[i] == gid;
@@ -45,7 +45,7 @@ bool request_in_group(struct request *r, gid_t gid)
 
 /* ---- replies ---- */
 
-static void fill_entry(struct fuse_entry_param *entry, const struct stat *st)
+static void reply_fill_entry(struct fuse_entry_param *entry, const struct stat *st)
 {
 	*entry = (struct fuse_entry_param){
 		.ino = st->st_ino,
@@ -57,20 +57,20 @@ static void fill_entry(struct fuse_entry_param *entry, const struct stat *st)
 
 void reply_error(struct request *r, int err)
 {
-	fuse_reply_err(handle(r), err == -EUCLEAN ? EIO : -err);
+	fuse_reply_err(reply_handle(r), err == -EUCLEAN ? EIO : -err);
 }
 
 void reply_none(struct request *r)
 {
-	fuse_reply_none(handle(r));
+	fuse_reply_none(reply_handle(r));
 }
 
 int reply_entry(struct request *r, const struct stat *st)
 {
 	struct fuse_entry_param entry;
 
-	fill_entry(&entry, st);
-	return fuse_reply_entry(handle(r), &entry);
+	reply_fill_entry(&entry, st);
+	return fuse_reply_entry(reply_handle(r), &entry);
 }
 
 int reply_created(struct request *r, const struct stat *st)
@@ -78,57 +78,57 @@ int reply_created(struct request *r, const struct stat *st)
 	struct fuse_file_info fi = {.keep_cache = 1};
 	struct fuse_entry_param entry;
 
-	fill_entry(&entry, st);
-	return fuse_reply_create(handle(r), &entry, &fi);
+	reply_fill_entry(&entry, st);
+	return fuse_reply_create(reply_handle(r), &entry, &fi);
 }
 
 void reply_absent(struct request *r)
 {
 	struct fuse_entry_param entry = {.entry_timeout = FOR_EVER_S};
 
-	fuse_reply_entry(handle(r), &entry);
+	fuse_reply_entry(reply_handle(r), &entry);
 }
 
 void reply_attributes(struct request *r, const struct stat *st)
 {
-	fuse_reply_attr(handle(r), st, FOR_EVER_S);
+	fuse_reply_attr(reply_handle(r), st, FOR_EVER_S);
 }
 
 void reply_target(struct request *r, const char *target)
 {
-	fuse_reply_readlink(handle(r), target);
+	fuse_reply_readlink(reply_handle(r), target);
 }
 
 void reply_bytes(struct request *r, const void *data, size_t size)
 {
-	fuse_reply_buf(handle(r), data, size);
+	fuse_reply_buf(reply_handle(r), data, size);
 }
 
 void reply_written(struct request *r, size_t size)
 {
-	fuse_reply_write(handle(r), size);
+	fuse_reply_write(reply_handle(r), size);
 }
 
 void reply_length(struct request *r, size_t size)
 {
-	fuse_reply_xattr(handle(r), size);
+	fuse_reply_xattr(reply_handle(r), size);
 }
 
 void reply_offset(struct request *r, uint64_t offset)
 {
-	fuse_reply_lseek(handle(r), (off_t)offset);
+	fuse_reply_lseek(reply_handle(r), (off_t)offset);
 }
 
 void reply_statfs(struct request *r, const struct statvfs *st)
 {
-	fuse_reply_statfs(handle(r), st);
+	fuse_reply_statfs(reply_handle(r), st);
 }
 
 void reply_opened(struct request *r, bool keep)
 {
 	struct fuse_file_info fi = {.keep_cache = keep};
 
-	fuse_reply_open(handle(r), &fi);
+	fuse_reply_open(reply_handle(r), &fi);
 }
 
 int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew)
@@ -139,45 +139,45 @@ int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool ane
 		.cache_readdir = kept,
 	};
 
-	return fuse_reply_open(handle(r), &fi);
+	return fuse_reply_open(reply_handle(r), &fi);
 }
 
-bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
-		 uint64_t next)
+bool dir_reply_add(struct dir_reply *d, const char *name, const struct stat *st, bool held,
+		   uint64_t next)
 {
-	fuse_req_t req = handle(l->request);
+	fuse_req_t req = reply_handle(d->request);
 	struct fuse_entry_param entry;
-	size_t room = l->size - l->used, need;
+	size_t room = d->size - d->used, need;
 
-	if (l->plus) {
-		fill_entry(&entry, st);
+	if (d->plus) {
+		reply_fill_entry(&entry, st);
 		if (!held) {
 			/* The kernel takes the name and the type, and looks it up when asked. */
 			entry.ino = 0;
 			entry.attr_timeout = entry.entry_timeout = 0;
 		}
-		need = fuse_add_direntry_plus(req, l->data + l->used, room, name, &entry,
+		need = fuse_add_direntry_plus(req, d->data + d->used, room, name, &entry,
 					      (off_t)next);
 	} else {
-		need = fuse_add_direntry(req, l->data + l->used, room, name, st, (off_t)next);
+		need = fuse_add_direntry(req, d->data + d->used, room, name, st, (off_t)next);
 	}
 	if (need > room)
 		return false;
-	l->used += need;
+	d->used += need;
 	return true;
 }
 
-void reply_listing(struct listing *l)
+void reply_dir_entries(struct dir_reply *d)
 {
 	size_t at = 0;
 
-	if (!fuse_reply_buf(handle(l->request), l->data, l->used) || !l->plus)
+	if (!fuse_reply_buf(reply_handle(d->request), d->data, d->used) || !d->plus)
 		return;
-	while (at < l->used) {
-		const struct fuse_direntplus *entry = (const void *)(l->data + at);
+	while (at < d->used) {
+		const struct fuse_direntplus *entry = (const void *)(d->data + at);
 
 		if (entry->entry_out.nodeid)
-			fs_forget(l->request->mount->fs, entry->entry_out.nodeid, 1);
+			fs_forget(d->request->mount->fs, entry->entry_out.nodeid, 1);
 		at += FUSE_DIRENTPLUS_SIZE(entry);
 	}
 }
