@@ -305,21 +305,27 @@ static int mount_start(struct daemon *d)
 static int cmd_mount(const struct command *self, int argc, char **argv)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
-	int err, status = EXIT_FAILED;
+	int status = EXIT_FAILED;
 
 	if (!d) {
 		say_error("not enough memory");
 		return EXIT_FAILED;
 	}
-	err = mount_options_parse(&d->options, argc, argv);
-	if (err == 1) {
+	switch (mount_options_parse(&d->options, argc, argv)) {
+	case OPTIONS_READ:
+		if (!mount_resolve_paths(&d->options) && !transport_check(&d->options) &&
+		    !mount_raise_file_limit())
+			status = mount_start(d);
+		break;
+	case OPTIONS_HELP:
 		command_help(self);
 		status = command_finish(EXIT_DONE);
-	} else if (err) {
-		status = err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
-	} else if (!mount_resolve_paths(&d->options) && !transport_check(&d->options) &&
-		   !mount_raise_file_limit()) {
-		status = mount_start(d);
+		break;
+	case OPTIONS_WRONG:
+		status = EXIT_USAGE;
+		break;
+	case OPTIONS_FAILED:
+		break;
 	}
 	mount_options_release(&d->options);
 	free(d);
@@ -345,7 +351,7 @@ const struct command command_mount = {
 		"  -o writeback       the kernel collects writes: faster when they are tiny\n"
 		"  -o threads=N       that answer requests, at most (2)\n"
 		"  -o nonempty        mount over a directory with files in it\n"
-		"  -o halt            let a virtual machine's idle CPUs halt while requests come\n"
+		"  -o idle_halt       let idle virtual CPUs halt, also while requests come\n"
 		"  -o discard_damage  open a damaged log, losing what was logged from the damage on\n"
 		"  -o debug           print every request; implies -f\n"
 		"\n"

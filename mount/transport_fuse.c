@@ -273,7 +273,7 @@ int transport_run(struct transport *t)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	t->runner = pthread_self();
 	atomic_store(&t->running, true);
-	if (!t->mount->options->halt)
+	if (!t->mount->options->idle_halt)
 		t->wakeful = wakeful_new();
 	err = fuse_session_loop_mt(t->session, config);
 	atomic_store(&t->running, false);
