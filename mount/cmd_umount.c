@@ -1,9 +1,10 @@
 /*
- * cmd_umount.c - unmount, and wait until the daemon has put everything on disk.
+ * cmd_umount.c - unmount, and wait until the daemon has written everything to disk.
  *
- * umount(8) returns as soon as the kernel let go, while the daemon still flushes
- * and closes. Whether that succeeds cannot be seen from outside, so everything is
- * synced while the daemon can still answer; then it is unmounted and waited for.
+ * umount(8) returns as soon as the kernel has removed the mount, while the daemon still
+ * flushes and closes. Nothing tells whether that succeeded. So everything is synced first,
+ * while the daemon can still answer. Then the mount is removed, and the daemon's end is
+ * waited for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,13 +19,13 @@
 #include "mount/live.h"
 #include "mount/message.h"
 
-/* First what the kernel holds, then what the daemon does. */
+/* Write what the kernel has cached, then what the daemon has. 0 or a negative errno. */
 static int umount_sync(const char *path)
 {
 	struct statvfs st;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
 
-	/* Its owner may have made the root unreadable; the daemon syncs at its end anyway. */
+	/* The owner may have made the root unreadable. The daemon syncs at its end anyway. */
 	if (fd < 0)
 		return errno == EACCES ? 0 : -errno;
 	if (syncfs(fd))
@@ -40,18 +41,18 @@ static int umount_sync(const char *path)
 static int umount_wait(int pidfd, const char *path)
 {
 	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
-	bool told = false;
+	bool warned = false;
 	int n;
 
 	for (;;) {
-		n = poll(&poll_fd, 1, told ? -1 : 5000);
+		n = poll(&poll_fd, 1, warned ? -1 : 5000);
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (!n)
 			say_warning("%s: waiting for the daemon to write everything", path);
-		told = told || !n;
+		warned = warned || !n;
 	}
 }
 
@@ -60,12 +61,12 @@ static int umount_dead(const struct mount_info *info)
 	int err = mountpoint_unmount(info->path, true);
 
 	if (err) {
-		say_error("%s: its daemon was killed, and it cannot be unmounted: %s; run "
+		say_error("%s: its daemon was killed, and the mount cannot be removed: %s; run "
 			  "`umount -l %s` as root",
 			  info->path, strerror(-err), info->path);
 		return EXIT_FAILED;
 	}
-	say_warning("%s: its daemon was killed; what it had answered is in %s", info->path,
+	say_warning("%s: its daemon was killed; every change it had confirmed is in %s", info->path,
 		    info->source);
 	return EXIT_DONE;
 }
@@ -79,8 +80,8 @@ static int umount_live(const struct mount_info *info, int pidfd)
 		say_error("%s: in use by a program; `fuser -vm %s` lists who uses it", info->path,
 			  info->path);
 	else if (err)
-		say_error("%s: cannot unmount: %s; its owner or root can", info->path,
-			  strerror(-err));
+		say_error("%s: cannot unmount: %s; the user who mounted it can, and root",
+			  info->path, strerror(-err));
 	if (err)
 		return EXIT_FAILED;
 	err = umount_wait(pidfd, info->path);

@@ -149,20 +149,23 @@ static int cmd_check(const struct command *self, int argc, char **argv)
 	return command_finish(status);
 }
 
+static const char cmd_check_help[] =
+	"Prints each finding, and what was counted. Nothing is changed.\n"
+	"\n"
+	"  --repair  save all that can be read, and make the store whole: what has lost its\n"
+	"            name goes to lost+found, parts of files that are lost read as errors until\n"
+	"            they are written again. Prints each action. The store changes in one step\n"
+	"            at the end, if the result is whole; an interrupted repair changes nothing.\n"
+	"            It may need as much space as the store without its large files; files it\n"
+	"            replaced stay in the store as *.old until you delete them. 0: the store is\n"
+	"            whole and nothing was lost; 1: something was lost, or the repair failed\n";
+
 const struct command command_check = {
 	.name = "check",
 	.run = cmd_check,
 	.usage = "varve check [--repair] STORE",
 	.summary = "verify every byte; 0 clean, 1 damaged",
-	.help = "Prints each finding, and what was counted. Nothing is changed.\n"
-		"\n"
-		"  --repair  save all that can be read, and make the store whole: what has lost its\n"
-		"            name goes to lost+found, parts of files that are lost read as errors until\n"
-		"            they are written again. Prints each action. The store changes in one step\n"
-		"            at the end, if the result is whole; an interrupted repair changes nothing.\n"
-		"            It may need as much space as the store without its large files; files it\n"
-		"            replaced stay in the store as *.old until you delete them. 0: the store is\n"
-		"            whole and nothing was lost; 1: something was lost, or the repair failed\n",
+	.help = cmd_check_help,
 };
 
 static int cmd_stat_read(const char *name, struct stats *stats)
@@ -455,14 +458,17 @@ static int cmd_scrub(const struct command *self, int argc, char **argv)
 	return command_finish(err ? EXIT_FAILED : EXIT_DONE);
 }
 
+static const char cmd_scrub_help[] =
+	"Does what `varve check` does, through the running daemon, at low priority. Prints\n"
+	"each finding, and what was counted. Interrupted (Ctrl-C), the scrub stops. A store\n"
+	"that is not mounted is checked.\n"
+	"\n"
+	"  --rate=MIB   read so many MiB a second at most (100); 0: no limit\n";
+
 const struct command command_scrub = {
 	.name = "scrub",
 	.run = cmd_scrub,
 	.usage = "varve scrub [--rate=MIB] STORE|MOUNTPOINT",
 	.summary = "verify every byte while it is mounted; 0 clean, 1 damaged",
-	.help = "Does what `varve check` does, through the running daemon, at low priority. Prints\n"
-		"each finding, and what was counted. Interrupted (Ctrl-C), the scrub stops. A store\n"
-		"that is not mounted is checked.\n"
-		"\n"
-		"  --rate=MIB   read so many MiB a second at most (100); 0: no limit\n",
+	.help = cmd_scrub_help,
 };

@@ -81,7 +81,7 @@ void fake_release(struct fake *f);
 
 /* A request about `ino` by root; the test may change its fields. Forgets the last reply. */
 struct request fake_request(struct fake *f, uint64_t ino);
-/* The one reply to the last request; waits if it comes on another thread. Bails if there is none. */
+/* The reply to the last request. Waits for one by another thread; bails if none comes. */
 const struct fake_answer *fake_reply(struct fake *f);
 /* How many entries a reply of a directory has, and the one with number `i`. */
 size_t fake_entries(const struct fake_answer *a);
