@@ -1,8 +1,8 @@
 /*
  * cmd_files.c - ls, get, put, rm and scan: the files of a store that is not mounted.
  *
- * Names may hold any byte. In a listing control characters and backslashes are
- * written as C writes them (\n, \\, \033), so that a line is always one entry.
+ * A name may contain any byte. Where names are printed, control characters and backslashes
+ * are written as in C (\n, \\, \033), so that a line is always one entry.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,8 @@
 struct session {
 	char *store;
 	struct fs *fs;
-	const char *path; /* in the store, as given */
+	const char *path; /* in the store, as it was given */
+	bool reported;    /* why the command failed, or it needs no report */
 };
 
 static int session_open(struct session *s, const char *store, const char *path, bool write,
@@ -60,7 +61,7 @@ static const char *session_advice(int err)
 	case ENOTDIR:
 		return "`varve scan` lists what there is";
 	case EISDIR:
-		return "it takes a file (rm: or -r)";
+		return "name a file, or use `rm -r` for a directory";
 	case EINVAL:
 		return "name a file below the root, without ..";
 	case EEXIST:
@@ -72,16 +73,17 @@ static const char *session_advice(int err)
 	case EIO:
 		return "see what `varve check` finds";
 	default:
-		return "see that its disk is well";
+		return "check the disk that the store is on";
 	}
 }
 
-/* Close the store and make an exit status of `err`, saying it. */
+/* Report `err` unless that was done, close the store, and return the exit status. */
 static int session_end(struct session *s, int err)
 {
 	int close_err;
 
-	if (err && err != -EPIPE)
+	/* command_finish() reports that stdout cannot be written. */
+	if (err && !s->reported && !ferror(stdout))
 		say_error("%s: %s: %s; %s", s->store, s->path, message_reason(err),
 			  session_advice(err));
 	close_err = store_close(s->store, s->fs);
@@ -267,7 +269,7 @@ static int cmd_scan(const struct command *self, int argc, char **argv)
 	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
 			 false))
 		return EXIT_FAILED;
-	/* Paths are printed as they can be given to `get`: without slashes around them. */
+	/* Print paths in the form that `get` takes: without slashes around them. */
 	top = strdup(s.path + strspn(s.path, "/"));
 	err = top ? path_lookup(s.fs, s.path, &st) : -ENOMEM;
 	if (!err) {
@@ -321,10 +323,10 @@ static int get_copy(struct session *s, uint64_t ino)
 			break;
 		offset += got;
 		err = get_write(STDOUT_FILENO, buf, got);
-		if (err && err != -EPIPE) {
+		/* A reader that has closed the pipe wants no more, and no report. */
+		if (err && err != -EPIPE)
 			say_error("stdout: %s", strerror(-err));
-			err = -EPIPE; /* it has been said */
-		}
+		s->reported = err != 0;
 	}
 	free(buf);
 	return err;
@@ -362,7 +364,8 @@ const struct command command_get = {
 
 /* ---- put ---- */
 
-static int put_fill(struct fs *fs, uint64_t ino, int fd, const char *name)
+/* Write everything that `fd` gives to the file `ino`. `from` is the name of `fd`. */
+static int put_fill(struct session *s, uint64_t ino, int fd, const char *from)
 {
 	char *buf = malloc(COPY_BYTES);
 	uint64_t offset = 0;
@@ -372,21 +375,22 @@ static int put_fill(struct fs *fs, uint64_t ino, int fd, const char *name)
 		size_t have = 0;
 		ssize_t n = 1;
 
-		/* Whole pieces: a pipe gives less at a time. */
+		/* Fill the whole buffer: a pipe gives less at a time. */
 		while (have < COPY_BYTES && n) {
 			n = read(fd, buf + have, COPY_BYTES - have);
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n < 0) {
-				say_error("%s: %s", name, strerror(errno));
-				err = -EPIPE; /* it has been said */
+				err = -errno;
+				say_error("%s: %s", from, strerror(errno));
+				s->reported = true;
 				goto out;
 			}
 			have += (size_t)n;
 		}
 		if (!have)
 			break;
-		err = fs_write(fs, ino, offset, buf, have, 0, NULL);
+		err = fs_write(s->fs, ino, offset, buf, have, 0, NULL);
 		offset += have;
 	}
 out:
@@ -394,7 +398,10 @@ out:
 	return err;
 }
 
-/* Give the file `ino` the name; what had it keeps its mode and owner in the new file. */
+/*
+ * Give the file `ino` the name `name`. If a regular file has that name, its mode and owner are
+ * given to the new file, which then replaces it.
+ */
 static int put_replace(struct fs *fs, uint64_t ino, uint64_t parent, const char *name)
 {
 	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
@@ -439,10 +446,10 @@ static int put_path(struct session *s, int fd, const char *from)
 	umask(mask);
 	if (err)
 		return err;
-	/* Without a name until it is whole: a failure leaves nothing behind. */
+	/* The new file has no name until it is whole. So a failure leaves nothing behind. */
 	err = fs_tmpfile(s->fs, &cred, dir.st_ino, S_IFREG | (0666 & ~mask), &st);
 	if (!err) {
-		err = put_fill(s->fs, st.st_ino, fd, from);
+		err = put_fill(s, st.st_ino, fd, from);
 		if (!err)
 			err = put_replace(s->fs, st.st_ino, dir.st_ino, name);
 		fs_forget(s->fs, st.st_ino, 1);
@@ -484,7 +491,7 @@ const struct command command_put = {
 	.run = cmd_put,
 	.usage = "varve put STORE PATH [FILE]",
 	.summary = "make or replace a file from FILE or stdin",
-	.help = "The old content stays until the new is whole. Makes the store if there is none.\n",
+	.help = "If there is no store, it is made. The old content stays until the new is whole.\n",
 };
 
 /* ---- rm ---- */
@@ -521,6 +528,6 @@ const struct command command_rm = {
 	.name = "rm",
 	.run = cmd_rm,
 	.usage = "varve rm [-r] STORE PATH",
-	.summary = "remove a file; with -r all below a directory",
+	.summary = "remove a file, or with -r a directory and all below it",
 	.help = "",
 };

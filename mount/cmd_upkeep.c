@@ -1,6 +1,6 @@
 /*
- * cmd_upkeep.c - check, scrub, stat and compact: looking at a store and tidying it up,
- * through its daemon while it is mounted.
+ * cmd_upkeep.c - check, scrub, stat and compact. While a store is mounted, scrub, stat and
+ * compact ask its daemon.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -17,7 +17,7 @@
 #include "mount/message.h"
 #include "mount/store.h"
 
-/* On a terminal, one line that is written over; elsewhere nothing. */
+/* On a terminal, a line that is overwritten. Elsewhere nothing is shown. */
 struct progress {
 	const char *what;
 	int percent;
@@ -69,7 +69,7 @@ static void progress_on_finding(void *ctx, const char *text)
 	progress_end(ctx);
 	if (copy)
 		message_clean(copy);
-	printf("%s\n", copy ? copy : "not enough memory to say what");
+	printf("%s\n", copy ? copy : "a finding that there is not enough memory to print");
 	free(copy);
 }
 
@@ -105,11 +105,11 @@ static int cmd_check_repair(const char *name)
 		printf("clean: nothing to repair\n");
 	else if (!err)
 		printf("repaired: %" PRIu64 " things put right, %" PRIu64
-		       " saved in lost+found, %" PRIu64 " losses as told above\n",
+		       " saved in lost+found, %" PRIu64 " losses, which are listed above\n",
 		       counts.actions, counts.saved, counts.lost);
 	if (!err && counts.kept_bytes)
-		printf("what was replaced is kept as %s/*.old, %" PRIu64
-		       " bytes; delete it when nothing is missed\n",
+		printf("the files that were replaced are kept as %s/*.old, %" PRIu64
+		       " bytes; delete them when you miss nothing\n",
 		       path, counts.kept_bytes);
 	free(path);
 	return command_finish(err || counts.lost ? EXIT_FAILED : EXIT_DONE);
@@ -137,11 +137,11 @@ static int cmd_check(const struct command *self, int argc, char **argv)
 	progress_end(&progress);
 	upkeep_print_counts(&counts, err);
 	if (err == -EUCLEAN)
-		say_error("%s: damaged; `varve check --repair` saves what can be read; if its disk "
-			  "is failing, copy it to another first",
+		say_error("%s: damaged; `varve check --repair` saves what can be read; if the disk "
+			  "is failing, copy the store to another one first",
 			  path);
 	else if (err)
-		say_error("%s: the check could not go on: %s", path, message_reason(err));
+		say_error("%s: the check ended early: %s", path, message_reason(err));
 	status = err ? EXIT_FAILED : EXIT_DONE;
 	if (store_close(path, fs))
 		status = EXIT_FAILED;
@@ -150,15 +150,17 @@ static int cmd_check(const struct command *self, int argc, char **argv)
 }
 
 static const char cmd_check_help[] =
-	"Prints each finding, and what was counted. Nothing is changed.\n"
+	"Prints each finding, and how many files, directories and bytes there are. Nothing is\n"
+	"changed.\n"
 	"\n"
-	"  --repair  save all that can be read, and make the store whole: what has lost its\n"
-	"            name goes to lost+found, parts of files that are lost read as errors until\n"
-	"            they are written again. Prints each action. The store changes in one step\n"
-	"            at the end, if the result is whole; an interrupted repair changes nothing.\n"
-	"            It may need as much space as the store without its large files; files it\n"
-	"            replaced stay in the store as *.old until you delete them. 0: the store is\n"
-	"            whole and nothing was lost; 1: something was lost, or the repair failed\n";
+	"  --repair  save everything that can be read, and make the store whole again. Files and\n"
+	"            directories that have lost their names go to lost+found. Lost parts of\n"
+	"            files are read errors until they are written again. Prints each action. The\n"
+	"            store changes in one step at the end, if the result is whole. A repair that\n"
+	"            is interrupted changes nothing. It may need as much space as the store takes\n"
+	"            without its large files. Files that it replaced stay in the store as *.old\n"
+	"            until you delete them. Exit status 0: the store is whole and nothing was\n"
+	"            lost; 1: something was lost, or the repair failed\n";
 
 const struct command command_check = {
 	.name = "check",
@@ -217,8 +219,9 @@ const struct command command_stat = {
 	.name = "stat",
 	.run = cmd_stat,
 	.usage = "varve stat [--json] STORE|MOUNTPOINT",
-	.summary = "what is in it, per level",
-	.help = "For a mount point, the running daemon is asked. --json is for scripts.\n",
+	.summary = "print what the store has, per level",
+	.help = "If the store is mounted, name its mount point: the running daemon is asked then.\n"
+		"--json is for scripts.\n",
 };
 
 /* Begin a compaction and watch the daemon's numbers until it has ended. */
@@ -233,7 +236,7 @@ static int cmd_compact_mounted(const struct mount_info *info)
 	if (!err) {
 		runs = stats.compact_runs;
 		err = live_compact(info);
-		/* Somebody else's does as well. */
+		/* One that another command has begun is as good. */
 		if (err == -EALREADY)
 			err = 0;
 	}
@@ -251,7 +254,7 @@ static int cmd_compact_mounted(const struct mount_info *info)
 	}
 	err = -(int)stats.compact_errno;
 	if (err)
-		say_error("%s: compaction failed: %s; what is there is as it was", info->path,
+		say_error("%s: compaction failed: %s; the files are unchanged", info->path,
 			  message_reason(err));
 	return err;
 }
@@ -267,7 +270,7 @@ static int cmd_compact_closed(const char *name)
 		err = fs_compact(fs, progress_show, &progress);
 		progress_end(&progress);
 		if (err)
-			say_error("%s: compaction failed: %s; what is there is as it was", path,
+			say_error("%s: compaction failed: %s; the files are unchanged", path,
 				  message_reason(err));
 		if (store_close(path, fs))
 			err = -EIO;
@@ -298,7 +301,7 @@ const struct command command_compact = {
 	.run = cmd_compact,
 	.usage = "varve compact STORE|MOUNTPOINT",
 	.summary = "compact now, with progress",
-	.help = "Drops everything deleted or overwritten and gives its space back.\n",
+	.help = "Drops everything that was deleted or overwritten, and frees its space.\n",
 };
 
 /* ---- scrub ---- */
@@ -318,7 +321,7 @@ static int cmd_scrub_watch(const struct mount_info *info, uint64_t run, struct s
 	struct progress progress = {.what = "scrubbing", .percent = -1};
 	static char text[LIVE_SCRUB_BYTES];
 	uint64_t from = 0;
-	bool told = false;
+	bool stopped = false;
 	size_t got;
 	int err;
 
@@ -332,10 +335,10 @@ static int cmd_scrub_watch(const struct mount_info *info, uint64_t run, struct s
 			fwrite(text, 1, got, stdout);
 			fflush(stdout);
 		}
-		/* Who does not read any more has no use for it either. */
-		if ((interrupted || ferror(stdout)) && !told) {
+		/* Stop it also when nobody reads the output any more. */
+		if ((interrupted || ferror(stdout)) && !stopped) {
 			(void)live_scrub_stop(info, run);
-			told = true;
+			stopped = true;
 		}
 		progress_show(&progress, state->done, state->total);
 		if (!got)
@@ -345,7 +348,7 @@ static int cmd_scrub_watch(const struct mount_info *info, uint64_t run, struct s
 	return err;
 }
 
-/* What is ignored (nohup, a script's background) stays so. */
+/* A signal that is ignored (by nohup, or in the background of a script) stays ignored. */
 static void scrub_catch_signal(int number)
 {
 	struct sigaction action = {.sa_handler = scrub_on_signal}, old;
@@ -361,8 +364,8 @@ static int cmd_scrub_mounted(const struct mount_info *info, uint64_t rate_mib)
 	int err = live_scrub_begin(info, rate_mib, &run);
 
 	if (err == -EALREADY) {
-		say_error("%s: being scrubbed already; wait for that to end, or interrupt it where "
-			  "it was started",
+		say_error("%s: a scrub is running already; wait for it to end, or interrupt the "
+			  "command that started it",
 			  info->path);
 		return err;
 	}
@@ -375,7 +378,7 @@ static int cmd_scrub_mounted(const struct mount_info *info, uint64_t rate_mib)
 	scrub_catch_signal(SIGHUP);
 	err = cmd_scrub_watch(info, run, &state);
 	if (err == -ENODATA || err == -EOPNOTSUPP || err == -ENOENT) {
-		say_error("%s: unmounted while it was scrubbed; `varve check %s` checks the store",
+		say_error("%s: unmounted during the scrub; `varve check %s` checks the store",
 			  info->path, info->source);
 		return err;
 	}
@@ -384,22 +387,24 @@ static int cmd_scrub_mounted(const struct mount_info *info, uint64_t rate_mib)
 		return err;
 	}
 	if (state.err == -EINTR) {
-		say_error("%s: scrub stopped before the end; what was not named may be damaged too",
-			  info->path);
+		say_error(
+			"%s: the scrub was stopped before its end; there may be damage that it did "
+			"not reach",
+			info->path);
 		return state.err;
 	}
 	upkeep_print_counts(&state.counts, state.err);
 	if (state.err == -EUCLEAN)
-		say_error("%s: damaged; what was named cannot be read, the rest can; copy it "
-			  "elsewhere",
-			  info->path);
+		say_error(
+			"%s: damaged; the files named above cannot be read whole, all others can; "
+			"copy them elsewhere",
+			info->path);
 	else if (state.err)
-		say_error("%s: the scrub could not go on: %s", info->path,
-			  message_reason(state.err));
+		say_error("%s: the scrub ended early: %s", info->path, message_reason(state.err));
 	return state.err;
 }
 
-/* Is `name` a mount point, or a store that is mounted? Then 0, and `info` tells of the mount. */
+/* Find the mount that `name` is the mount point or the store of. 0; -ENOENT: there is none. */
 static int cmd_scrub_find(const char *name, struct mount_info *info)
 {
 	char *store, *mnt;
@@ -460,10 +465,10 @@ static int cmd_scrub(const struct command *self, int argc, char **argv)
 
 static const char cmd_scrub_help[] =
 	"Does what `varve check` does, through the running daemon, at low priority. Prints\n"
-	"each finding, and what was counted. Interrupted (Ctrl-C), the scrub stops. A store\n"
-	"that is not mounted is checked.\n"
+	"each finding, and how much there is. Ctrl-C stops the scrub. If the store is not\n"
+	"mounted, it is checked as by `varve check`.\n"
 	"\n"
-	"  --rate=MIB   read so many MiB a second at most (100); 0: no limit\n";
+	"  --rate=MIB   read at most MIB mebibytes a second (100); 0: no limit\n";
 
 const struct command command_scrub = {
 	.name = "scrub",

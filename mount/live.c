@@ -1,8 +1,9 @@
 /*
  * live.c - asking the daemon behind a mount.
  *
- * Not even root reaches the files of a user's private mount. So root becomes that
- * user to ask, for good: what follows (unmounting) the user may do too.
+ * On a mount without allow_other not even root may reach the files of another user. So, to
+ * ask, a process of root becomes that user, and stays that user: the user may also do all
+ * that follows (unmounting).
  */
 #include "mount/live.h"
 
@@ -141,10 +142,10 @@ void live_say(const struct mount_info *info, int err)
 		say_error("%s: its daemon was killed; mount it again: varve mount %s %s",
 			  info->path, info->source, info->path);
 	else if (err == -EACCES || err == -EPERM)
-		say_error("%s: not your mount; its owner (user %lu) or root can", info->path,
-			  (unsigned long)info->user_id);
+		say_error("%s: not your mount; its owner (user %lu) can do that, and root",
+			  info->path, (unsigned long)info->user_id);
 	else if (err == -EROFS)
-		say_error("%s: mounted read-only; mount it without ro for that", info->path);
+		say_error("%s: mounted read-only; for that, mount it without -o ro", info->path);
 	else
 		say_error("%s: its daemon does not answer: %s", info->path, strerror(-err));
 }

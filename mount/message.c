@@ -1,8 +1,8 @@
 /*
- * message.c - one way out for every message, whichever thread has one.
+ * message.c - the one way out for every message of every thread.
  *
- * Each message is formatted into one buffer and written by one call, so that
- * two threads' messages do not run into each other on a terminal.
+ * Each message is formatted into one buffer and written by one call. So the messages
+ * of two threads do not mix on a terminal.
  */
 #include "mount/message.h"
 
@@ -52,7 +52,7 @@ static void message_write(int priority, const char *format, va_list args)
 		return;
 	used = strlen(text);
 	text[used++] = '\n';
-	/* There is nobody left to tell if stderr does not take it. */
+	/* If stderr cannot be written, there is no other place to report that. */
 	if (write(STDERR_FILENO, text, used) < 0)
 		return;
 }

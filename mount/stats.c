@@ -1,8 +1,8 @@
 /*
- * stats.c - one table says which numbers there are; every shape is made from it.
+ * stats.c - one table of all numbers, from which every form is made.
  *
- * Between a daemon and the command line they go as lines of text, so that a
- * newer command can ask an older daemon:
+ * A daemon and the command line exchange lines of text, so that a newer command can ask
+ * an older daemon:
  *
  *     files 12
  *     level0.tables 3
@@ -138,7 +138,7 @@ void stats_read(struct stats *stats, char *text)
 	}
 }
 
-/* "12.3 MiB" in a ring of buffers, so that one printf() can have several. */
+/* "12.3 MiB", in one of several buffers by turns, so that one printf() can have several. */
 static const char *stats_human(uint64_t bytes)
 {
 	static char texts[8][24];
