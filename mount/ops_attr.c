@@ -1,10 +1,11 @@
 /*
  * ops_attr.c - attributes of files, and of the filesystem.
  *
- * Who changes the content or the owner of a file takes its setuid and setgid away, with
- * exceptions that ask for the caller's groups. The kernel knows these, and leaves the work
- * to us (FUSE_HANDLE_KILLPRIV_V2), but says only that something has to go: by a flag of a
- * truncation, and before any other change of content by a request to set nothing.
+ * A change of a file's content or owner clears its setuid and setgid bits. There are
+ * exceptions, which depend on the groups of the process. The kernel knows these rules, and
+ * leaves the work to the daemon (FUSE_HANDLE_KILLPRIV_V2). But it only says that
+ * some bits must be cleared: by a flag of a truncation, and before any other change of
+ * content by a request to set nothing.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@ static bool op_may_write(struct request *r, const struct stat *st)
 	return st->st_mode & (request_in_group(r, st->st_gid) ? S_IWGRP : S_IWOTH);
 }
 
-/* Where the group may not execute, setgid stays for its members. */
+/* Setgid of a file that its group may not execute is only cleared for those not in the group. */
 static unsigned op_kill_sgid(struct request *r, const struct stat *st)
 {
 	return (st->st_mode & (S_ISGID | S_IXGRP)) == S_ISGID && r->uid &&
@@ -39,18 +40,20 @@ static unsigned op_kill_sgid(struct request *r, const struct stat *st)
 }
 
 /*
- * Put into `*mask` what has to go of the bits of `st`.
+ * Put into `*mask` which of the bits of `st` must be cleared.
  *
- * chown() to nobody comes as the same request as a write, but without the kernel having
- * looked whether its caller may: nobody else is to take the bits of others' programs. It
- * would be refused; but so would be the write of who was given an open descriptor, for whom
- * op_kill_priv() takes the bits later. Only what is no regular file tells the two apart.
+ * chown(file, -1, -1) comes as the same request as the one before a write, and the kernel has
+ * not checked whether the process may do it. Another user must not clear the bits of a
+ * program that way. Refusing the request would be right for chown(), but it would also refuse
+ * a write through a descriptor that another process has opened and passed on. So nothing is
+ * cleared for such a user, and op_kill_priv() clears the bits when a write comes. Only files
+ * that are not regular are never written by such a request, and there it is refused.
  */
 static int op_kill_mask(struct request *r, const struct stat *st, unsigned *mask)
 {
 	const unsigned kill = FS_SET_KILL_PRIV;
 
-	/* Only files that have the bits lose them; on a directory setgid means something else. */
+	/* On a directory setgid means something else, and stays. */
 	if (S_ISDIR(st->st_mode) || !(st->st_mode & (S_ISUID | S_ISGID))) {
 		if (*mask != kill)
 			*mask &= ~kill;
@@ -83,7 +86,7 @@ int op_kill_priv(struct request *r, uint64_t ino)
 
 void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 {
-	/* Privileged: the kernel has taken setgid off a mode where it must go. */
+	/* Privileged: where a new mode may not have setgid, the kernel has cleared it already. */
 	struct fs_cred cred = {.uid = r->uid, .gid = r->gid, .privileged = true};
 	struct stat st;
 	int err = 0;
@@ -106,8 +109,8 @@ void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 }
 
 /*
- * Only root reaches a mount that does not let the kernel check (options.c): it may do
- * everything but execute what nobody may.
+ * The kernel leaves this check to the daemon only on mounts that no user but root can reach
+ * (options.c). Root may do everything, except execute a file that nobody may execute.
  */
 void op_access(struct request *r, int wanted)
 {

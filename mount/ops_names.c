@@ -1,17 +1,16 @@
 /*
  * ops_names.c - looking names up, making and removing them.
  *
- * A reply that hands an inode to the kernel hands a reference over with it. When
- * the kernel did not take the reply (it was shutting the connection down), the
- * reference is given back here.
+ * A reply with an inode gives the kernel a reference to it. If the reply does not reach
+ * the kernel (the connection is ending), the handler drops the reference.
  */
 #include <errno.h>
 
 #include "mount/ops.h"
 
 /*
- * The kernel has checked permissions and taken setgid off a mode where it must
- * go (it knows all groups of the caller), so what it sends is kept.
+ * The kernel has checked permissions, and has cleared setgid in modes that may not have it. It
+ * knows all groups of the process. So the mode is used as it comes.
  */
 static struct fs_cred op_cred(const struct request *r)
 {

@@ -110,10 +110,10 @@ static void store_say_why(const char *path, int err, bool read_only) REQUIRES(st
 			  detail);
 		break;
 	case ENOTDIR:
-		say_error("%s: not a directory; a store is a directory of Varve's own", path);
+		say_error("%s: not a directory; name the directory of a store, or a new one", path);
 		break;
 	case EEXIST:
-		say_error("%s: not a store but a directory with other files in it%s; "
+		say_error("%s: not a store, but a directory with other files in it%s; "
 			  "name an empty or a new directory",
 			  path, detail);
 		break;
@@ -125,9 +125,9 @@ static void store_say_why(const char *path, int err, bool read_only) REQUIRES(st
 			  path, detail);
 		break;
 	case EUCLEAN:
-		say_error("%s: damaged%s; keep a copy of it before anything else; "
-			  "`varve check --repair` saves what can be read, or -o discard_damage "
-			  "mounts it without what was logged from the damage on",
+		say_error("%s: damaged%s; copy the store before anything else; then `varve check "
+			  "--repair` saves what can be read, or -o discard_damage mounts it and "
+			  "drops everything that was logged from the damage on",
 			  path, detail);
 		break;
 	case ENOSPC:
@@ -139,7 +139,7 @@ static void store_say_why(const char *path, int err, bool read_only) REQUIRES(st
 		break;
 	case EACCES:
 	case EPERM:
-		say_error("%s: no permission to open the store%s; its owner or root can", path,
+		say_error("%s: no permission to open the store%s; its owner can, and root", path,
 			  detail);
 		break;
 	case EMFILE:
@@ -151,7 +151,7 @@ static void store_say_why(const char *path, int err, bool read_only) REQUIRES(st
 		say_error("%s: not enough memory%s; lower it with -o memory=", path, detail);
 		break;
 	default:
-		say_error("%s: cannot open the store: %s%s; see that its disk is well", path,
+		say_error("%s: cannot open the store: %s%s; check the disk that it is on", path,
 			  strerror(-err), detail);
 	}
 }
@@ -216,10 +216,11 @@ int store_repair(const char *path, fs_finding_fn *finding, void *ctx, lsm_progre
 	store_hush(false);
 	mutex_lock(&store.lock);
 	if (err == -EUCLEAN)
-		say_error("%s: what can be read does not make a whole store; it is as it was",
+		say_error("%s: no whole store can be made of what can be read; nothing was changed",
 			  path);
 	else if (err == -ENODATA)
-		say_error("%s: nothing of a filesystem can be read there; it is as it was", path);
+		say_error("%s: no part of a filesystem can be read there; nothing was changed",
+			  path);
 	else if (err)
 		store_say_why(path, err, false);
 	mutex_unlock(&store.lock);
