@@ -40,7 +40,7 @@ static bool transport_find_program(const char *program)
 	return found || !access("/usr/bin/fusermount3", X_OK) || !access("/bin/fusermount3", X_OK);
 }
 
-/* Does root let users mount for others? */
+/* Has root allowed users to mount with allow_other? */
 static bool transport_users_may_allow_other(void)
 {
 	FILE *f = fopen("/etc/fuse.conf", "re");
@@ -49,7 +49,7 @@ static bool transport_users_may_allow_other(void)
 	bool found = false;
 
 	if (!f)
-		return errno == EACCES; /* fusermount3 will see */
+		return errno == EACCES; /* fusermount3, which can read it, decides */
 	while (!found && getline(&line, &capacity, f) > 0)
 		found = sscanf(line, " %31s %1s", word, rest) == 1 &&
 			!strcmp(word, "user_allow_other");
@@ -69,9 +69,10 @@ int transport_check(const struct mount_options *options)
 		return err;
 	}
 	if (err) {
-		say_error("/dev/fuse: %s; this kernel has no FUSE, or not yet: as root, "
-			  "modprobe fuse",
-			  strerror(-err));
+		say_error(
+			"/dev/fuse: %s; this kernel has no FUSE, or has not loaded it: as root, run "
+			"`modprobe fuse`",
+			strerror(-err));
 		return err;
 	}
 	if (!geteuid())
@@ -89,7 +90,7 @@ int transport_check(const struct mount_options *options)
 	return 0;
 }
 
-/* libfuse's option list: ours, then what the user gave for it. NULL: no memory. */
+/* libfuse's option list: ours, then those that the user gave for libfuse. NULL: no memory. */
 static char *transport_options(const struct mount_options *o)
 {
 	char *text = NULL, *source = malloc(2 * strlen(o->store) + 1), *to = source;
@@ -132,8 +133,8 @@ static void transport_on_log(enum fuse_log_level level, const char *format, va_l
 }
 
 /*
- * Mount, with what libfuse and fusermount3 print on stderr put into `words`
- * instead: the reason of a failure is only there.
+ * Mount, and put into `words` what libfuse and fusermount3 print on stderr meanwhile. Only
+ * these words say why mounting failed.
  */
 static int transport_mount(struct transport *t, char *words, size_t size)
 {
@@ -176,7 +177,7 @@ static void transport_say_not_mounted(const char *mountpoint, char *words)
 			      "see that this system lets root mount FUSE filesystems");
 }
 
-/* The kernel's first request says what it can do; its reply makes the mount usable. */
+/* In its first request the kernel says what it can do. The reply makes the mount usable. */
 static int transport_answer_init(struct transport *t)
 {
 	struct fuse_buf buf = {0};
@@ -192,7 +193,7 @@ static int transport_answer_init(struct transport *t)
 	}
 	free(buf.mem);
 	if (t->init_answered && t->mount->options->fs.acl && !t->setxattr_ext) {
-		say_error("option acl: this kernel has no ACLs for FUSE; Linux 5.13 has");
+		say_error("option acl: this kernel has no ACLs for FUSE; use Linux 5.13 or newer");
 		return -EOPNOTSUPP;
 	}
 	if (t->init_answered)
@@ -221,8 +222,7 @@ int transport_open(struct mount *mount, struct transport **out)
 	err = -EINVAL;
 	t->session = fuse_session_new(&args, &transport_handlers, sizeof(transport_handlers), t);
 	if (!t->session) {
-		say_error("libfuse does not take the options %s; see `varve mount --help`",
-			  options);
+		say_error("libfuse refuses the options %s; see `varve mount --help`", options);
 		goto out;
 	}
 	if (transport_mount(t, words, sizeof(words))) {
@@ -303,14 +303,15 @@ void transport_prune(void *ctx, uint64_t parent, const char *name)
 {
 	struct transport *t = ctx;
 
-	/* A name the kernel does not know any more is as good as dropped. */
+	/* It fails if the kernel does not know the name any more. That is as good. */
 	fuse_lowlevel_notify_inval_entry(t->session, parent, name, strlen(name));
 }
 
 /*
- * Have libfuse forget the mount point without unmounting what is there by now. It
- * lets it be when its descriptor reports an error, as one of a dead connection
- * does; so does a pipe without a reader. The device itself is closed by this.
+ * Make libfuse forget the mount point. It would unmount whatever is mounted there now, which
+ * may be something else. It does not when its descriptor reports an error, as that of a dead
+ * connection does. So the descriptor is replaced by a pipe without a reader, which reports one,
+ * too. This closes the device.
  */
 static void transport_disown(struct transport *t)
 {

@@ -39,7 +39,7 @@ static uint64_t init_flags(const struct fuse_init_in *in, size_t size)
 	return flags;
 }
 
-/* Take what FUSE_SETXATTR_EXT adds out of the request of `size` bytes. Returns what is left. */
+/* Remove from a request of `size` bytes what FUSE_SETXATTR_EXT has added. The new size. */
 static size_t shorten_setxattr(struct fuse_in_header *header, size_t size)
 {
 	const size_t added = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
@@ -78,7 +78,7 @@ static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
 	return n;
 }
 
-/* Add what libfuse did not ask for. The reply is libfuse's own, about to be sent. */
+/* Ask for features that libfuse has not asked for, in its reply to FUSE_INIT before it is sent. */
 static void extend_init(struct transport *t, const struct fuse_out_header *header,
 			const struct iovec *body)
 {
@@ -89,7 +89,7 @@ static void extend_init(struct transport *t, const struct fuse_out_header *heade
 		return;
 	t->init_answered = out->major == FUSE_KERNEL_VERSION;
 	out->flags |= (uint32_t)t->offered & FUSE_PARALLEL_DIROPS;
-	/* The write-back cache holds writes of many callers: the kernel clears the bits then. */
+	/* The write-back cache mixes writes of several users: there the kernel clears the bits. */
 	if ((t->offered & FUSE_HANDLE_KILLPRIV_V2) && !t->mount->options->writeback) {
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
 		t->kill_priv_v2 = true;

@@ -29,7 +29,7 @@ bool request_in_group(struct request *r, gid_t gid)
 
 	if (r->gid == gid)
 		return true;
-	/* Read from /proc: requests do not bring them. */
+	/* A request does not have the supplementary groups: libfuse reads them from /proc. */
 	n = fuse_req_getgroups(reply_handle(r), room, groups);
 	if (n > room) {
 		room = n;
@@ -152,7 +152,7 @@ bool dir_reply_add(struct dir_reply *d, const char *name, const struct stat *st,
 	if (d->plus) {
 		reply_fill_entry(&entry, st);
 		if (!held) {
-			/* The kernel takes the name and the type, and looks it up when asked. */
+			/* The kernel keeps name and type only, and looks the name up when needed. */
 			entry.ino = 0;
 			entry.attr_timeout = entry.entry_timeout = 0;
 		}
@@ -182,7 +182,7 @@ void reply_dir_entries(struct dir_reply *d)
 	}
 }
 
-/* Only attributes, so the kernel takes no lock that the request's caller may hold. */
+/* For attributes alone the kernel takes no lock that the requesting process may hold. */
 void transport_forget_attributes(struct request *r, uint64_t ino)
 {
 	fuse_lowlevel_notify_inval_inode(r->mount->transport->session, ino, -1, 0);

@@ -15,7 +15,7 @@
 #include "mount/ops.h"
 
 #define WRITE_BYTES_MAX (1u << 20)
-#define BACKGROUND_MAX 64 /* reads ahead and asynchronous ones under way at a time */
+#define BACKGROUND_MAX 64 /* requests for read-ahead and asynchronous I/O at a time */
 
 static struct request fuse_request(fuse_req_t req, fuse_ino_t ino)
 {
@@ -94,8 +94,9 @@ static void fuse_on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, i
 		if (to_set & bits[i].theirs)
 			mask |= bits[i].ours;
 	/*
-	 * "Now" comes with a time beside it that is not to be taken; but with the write-back
-	 * cache the kernel keeps mtime itself, and both are to be the same "now".
+	 * A request to set the atime to "now" also has a time in it, which is ignored. But
+	 * with the write-back cache the kernel keeps the mtime itself and sends it as a time.
+	 * Then the atime must be that very time, too.
 	 */
 	if (mask & FS_SET_ATIME_NOW && mask & FS_SET_ATIME && t->mount->options->writeback)
 		mask &= ~(unsigned)FS_SET_ATIME_NOW;
@@ -103,7 +104,7 @@ static void fuse_on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, i
 		mask &= ~(unsigned)FS_SET_ATIME;
 	if (mask & FS_SET_MTIME_NOW)
 		mask &= ~(unsigned)FS_SET_MTIME;
-	/* A new owner takes the bits away, whoever gives it; a new mode beside it decides. */
+	/* A new owner clears setuid and setgid, unless the request sets a mode as well. */
 	if ((!mask || mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) && t->kill_priv_v2)
 		mask |= FS_SET_KILL_PRIV;
 	op_setattr(&r, attr, mask);
@@ -232,7 +233,7 @@ static void fuse_on_write(fuse_req_t req, fuse_ino_t ino, const char *data, size
 		 t->kill_priv_v2 && transport_write_kills_priv);
 }
 
-/* POSIX locks are the kernel's, and a write is with us when it returns: nothing to flush. */
+/* The kernel keeps POSIX locks itself, and sends writes before they return: nothing to do. */
 static void fuse_on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct request r = fuse_request(req, ino);
@@ -377,7 +378,7 @@ static void fuse_on_init(void *userdata, struct fuse_conn_info *conn)
 		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	if (options->writeback)
 		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
-	/* With the umask itself: where there is a default ACL it does not count. */
+	/* The kernel is to send the umask: in a directory with a default ACL it has no effect. */
 	if (options->fs.acl)
 		conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
 	conn->max_write = WRITE_BYTES_MAX;
