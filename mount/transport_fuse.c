@@ -90,7 +90,7 @@ int transport_check(const struct mount_options *options)
 	return 0;
 }
 
-/* libfuse's option list: ours, then those that the user gave for libfuse. NULL: no memory. */
+/* libfuse's option list: ours, then the user's for libfuse. NULL: no memory. */
 static char *transport_options(const struct mount_options *o)
 {
 	char *text = NULL, *source = malloc(2 * strlen(o->store) + 1), *to = source;

@@ -152,7 +152,7 @@ bool dir_reply_add(struct dir_reply *d, const char *name, const struct stat *st,
 	if (d->plus) {
 		reply_fill_entry(&entry, st);
 		if (!held) {
-			/* The kernel keeps name and type only, and looks the name up when needed. */
+			/* The kernel then looks the name up when it needs to. */
 			entry.ino = 0;
 			entry.attr_timeout = entry.entry_timeout = 0;
 		}
