@@ -5,9 +5,12 @@
  * mount(8) calls the helper of type fuse.varve like that. A store that has the name of a
  * subcommand is written with a slash: `varve ./check /mnt`.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mount/command.h"
 #include "mount/message.h"
@@ -34,10 +37,31 @@ static void main_help(void)
 	       "failed or found damage, 2 wrong usage.\n");
 }
 
+/*
+ * Open the descriptors 0 to 2 that are closed. Otherwise the store's own files would get these
+ * numbers, and messages would be written into them. They are opened the wrong way round, so
+ * that reading stdin and writing stdout still fail. Returns false if that is not possible.
+ */
+static bool main_open_standard_files(void)
+{
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	size_t i;
 
+	if (!main_open_standard_files()) {
+		say_error("/dev/null: %s; descriptors 0 to 2 are closed and cannot be opened",
+			  strerror(errno));
+		return EXIT_FAILED;
+	}
 	/* With a reader that went away, a write fails; the process is not to die of it. */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {

@@ -69,10 +69,9 @@ int transport_check(const struct mount_options *options)
 		return err;
 	}
 	if (err) {
-		say_error(
-			"/dev/fuse: %s; this kernel has no FUSE, or has not loaded it: as root, run "
-			"`modprobe fuse`",
-			strerror(-err));
+		say_error("/dev/fuse: %s; this kernel has no FUSE, or has not loaded it: as root, "
+			  "`modprobe fuse`",
+			  strerror(-err));
 		return err;
 	}
 	if (!geteuid())
