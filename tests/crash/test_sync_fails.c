@@ -6,7 +6,7 @@
 
 #include "fs/fs.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 static const struct fs_cred ROOT = {0, 0, true, 0};
 

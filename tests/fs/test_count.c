@@ -4,9 +4,9 @@
  */
 #include <sys/wait.h>
 
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
-static struct fixture f;
+static struct fs_fixture f;
 
 static uint64_t files(void)
 {
@@ -29,7 +29,7 @@ static uint64_t in_killed(uint64_t (*work)(void))
 	fflush(stdout);
 	child = fork();
 	if (!child) {
-		fixture_open(&f);
+		fs_fixture_open(&f);
 		result = work();
 		_exit(write(fds[1], &result, sizeof(result)) != sizeof(result));
 	}
@@ -43,11 +43,11 @@ static uint64_t in_killed(uint64_t (*work)(void))
 
 static uint64_t make_links(void)
 {
-	uint64_t ino = mk_file(f.fs, FS_ROOT_INO, "a");
+	uint64_t ino = make_file(f.fs, FS_ROOT_INO, "a");
 	struct stat st;
 
-	mk_file(f.fs, FS_ROOT_INO, "b");
-	mk_dir(f.fs, FS_ROOT_INO, "d");
+	make_file(f.fs, FS_ROOT_INO, "b");
+	make_dir(f.fs, FS_ROOT_INO, "d");
 	if (fs_link(f.fs, ino, FS_ROOT_INO, "a2", &st) ||
 	    fs_link(f.fs, ino, FS_ROOT_INO, "a3", &st))
 		bail("link");
@@ -56,7 +56,7 @@ static uint64_t make_links(void)
 
 static uint64_t make_one(void)
 {
-	return mk_file(f.fs, FS_ROOT_INO, "c");
+	return make_file(f.fs, FS_ROOT_INO, "c");
 }
 
 /* More than are set aside at once, and no more than one of them. */
@@ -67,39 +67,39 @@ static uint64_t make_many(void)
 
 	for (unsigned i = 0; i < 6000; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
-		ino = mk_file(f.fs, FS_ROOT_INO, name);
+		ino = make_file(f.fs, FS_ROOT_INO, name);
 	}
 	return ino;
 }
 
 static void test_files(void)
 {
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	is_int(files(), 1, "the root is one");
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	in_killed(make_links);
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	is_int(files(), 4, "after a kill each inode counts once, whatever names it has");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	is_int(files(), 4, "so it is after a clean close");
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	in_killed(make_one);
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	is_int(files(), 5, "what was written at a close is not believed after a kill");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 static void test_numbers(void)
 {
 	uint64_t last;
 
-	fixture_init(&f);
-	fixture_close(&f);
+	fs_fixture_init(&f);
+	fs_fixture_close(&f);
 	last = in_killed(make_many);
-	fixture_open(&f);
-	ok(mk_file(f.fs, FS_ROOT_INO, "new") > last, "no number is given a second time");
-	fixture_clean(&f, "with all of them");
-	fixture_release(&f);
+	fs_fixture_open(&f);
+	ok(make_file(f.fs, FS_ROOT_INO, "new") > last, "no number is given a second time");
+	fs_fixture_clean(&f, "with all of them");
+	fs_fixture_release(&f);
 }
 
 static void test_links(void)
@@ -110,8 +110,8 @@ static void test_links(void)
 	char name[16];
 	int err = 0;
 
-	fixture_init(&f);
-	ino = mk_file(f.fs, FS_ROOT_INO, "a");
+	fs_fixture_init(&f);
+	ino = make_file(f.fs, FS_ROOT_INO, "a");
 	while (!err && made < FS_LINKS_MAX + 10) {
 		snprintf(name, sizeof(name), "l%u", made);
 		err = fs_link(f.fs, ino, FS_ROOT_INO, name, &st);
@@ -119,13 +119,13 @@ static void test_links(void)
 	}
 	is_int(err, -EMLINK, "a file has not more links than can be told");
 	is_int(made, FS_LINKS_MAX, "and as many as can");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 int main(void)
 {
-	test_files();
-	test_numbers();
-	test_links();
+	run_test(test_files);
+	run_test(test_numbers);
+	run_test(test_links);
 	return done();
 }

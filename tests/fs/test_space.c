@@ -9,11 +9,11 @@
 #include <stdatomic.h>
 
 #include "fs/key.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define MIB ((size_t)1 << 20)
 
-static struct fixture f;
+static struct fs_fixture f;
 
 static struct fs_stats stats_of(void)
 {
@@ -32,7 +32,7 @@ static void forget(uint64_t ino)
 /* A file with `size` bytes of 'x', which nobody holds. */
 static uint64_t write_file(const char *name, size_t size)
 {
-	uint64_t ino = mk_file(f.fs, FS_ROOT_INO, name);
+	uint64_t ino = make_file(f.fs, FS_ROOT_INO, name);
 	char *bytes = malloc(size);
 
 	memset(bytes, 'x', size);
@@ -46,7 +46,7 @@ static void test_blocks(void)
 {
 	uint64_t a;
 
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	a = write_file("a", 1);
 	is_int(attr_of(f.fs, a).st_blocks, 1, "one byte takes a block");
 	fs_write(f.fs, a, 0, "0123456789", 10, 0, NULL);
@@ -58,7 +58,7 @@ static void test_blocks(void)
 	is_int(fs_fallocate(f.fs, a, FALLOC_FL_KEEP_SIZE, 0, UINT64_C(1) << 60), -ENOSPC,
 	       "also beyond the size");
 	is_int(attr_of(f.fs, a).st_size, 513, "and changes nothing");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 static void test_copy(void)
@@ -66,15 +66,15 @@ static void test_copy(void)
 	uint64_t a, b, before;
 	size_t copied;
 
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	a = write_file("a", 4 * MIB);
-	b = mk_file(f.fs, FS_ROOT_INO, "b");
+	b = make_file(f.fs, FS_ROOT_INO, "b");
 	before = stats_of().lsm.segment_bytes_written;
 	is_int(fs_copy_range(f.fs, a, 0, b, 0, 4 * MIB, &copied), 0, "a file is copied");
 	is_int(copied, 4 * MIB, "all of it");
 	is_int(stats_of().lsm.segment_bytes_written, before, "without writing its bytes again");
 	is_int(attr_of(f.fs, b).st_blocks, 4 * MIB / 512, "but they count");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 /* A thousand files, of which the last goes in the end. */
@@ -83,11 +83,11 @@ static void test_emptied(void)
 	uint64_t dir, ranges = 0;
 	char name[16];
 
-	fixture_init(&f);
-	dir = mk_dir(f.fs, FS_ROOT_INO, "dir");
+	fs_fixture_init(&f);
+	dir = make_dir(f.fs, FS_ROOT_INO, "dir");
 	for (unsigned i = 0; i < 1000; i++) {
 		snprintf(name, sizeof(name), "%u", i);
-		forget(mk_file(f.fs, dir, name));
+		forget(make_file(f.fs, dir, name));
 	}
 	for (unsigned i = 0; i < 999; i++) {
 		snprintf(name, sizeof(name), "%u", i);
@@ -96,14 +96,14 @@ static void test_emptied(void)
 	}
 	ok(ino_of(f.fs, dir, "999"), "the last of a thousand names stays");
 	is_int(fs_rmdir(f.fs, FS_ROOT_INO, "dir"), -ENOTEMPTY, "with its directory");
-	fixture_clean(&f, "then");
+	fs_fixture_clean(&f, "then");
 	is_int(fs_unlink(f.fs, dir, "999"), 0, "it goes");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		ranges += stats_of().lsm.level[l].range_tombstones;
 	is_int(ranges, 1, "then one range tombstone is over all of them");
-	fixture_clean(&f, "without it");
-	fixture_release(&f);
+	fs_fixture_clean(&f, "without it");
+	fs_fixture_release(&f);
 }
 
 static void test_memory(void)
@@ -112,11 +112,11 @@ static void test_memory(void)
 	struct stat st;
 	uint64_t dir;
 
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	ok(stats_of().lsm.cache_bytes_max <= 9 * MIB,
 	   "of 16 MiB an eighth is for inodes, three eighths of the rest for memtables");
-	dir = mk_dir(f.fs, FS_ROOT_INO, "dir");
-	forget(mk_file(f.fs, dir, "file with a name"));
+	dir = make_dir(f.fs, FS_ROOT_INO, "dir");
+	forget(make_file(f.fs, dir, "file with a name"));
 	forget(dir);
 	before = stats_of();
 	is_int(before.inodes_in_memory, 1, "only the root is in memory");
@@ -130,7 +130,7 @@ static void test_memory(void)
 	now = stats_of();
 	is_int(now.inodes_in_memory, 1, "when nobody holds it they all go");
 	is_int(now.inode_bytes, before.inode_bytes, "and take no memory");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 /* Takes one name behind the dots. */
@@ -155,11 +155,11 @@ static void test_open_directory(void)
 	struct fs_dir *dir;
 	unsigned taken = 0;
 
-	fixture_init(&f);
-	forget(mk_file(f.fs, FS_ROOT_INO, "a"));
-	forget(mk_file(f.fs, FS_ROOT_INO, "b"));
+	fs_fixture_init(&f);
+	forget(make_file(f.fs, FS_ROOT_INO, "a"));
+	forget(make_file(f.fs, FS_ROOT_INO, "b"));
 	forget(write_file("large", 8 * MIB));
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	if (fs_unlink(f.fs, FS_ROOT_INO, "large") || fs_dir_open(f.fs, FS_ROOT_INO, &dir) ||
 	    fs_dir_read(dir, 0, true, take_one, &taken))
 		bail("cannot read the directory");
@@ -170,7 +170,7 @@ static void test_open_directory(void)
 	ok(stats_of().lsm.segment_bytes < 4 * MIB,
 	   "an open directory does not keep what was deleted before");
 	fs_dir_close(dir);
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 /* A write beside bytes that a repair has marked as lost works, and leaves them so. */
@@ -185,16 +185,16 @@ static void test_beside_lost(void)
 	size_t got;
 	uint64_t a;
 
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	a = write_file("a", 5000);
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	o = f.options.lsm;
 	if (lsm_open(f.store, &o, &lsm) || lsm_batch_put_lost(b, key_extent(&k, a, 0), 100) ||
 	    lsm_write(lsm, b, 0) || lsm_close(lsm))
 		bail("cannot mark bytes as lost");
 	lsm_batch_free(b);
 	f.quiet = true;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	if (fs_lookup(f.fs, FS_ROOT_INO, "a", &st))
 		bail("lookup");
 	is_int(fs_read(f.fs, a, 50, bytes, 50, &got), -EIO, "lost bytes cannot be read");
@@ -203,7 +203,7 @@ static void test_beside_lost(void)
 	is_int(fs_read(f.fs, a, 50, bytes, 50, &got), -EIO, "the others not, as before");
 	is_int(fs_write(f.fs, a, 0, bytes, 100, 0, NULL), 0, "until they are written");
 	is_int(fs_read(f.fs, a, 50, bytes, 50, &got), 0, "then they are there");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 /* The kernel, which forgets what it is asked to. */
@@ -222,10 +222,10 @@ static void test_prune(void)
 	atomic_uint asked = 0;
 	char name[16];
 
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	for (unsigned i = 0; i < 12000; i++) {
 		snprintf(name, sizeof(name), "%u", i);
-		mk_file(f.fs, FS_ROOT_INO, name);
+		make_file(f.fs, FS_ROOT_INO, name);
 	}
 	ok(stats_of().inode_bytes > 2 * MIB, "more inodes than an eighth of the memory holds");
 	fs_set_prune(f.fs, forget_name, &asked);
@@ -235,17 +235,17 @@ static void test_prune(void)
 	   atomic_load(&asked));
 	ok(atomic_load(&asked) < 12000, "and not all");
 	fs_set_prune(f.fs, NULL, NULL);
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 int main(void)
 {
-	test_blocks();
-	test_copy();
-	test_emptied();
-	test_memory();
-	test_open_directory();
-	test_beside_lost();
-	test_prune();
+	run_test(test_blocks);
+	run_test(test_copy);
+	run_test(test_emptied);
+	run_test(test_memory);
+	run_test(test_open_directory);
+	run_test(test_beside_lost);
+	run_test(test_prune);
 	return done();
 }

@@ -2,9 +2,9 @@
  * test_sync.c - what is written when: durable with the call, with the next sync, or only when
  * the inode leaves memory (the time of a last access).
  */
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
-static struct fixture f;
+static struct fs_fixture f;
 
 /* Everything that was written is durable. */
 static bool synced(void)
@@ -20,10 +20,10 @@ static void test_durable(void)
 {
 	uint64_t a;
 
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	f.options.lsm.commit_interval_ms = 3600 * 1000;
-	fixture_reopen(&f);
-	a = mk_file(f.fs, FS_ROOT_INO, "a");
+	fs_fixture_reopen(&f);
+	a = make_file(f.fs, FS_ROOT_INO, "a");
 	ok(!synced(), "what is made is not durable at once");
 	is_int(fs_write(f.fs, a, 0, "x", 1, FS_WRITE_SYNC, NULL), 0, "a synced write");
 	ok(synced(), "is, and all before it");
@@ -32,10 +32,10 @@ static void test_durable(void)
 	is_int(fs_sync(f.fs), 0, "until there is a sync");
 	ok(synced(), "which makes it so");
 	f.options.sync = true;
-	fixture_reopen(&f);
-	mk_file(f.fs, FS_ROOT_INO, "b");
+	fs_fixture_reopen(&f);
+	make_file(f.fs, FS_ROOT_INO, "b");
 	ok(synced(), "with the option sync, what is made is durable at once");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 static void test_atime(void)
@@ -45,8 +45,8 @@ static void test_atime(void)
 	size_t got;
 	uint64_t a;
 
-	fixture_init(&f);
-	a = mk_file(f.fs, FS_ROOT_INO, "a");
+	fs_fixture_init(&f);
+	a = make_file(f.fs, FS_ROOT_INO, "a");
 	fs_write(f.fs, a, 0, "x", 1, 0, NULL);
 	ok(fs_atime_due(f.fs, a), "a file as old as its last access is due");
 	fs_read(f.fs, a, 0, &byte, 1, &got);
@@ -60,11 +60,11 @@ static void test_atime(void)
 	fs_write(f.fs, a, 0, "y", 1, 0, NULL);
 	fs_read(f.fs, a, 0, &byte, 1, &got);
 	read = attr_of(f.fs, a);
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	if (fs_lookup(f.fs, FS_ROOT_INO, "a", &st))
 		bail("lookup");
 	is_int(ns_of(st.st_atim), ns_of(read.st_atim), "and at the end");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 /* Whether the call moves the time that `of` gives of `ino` on. */
@@ -81,9 +81,9 @@ static void test_times(void)
 	uint64_t dir, a;
 	struct stat st;
 
-	fixture_init(&f);
-	dir = mk_dir(f.fs, FS_ROOT_INO, "dir");
-	a = mk_file(f.fs, dir, "a");
+	fs_fixture_init(&f);
+	dir = make_dir(f.fs, FS_ROOT_INO, "dir");
+	a = make_file(f.fs, dir, "a");
 	ok(SETS(st_mtim, dir, fs_mkdir(f.fs, &ROOT, dir, "d", 0755, &st)),
 	   "a new name sets the directory's mtime");
 	ok(SETS(st_ctim, dir, fs_symlink(f.fs, &ROOT, dir, "l", "t", &st)), "and its ctime");
@@ -97,13 +97,13 @@ static void test_times(void)
 	ok(!SETS(st_ctim, a, fs_setxattr(f.fs, a, "user.x", "1", 1, 0)),
 	   "but not one that is as it was");
 	ok(SETS(st_ctim, a, fs_setxattr(f.fs, a, "user.x", "2", 1, 0)), "one that is not");
-	fixture_release(&f);
+	fs_fixture_release(&f);
 }
 
 int main(void)
 {
-	test_durable();
-	test_atime();
-	test_times();
+	run_test(test_durable);
+	run_test(test_atime);
+	run_test(test_times);
 	return done();
 }

@@ -2,7 +2,7 @@
  * test_batch.c - batches: their limits, and their records, also of bytes that nobody wrote.
  */
 #include "lsm/batch.h"
-#include "tests/lsm/tree_fixture.h"
+#include "tests/support/lsm_bed.h"
 
 /* The example at the top of batch.h, and what follows from another last part of it. */
 static const uint8_t head[] = {5, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
@@ -37,8 +37,8 @@ static void test_records(void)
 	memcpy(record, head, sizeof(head));
 	memcpy(record + sizeof(head), "\1\1k\1v", 5);
 	is_int(read_all(record, 25, &e), 1, "the example is read");
-	ok(e.kind == BATCH_PUT && e.sequence == 5 && !slice_compare(e.key, tree_key("k")) &&
-		   !slice_compare(e.value, tree_key("v")),
+	ok(e.kind == BATCH_PUT && e.sequence == 5 && !slice_compare(e.key, bed_key("k")) &&
+		   !slice_compare(e.value, bed_key("v")),
 	   "for what it is");
 	is_int(read_op("\1\1k\1v\0", 6), -EUCLEAN, "nothing follows the operations");
 	is_int(read_op("\1\1k\1", 4), -EUCLEAN, "none is cut off");
@@ -86,39 +86,39 @@ static void test_limits(void)
 /* Below separate_min a value is in the log, from there on in a segment. */
 static void test_values(void)
 {
-	struct tree t = tree_new((struct lsm_options){.separate_min = 5000});
+	struct bed t = bed_new((struct lsm_options){.separate_min = 5000});
 	struct lsm_batch *b = lsm_batch_new();
 	struct lsm_iter *it;
 	int err;
 
-	tree_put(&t, "log", 4999, 1);
-	is_int(tree_stats(&t).segment_bytes_written, 0, "a small value is in no segment");
-	tree_put(&t, "segment", 5000, 2);
-	is_int(tree_stats(&t).segment_bytes_written, 8192, "a large one is, in whole chunks");
+	bed_put(&t, "log", 4999, 1);
+	is_int(bed_stats(&t).segment_bytes_written, 0, "a small value is in no segment");
+	bed_put(&t, "segment", 5000, 2);
+	is_int(bed_stats(&t).segment_bytes_written, 8192, "a large one is, in whole chunks");
 	it = lsm_iter_new(t.lsm, NULL);
 	for (lsm_iter_first(it); lsm_iter_valid(it); lsm_iter_next(it)) {
 		const char *where = *(const char *)lsm_iter_key(it).data == 'l' ? "log" : "segment";
 		size_t size = lsm_iter_size(it);
 
-		err = lsm_batch_put_slice(b, tree_key("x"), it, size - 10, 11);
+		err = lsm_batch_put_slice(b, bed_key("x"), it, size - 10, 11);
 		is_int(err, -EINVAL, "%s: a slice does not reach beyond the value", where);
-		err = lsm_batch_put_slice(b, tree_key("x"), it, size + 1, 1);
+		err = lsm_batch_put_slice(b, bed_key("x"), it, size + 1, 1);
 		is_int(err, -EINVAL, "%s: nor begin there", where);
-		err = lsm_batch_put_slice(b, tree_key("x"), it, 0, 0);
+		err = lsm_batch_put_slice(b, bed_key("x"), it, 0, 0);
 		is_int(err, -EINVAL, "%s: and is not empty", where);
-		is_int(lsm_batch_put_slice(b, tree_key(where), it, 10, size - 10), 0,
+		is_int(lsm_batch_put_slice(b, bed_key(where), it, 10, size - 10), 0,
 		       "%s: the rest of the value is one", where);
 	}
 	lsm_iter_free(it);
 	is_int(lsm_batch_count(b), 2, "two were taken");
-	tree_write(&t, b, 0);
-	tree_release(&t);
+	bed_write(&t, b, 0);
+	bed_release(&t);
 }
 
 int main(void)
 {
-	test_records();
-	test_limits();
-	test_values();
+	run_test(test_records);
+	run_test(test_limits);
+	run_test(test_values);
 	return done();
 }

@@ -7,7 +7,7 @@
  */
 #include <fcntl.h>
 
-#include "tests/lsm/tree_fixture.h"
+#include "tests/support/lsm_bed.h"
 
 #define VALUES 64u
 #define SEGMENT_BYTES (1u << 20)
@@ -27,205 +27,205 @@ static size_t size_of(unsigned i)
 }
 
 /* Nothing is compacted but when asked for. */
-static struct tree new_tree(void)
+static struct bed new_tree(void)
 {
-	return tree_new((struct lsm_options){.segment_bytes = SEGMENT_BYTES, .l0_compact = 100});
+	return bed_new((struct lsm_options){.segment_bytes = SEGMENT_BYTES, .l0_compact = 100});
 }
 
 /* Values in another order than that of their keys. */
-static void put_values(struct tree *t)
+static void put_values(struct bed *t)
 {
 	for (unsigned n = 0; n < VALUES; n++) {
 		unsigned i = n * 37 % VALUES;
 
-		tree_put(t, key_of(i), size_of(i), i);
+		bed_put(t, key_of(i), size_of(i), i);
 	}
 }
 
-static unsigned wrong_values(struct tree *t, unsigned step)
+static unsigned wrong_values(struct bed *t, unsigned step)
 {
 	unsigned wrong = 0;
 
 	for (unsigned i = 0; i < VALUES; i += step)
-		wrong += !tree_has(t, key_of(i), size_of(i), i);
+		wrong += !bed_has(t, key_of(i), size_of(i), i);
 	return wrong;
 }
 
-static uint64_t punches(struct tree *t)
+static uint64_t punches(struct bed *t)
 {
 	return storage_mem_count(t->st, STORAGE_MEM_PUNCH);
 }
 
 static void test_punch(void)
 {
-	struct tree t = new_tree();
+	struct bed t = new_tree();
 	uint64_t before;
 
 	put_values(&t);
-	tree_compact(&t);
-	before = tree_stats(&t).segment_bytes;
+	bed_compact(&t);
+	before = bed_stats(&t).segment_bytes;
 	is_int(punches(&t), 0, "what is alive is not punched");
 	for (unsigned i = 0; i < VALUES; i++)
 		if (i % 2)
-			tree_delete(&t, key_of(i));
-	is_int(tree_compact(&t), 0, "compacts");
-	ok(punches(&t) > 0 && tree_stats(&t).segment_bytes < before * 6 / 10,
+			bed_delete(&t, key_of(i));
+	is_int(bed_compact(&t), 0, "compacts");
+	ok(punches(&t) > 0 && bed_stats(&t).segment_bytes < before * 6 / 10,
 	   "half of the values are deleted, and half of the space comes back");
 	is_int(wrong_values(&t, 2), 0, "the others are whole, each to its last byte");
-	tree_reopen(&t);
+	bed_reopen(&t);
 	is_int(wrong_values(&t, 2), 0, "also when they are read from the disk");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* An old view of a few tables is held, while a segment that they use has dead values. */
 static void test_older_view(void)
 {
-	struct tree t = new_tree();
+	struct bed t = new_tree();
 	struct lsm_iter *first, *second;
 
 	put_values(&t);
-	tree_compact(&t);
+	bed_compact(&t);
 	first = lsm_iter_new(t.lsm, NULL);
 	for (unsigned i = 1; i < VALUES; i += 2)
-		tree_delete(&t, key_of(i));
-	tree_compact(&t);
+		bed_delete(&t, key_of(i));
+	bed_compact(&t);
 	is_int(punches(&t), 0, "nothing is punched while a reader's tables have the values");
 	second = lsm_iter_new(t.lsm, NULL);
-	tree_put(&t, "z", 10, 0);
-	tree_flush(&t);
+	bed_put(&t, "z", 10, 0);
+	bed_flush(&t);
 	lsm_iter_free(first);
-	tree_compact(&t);
+	bed_compact(&t);
 	is_int(punches(&t), 0, "nor while a reader has any older view");
 	lsm_iter_free(second);
-	tree_compact(&t);
+	bed_compact(&t);
 	ok(punches(&t) > 0, "when it is gone, holes are punched");
 	is_int(wrong_values(&t, 2), 0, "what is alive is whole");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* A value that only a memtable refers to is in a segment whose other values are dead. */
 static void test_memtable(void)
 {
-	struct tree t =
-		tree_new((struct lsm_options){.segment_bytes = SEGMENT_BYTES, .l0_compact = 1});
+	struct bed t =
+		bed_new((struct lsm_options){.segment_bytes = SEGMENT_BYTES, .l0_compact = 1});
 	struct lsm_batch *b = lsm_batch_new();
 	struct lsm_iter *it;
 
 	put_values(&t);
-	tree_compact(&t);
+	bed_compact(&t);
 	it = lsm_iter_new(t.lsm, NULL);
-	lsm_iter_seek(it, tree_key(key_of(5)));
-	if (!lsm_iter_valid(it) || lsm_batch_put_slice(b, tree_key("copy"), it, 0, size_of(5)))
+	lsm_iter_seek(it, bed_key(key_of(5)));
+	if (!lsm_iter_valid(it) || lsm_batch_put_slice(b, bed_key("copy"), it, 0, size_of(5)))
 		bail("cannot share a value");
-	tree_delete_range(&t, "k", "l");
-	tree_flush(&t);
-	tree_write(&t, b, 0);
+	bed_delete_range(&t, "k", "l");
+	bed_flush(&t);
+	bed_write(&t, b, 0);
 	lsm_iter_free(it);
 	/* The compactor looks at segments when it has nothing else to do, and every second. */
-	ok(tree_soon(!tree_stats(&t).level[0].tables), "the deletion is compacted");
+	ok(bed_soon(!bed_stats(&t).level[0].tables), "the deletion is compacted");
 	usleep(1300000);
-	ok(tree_has(&t, "copy", size_of(5), 5), "a shared value is there while it is in memory");
-	tree_compact(&t);
-	ok(tree_has(&t, "copy", size_of(5), 5), "and when it is in a table");
-	tree_release(&t);
+	ok(bed_has(&t, "copy", size_of(5), 5), "a shared value is there while it is in memory");
+	bed_compact(&t);
+	ok(bed_has(&t, "copy", size_of(5), 5), "and when it is in a table");
+	bed_release(&t);
 }
 
 static void test_deleted(void)
 {
-	struct tree t = new_tree();
+	struct bed t = new_tree();
 
 	for (unsigned i = 0; i < 400; i++)
-		tree_put(&t, key_of(i), 12 << 10, i);
-	tree_compact(&t);
-	ok(tree_stats(&t).segments >= 5, "some segments");
+		bed_put(&t, key_of(i), 12 << 10, i);
+	bed_compact(&t);
+	ok(bed_stats(&t).segments >= 5, "some segments");
 	for (unsigned i = 0; i < 400; i++)
-		tree_delete(&t, key_of(i));
-	tree_compact(&t);
-	ok(tree_stats(&t).segments <= 1 && tree_stats(&t).segment_bytes < 2 * SEGMENT_BYTES,
+		bed_delete(&t, key_of(i));
+	bed_compact(&t);
+	ok(bed_stats(&t).segments <= 1 && bed_stats(&t).segment_bytes < 2 * SEGMENT_BYTES,
 	   "that nothing refers to are deleted at once, but for the one that is written to");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* The segment that is written to is sealed when most of it is dead. */
 static void test_sealed(void)
 {
-	struct tree t = new_tree();
+	struct bed t = new_tree();
 
 	for (unsigned i = 0; i < 60; i++)
-		tree_put(&t, key_of(i), 12 << 10, i);
-	tree_compact(&t);
-	is_int(tree_stats(&t).segments, 1, "one segment");
+		bed_put(&t, key_of(i), 12 << 10, i);
+	bed_compact(&t);
+	is_int(bed_stats(&t).segments, 1, "one segment");
 	for (unsigned i = 5; i < 60; i++)
-		tree_delete(&t, key_of(i));
-	tree_compact(&t);
-	ok(tree_stats(&t).segment_bytes < 300 << 10, "most of it dead: its space comes back: %llu",
-	   (unsigned long long)tree_stats(&t).segment_bytes);
-	ok(tree_has(&t, key_of(4), 12 << 10, 4), "what is alive is whole");
-	tree_release(&t);
+		bed_delete(&t, key_of(i));
+	bed_compact(&t);
+	ok(bed_stats(&t).segment_bytes < 300 << 10, "most of it dead: its space comes back: %llu",
+	   (unsigned long long)bed_stats(&t).segment_bytes);
+	ok(bed_has(&t, key_of(4), 12 << 10, 4), "what is alive is whole");
+	bed_release(&t);
 }
 
 /* Of each segment one value is left: they are moved, and the segments deleted. */
-static void test_emptied(struct tree t, bool damage)
+static void test_emptied(struct bed t, bool damage)
 {
 	struct storage *st;
 
 	for (unsigned i = 0; i < 800; i++)
-		tree_put(&t, key_of(i), 12 << 10, i);
-	tree_compact(&t);
+		bed_put(&t, key_of(i), 12 << 10, i);
+	bed_compact(&t);
 	for (unsigned i = 0; i < 800; i++)
 		if (i % 200)
-			tree_delete(&t, key_of(i));
+			bed_delete(&t, key_of(i));
 	if (damage) {
 		struct lsm_iter *it = lsm_iter_new(t.lsm, NULL); /* nothing moves yet */
 
-		tree_flush(&t);
+		bed_flush(&t);
 		if (storage_mem_flip(t.st, "000003.seg", 100, 1) &&
 		    storage_mem_flip(t.st, "000004.seg", 100, 1))
 			bail("cannot damage the first segment");
 		lsm_iter_free(it);
 	}
-	is_int(tree_compact(&t), 0, "compacts");
-	ok(tree_soon(tree_stats(&t).segments <= (damage ? 3 : 2)),
+	is_int(bed_compact(&t), 0, "compacts");
+	ok(bed_soon(bed_stats(&t).segments <= (damage ? 3 : 2)),
 	   "segments with next to nothing alive go: %llu left",
-	   (unsigned long long)tree_stats(&t).segments);
-	ok(tree_has(&t, key_of(0), 12 << 10, 0) == !damage, "the first value %s",
+	   (unsigned long long)bed_stats(&t).segments);
+	ok(bed_has(&t, key_of(0), 12 << 10, 0) == !damage, "the first value %s",
 	   damage ? "is lost where it is" : "was moved");
-	ok(tree_has(&t, key_of(200), 12 << 10, 200) && tree_has(&t, key_of(600), 12 << 10, 600),
+	ok(bed_has(&t, key_of(200), 12 << 10, 200) && bed_has(&t, key_of(600), 12 << 10, 600),
 	   "so were the others");
 	st = storage_mem_crash(t.st, STORAGE_MEM_KEEP_NONE, 0);
-	tree_release(&t);
+	bed_release(&t);
 	t.st = st;
-	tree_open(&t);
-	ok(tree_has(&t, key_of(200), 12 << 10, 200) && tree_has(&t, key_of(600), 12 << 10, 600),
+	bed_open(&t);
+	ok(bed_has(&t, key_of(200), 12 << 10, 200) && bed_has(&t, key_of(600), 12 << 10, 600),
 	   "for good: they are there when the power goes");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* Reading a table fails: of what it refers to nothing is known. */
 static void test_unreadable(void)
 {
-	struct tree t = new_tree();
+	struct bed t = new_tree();
 	uint64_t before;
 
 	put_values(&t);
-	tree_compact(&t);
+	bed_compact(&t);
 	for (unsigned i = 1; i < VALUES; i += 2)
-		tree_delete(&t, key_of(i));
+		bed_delete(&t, key_of(i));
 	{
 		struct lsm_iter *it = lsm_iter_new(t.lsm, NULL);
 
-		tree_compact(&t);
+		bed_compact(&t);
 		lsm_iter_free(it);
 	}
 	before = punches(&t);
-	tree_reopen(&t);
+	bed_reopen(&t);
 	storage_mem_fail(t.st, STORAGE_MEM_READ, 1, 0, EIO);
-	(void)tree_compact(&t);
+	(void)bed_compact(&t);
 	is_int(punches(&t), before, "nothing is punched for a table that cannot be read");
 	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
-	tree_reopen(&t);
+	bed_reopen(&t);
 	is_int(wrong_values(&t, 2), 0, "nothing is lost");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 static void on_damage(void *ctx, const struct lsm_damage *d)
@@ -236,10 +236,10 @@ static void on_damage(void *ctx, const struct lsm_damage *d)
 
 static void test_verify_memory(void)
 {
-	struct tree t = new_tree();
+	struct bed t = new_tree();
 	unsigned told = 0;
 
-	tree_put(&t, "a", 10000, 1);
+	bed_put(&t, "a", 10000, 1);
 	for (unsigned n = 0; n < 9; n++) {
 		char file[16];
 
@@ -249,7 +249,7 @@ static void test_verify_memory(void)
 	is_int(lsm_verify(t.lsm, on_damage, &told, NULL, NULL), -EUCLEAN,
 	       "verify finds a damaged value that was only in memory");
 	is_int(told, 1, "and tells it");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* How many descriptors are open, and how many a program that is started would get. */
@@ -273,14 +273,14 @@ static void test_descriptors(void)
 	struct lsm_options o = {.create = true, .segment_bytes = 64 << 10, .l0_compact = 1000};
 	const char *tmp = getenv("TMPDIR");
 	unsigned before, open, inherited;
-	struct tree t = {0};
+	struct bed t = {0};
 
 	descriptors(&before);
 	snprintf(dir, sizeof(dir), "%.40s/varve-gc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(dir) || lsm_open(dir, &o, &t.lsm))
 		bail("cannot open %s", dir);
 	for (unsigned i = 0; i < 400; i++) {
-		tree_put(&t, key_of(i), 60 << 10, i);
+		bed_put(&t, key_of(i), 60 << 10, i);
 		/* What is not synced stays open. */
 		if (i % 50 == 0 && lsm_sync(t.lsm))
 			bail("cannot sync");
@@ -297,15 +297,15 @@ static void test_descriptors(void)
 
 int main(void)
 {
-	test_punch();
-	test_older_view();
-	test_memtable();
-	test_deleted();
-	test_sealed();
-	test_emptied(new_tree(), false);
-	test_emptied(new_tree(), true);
-	test_unreadable();
-	test_verify_memory();
-	test_descriptors();
+	run_test(test_punch);
+	run_test(test_older_view);
+	run_test(test_memtable);
+	run_test(test_deleted);
+	run_test(test_sealed);
+	run_test(test_emptied, new_tree(), false);
+	run_test(test_emptied, new_tree(), true);
+	run_test(test_unreadable);
+	run_test(test_verify_memory);
+	run_test(test_descriptors);
 	return done();
 }

@@ -4,7 +4,7 @@
  */
 #include "lsm/manifest.h"
 #include "lsm/wal.h"
-#include "tests/lsm/tree_fixture.h"
+#include "tests/support/lsm_bed.h"
 
 static int open_error(struct storage *st, bool discard)
 {
@@ -17,7 +17,7 @@ static int open_error(struct storage *st, bool discard)
 }
 
 /* What `kill -9` leaves of a tree, which goes on. */
-static struct storage *killed(struct tree *t)
+static struct storage *killed(struct bed *t)
 {
 	struct storage *st = storage_mem_crash(t->st, STORAGE_MEM_KEEP_ALL, 0);
 
@@ -62,16 +62,16 @@ static struct search last_file(struct storage *st, const char *suffix)
 }
 
 /* A tree with two tables in level 0, and something in its log. */
-static struct tree two_tables(void)
+static struct bed two_tables(void)
 {
-	struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+	struct bed t = bed_new((struct lsm_options){.l0_compact = 100});
 
-	tree_put(&t, "a", 100, 1);
-	tree_put(&t, "large", 10000, 2);
-	tree_flush(&t);
-	tree_put(&t, "b", 100, 3);
-	tree_flush(&t);
-	tree_put(&t, "c", 100, 4);
+	bed_put(&t, "a", 100, 1);
+	bed_put(&t, "large", 10000, 2);
+	bed_flush(&t);
+	bed_put(&t, "b", 100, 3);
+	bed_flush(&t);
+	bed_put(&t, "c", 100, 4);
 	return t;
 }
 
@@ -89,7 +89,7 @@ static void write_current(struct storage *st, const char *text)
 
 static void test_current(void)
 {
-	struct tree t = two_tables();
+	struct bed t = two_tables();
 	struct storage *st = killed(&t);
 	struct storage_file *f;
 	char text[300];
@@ -111,7 +111,7 @@ static void test_current(void)
 	st->ops->unlink(st, MANIFEST_CURRENT);
 	is_int(open_error(st, false), -EUCLEAN, "nor without it, as there are tables");
 	let_go(st);
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* Where the records of the manifest begin; behind the last one it ends. */
@@ -144,13 +144,13 @@ static void break_edit(struct storage *st, int n)
 
 static void test_edits(void)
 {
-	struct tree t = two_tables();
+	struct bed t = two_tables();
 	struct storage *st = killed(&t);
 
 	break_edit(st, 1);
 	is_int(open_error(st, false), -EUCLEAN, "a broken edit with others behind it is damage");
 	let_go(st);
-	tree_compact(&t);
+	bed_compact(&t);
 	st = killed(&t);
 	is_int(open_error(st, false), 0, "a store opens that was compacted and killed");
 	let_go(st);
@@ -159,7 +159,7 @@ static void test_edits(void)
 	is_int(open_error(st, false), -EUCLEAN,
 	       "if its last edit is broken, the tables that it replaced are missing");
 	let_go(st);
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* What reading a manifest says that was made of `s` and, if there is one, an edit. */
@@ -184,7 +184,7 @@ static int manifest_error(struct manifest_state *s, struct version_edit *e)
 static void test_numbers(void)
 {
 	struct manifest_state s = {.version = version_new(), .next_file = 9};
-	struct table_meta *t = table_meta_new(tree_key("a"), tree_key("b"), NULL, 0);
+	struct table_meta *t = table_meta_new(bed_key("a"), bed_key("b"), NULL, 0);
 	struct version_edit none = {0}, deletes = {0}, adds = {0};
 	uint64_t segment = 8;
 
@@ -215,7 +215,7 @@ static void test_numbers(void)
 
 static void test_files(void)
 {
-	struct tree t = two_tables();
+	struct bed t = two_tables();
 	struct storage *st = killed(&t);
 	struct search log;
 	struct storage_file *f;
@@ -233,7 +233,7 @@ static void test_files(void)
 	is_int(open_error(st, false), -EUCLEAN, "a log that the manifest names is missed");
 	is_int(open_error(st, true), 0, "but not if one is told to go on without");
 	let_go(st);
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* ---- failures ---- */
@@ -244,27 +244,27 @@ static void test_files(void)
  */
 static void test_failed_sync(void)
 {
-	struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+	struct bed t = bed_new((struct lsm_options){.l0_compact = 100});
 	struct storage *st;
 
-	tree_put(&t, "a", 10000, 1);
+	bed_put(&t, "a", 10000, 1);
 	if (lsm_sync(t.lsm))
 		bail("cannot sync");
-	tree_put(&t, "b", 10000, 2);
+	bed_put(&t, "b", 10000, 2);
 	storage_mem_fail(t.st, STORAGE_MEM_SYNC, 1, 1, EIO);
 	is_int(lsm_sync(t.lsm), -EIO, "a sync fails");
 	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
 	ok(lsm_close(t.lsm), "and the close says so");
-	tree_open(&t);
-	ok(tree_has(&t, "b", 10000, 2), "the next open has what was written");
+	bed_open(&t);
+	ok(bed_has(&t, "b", 10000, 2), "the next open has what was written");
 	is_int(lsm_sync(t.lsm), 0, "its sync succeeds");
 	st = storage_mem_crash(t.st, STORAGE_MEM_KEEP_NONE, 0);
-	tree_release(&t);
+	bed_release(&t);
 	t.st = st;
-	tree_open(&t);
-	ok(tree_has(&t, "a", 10000, 1) && tree_has(&t, "b", 10000, 2),
+	bed_open(&t);
+	ok(bed_has(&t, "a", 10000, 1) && bed_has(&t, "b", 10000, 2),
 	   "so when the power goes then, it is there");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* One call to write fails while a table is flushed: if the log is well, the next flush works. */
@@ -273,15 +273,15 @@ static void test_failed_flush(void)
 	unsigned failed = 0, read_only = 0, stays_failed = 0;
 
 	for (unsigned nth = 1; nth <= 12; nth++) {
-		struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+		struct bed t = bed_new((struct lsm_options){.l0_compact = 100});
 
-		tree_put(&t, "a", 100, 1);
+		bed_put(&t, "a", 100, 1);
 		storage_mem_fail(t.st, STORAGE_MEM_WRITE, nth, 1, EIO);
 		failed += lsm_flush(t.lsm) != 0;
 		storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
-		read_only += tree_stats(&t).read_only;
-		if (!tree_stats(&t).read_only) {
-			tree_put(&t, "b", 100, 2);
+		read_only += bed_stats(&t).read_only;
+		if (!bed_stats(&t).read_only) {
+			bed_put(&t, "b", 100, 2);
 			stays_failed += lsm_flush(t.lsm) != 0;
 		}
 		(void)lsm_close(t.lsm);
@@ -296,13 +296,13 @@ static void test_failed_flush(void)
 
 static void test_close(void)
 {
-	struct tree t = tree_new((struct lsm_options){.commit_interval_ms = 3600 * 1000});
+	struct bed t = bed_new((struct lsm_options){.commit_interval_ms = 3600 * 1000});
 	struct lsm_options o = {.storage = t.st};
 	struct storage *st;
 	struct lsm *lsm;
 
-	tree_put(&t, "a", 10000, 1);
-	tree_put(&t, "b", 10, 2);
+	bed_put(&t, "a", 10000, 1);
+	bed_put(&t, "b", 10, 2);
 	is_int(lsm_open("recover", &o, &lsm), -EBUSY, "a tree has one writer");
 	o.read_only = true;
 	is_int(lsm_open("recover", &o, &lsm), -EBUSY, "and no reader beside it");
@@ -311,10 +311,10 @@ static void test_close(void)
 	st = storage_mem_crash(t.st, STORAGE_MEM_KEEP_NONE, 0);
 	let_go(t.st);
 	t.st = st;
-	tree_open(&t);
-	ok(tree_has(&t, "a", 10000, 1) && tree_has(&t, "b", 10, 2),
+	bed_open(&t);
+	ok(bed_has(&t, "a", 10000, 1) && bed_has(&t, "b", 10, 2),
 	   "what was there at a clean close survives a power cut");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* ---- damage while it is open, and repairs ---- */
@@ -327,7 +327,7 @@ static void on_damage(void *ctx, const struct lsm_damage *d)
 
 static void test_verify(void)
 {
-	struct tree t = two_tables();
+	struct bed t = two_tables();
 	unsigned told = 0;
 
 	is_int(lsm_verify(t.lsm, on_damage, &told, NULL, NULL), 0, "verify finds nothing");
@@ -342,21 +342,21 @@ static void test_verify(void)
 /* The older of two tables in level 0 is damaged: not where "k", which both have, is. */
 static struct storage *half_damaged(void)
 {
-	struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+	struct bed t = bed_new((struct lsm_options){.l0_compact = 100});
 	struct storage *st;
 	char key[8];
 
 	for (unsigned i = 0; i < 200; i++) {
 		snprintf(key, sizeof(key), "a%03u", i);
-		tree_put(&t, key, 100, i);
+		bed_put(&t, key, 100, i);
 	}
-	tree_put(&t, "k", 100, 1);
-	tree_flush(&t);
+	bed_put(&t, "k", 100, 1);
+	bed_flush(&t);
 	st = killed(&t);
 	if (storage_mem_flip(t.st, last_file(t.st, ".tab").name, 500, 1))
 		bail("cannot damage the table");
 	let_go(st);
-	tree_put(&t, "k", 100, 2);
+	bed_put(&t, "k", 100, 2);
 	if (lsm_close(t.lsm))
 		bail("cannot close");
 	return t.st;
@@ -364,7 +364,7 @@ static struct storage *half_damaged(void)
 
 static void test_repair(void)
 {
-	struct tree t = {.st = half_damaged()};
+	struct bed t = {.st = half_damaged()};
 	struct lsm_options o = {.storage = t.st, .l0_compact = 100};
 	struct search made;
 	unsigned told = 0;
@@ -381,22 +381,22 @@ static void test_repair(void)
 	is_int(lsm_repair_open("recover", &o, on_damage, &told, &damaged, &t.lsm), 0,
 	       "another try");
 	is_int(lsm_repair_commit(t.lsm, NULL), 0, "is");
-	tree_open(&t);
-	ok(tree_has(&t, "k", 100, 2), "a version that is newer than the damaged table's stays so");
-	ok(tree_has(&t, "a199", 100, 199), "and what of that could be read is there");
-	tree_release(&t);
+	bed_open(&t);
+	ok(bed_has(&t, "k", 100, 2), "a version that is newer than the damaged table's stays so");
+	ok(bed_has(&t, "a199", 100, 199), "and what of that could be read is there");
+	bed_release(&t);
 }
 
 int main(void)
 {
-	test_current();
-	test_edits();
-	test_numbers();
-	test_files();
-	test_failed_sync();
-	test_failed_flush();
-	test_close();
-	test_verify();
-	test_repair();
+	run_test(test_current);
+	run_test(test_edits);
+	run_test(test_numbers);
+	run_test(test_files);
+	run_test(test_failed_sync);
+	run_test(test_failed_flush);
+	run_test(test_close);
+	run_test(test_verify);
+	run_test(test_repair);
 	return done();
 }

@@ -5,7 +5,7 @@
 
 #include "lsm/table/table_format.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define NUMBER 7u
 
@@ -99,8 +99,8 @@ static void test_blocks(void)
 
 int main(void)
 {
-	test_footer();
-	test_handles();
-	test_blocks();
+	run_test(test_footer);
+	run_test(test_handles);
+	run_test(test_blocks);
 	return done();
 }

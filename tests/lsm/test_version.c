@@ -6,7 +6,7 @@
  * bottom again and again, for tombstones that the snapshot keeps.
  */
 #include "lsm/version.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define NOW_S 10000
@@ -270,10 +270,10 @@ static void test_damaged(void)
 
 int main(void)
 {
-	test_valid();
-	test_levels();
-	test_turns();
-	test_tombstones();
-	test_damaged();
+	run_test(test_valid);
+	run_test(test_levels);
+	run_test(test_turns);
+	run_test(test_tombstones);
+	run_test(test_damaged);
 	return done();
 }

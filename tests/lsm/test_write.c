@@ -4,7 +4,7 @@
  */
 #include <pthread.h>
 
-#include "tests/lsm/tree_fixture.h"
+#include "tests/support/lsm_bed.h"
 
 #define WRITERS 8
 #define ROUNDS 30
@@ -19,39 +19,39 @@ static const char *key_of(unsigned writer, unsigned i)
 
 static void test_rotation(void)
 {
-	struct tree t = tree_new((struct lsm_options){.memtable_bytes = 64 << 10});
+	struct bed t = bed_new((struct lsm_options){.memtable_bytes = 64 << 10});
 
 	for (unsigned i = 0; i < 600; i++)
-		tree_put(&t, key_of(0, i), 1000, i);
-	ok(tree_stats(&t).memtable_bytes < 4 * 64 << 10 && tree_soon(tree_stats(&t).flushes >= 6),
+		bed_put(&t, key_of(0, i), 1000, i);
+	ok(bed_stats(&t).memtable_bytes < 4 * 64 << 10 && bed_soon(bed_stats(&t).flushes >= 6),
 	   "memtables are written to tables when they are full");
-	tree_release(&t);
+	bed_release(&t);
 }
 
 /* No new log can be made, and no table written, but what frees space is written. */
 static void test_no_room(void)
 {
-	struct tree t = tree_new((struct lsm_options){.memtable_bytes = 64 << 10});
+	struct bed t = bed_new((struct lsm_options){.memtable_bytes = 64 << 10});
 	unsigned failed = 0;
 
 	for (unsigned i = 0; i < 2000; i++)
-		tree_put(&t, key_of(0, i), 1, i);
+		bed_put(&t, key_of(0, i), 1, i);
 	storage_mem_fail(t.st, STORAGE_MEM_OPEN, 1, 0, ENOSPC);
 	for (unsigned i = 0; i < 2000; i++) {
 		struct lsm_batch *b = lsm_batch_new();
 
-		if (lsm_batch_delete(b, tree_key(key_of(0, i))) || lsm_write(t.lsm, b, LSM_FREES))
+		if (lsm_batch_delete(b, bed_key(key_of(0, i))) || lsm_write(t.lsm, b, LSM_FREES))
 			failed++;
 		lsm_batch_free(b);
 	}
 	is_int(failed, 0, "deletes go into a memtable that cannot be rotated");
-	is_int(tree_try_put(&t, "x", 1, 1), -ENOSPC, "other writes are refused");
+	is_int(bed_try_put(&t, "x", 1, 1), -ENOSPC, "other writes are refused");
 	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
-	tree_release(&t);
+	bed_release(&t);
 }
 
 struct writer {
-	struct tree *t;
+	struct bed *t;
 	pthread_t thread;
 	unsigned id, written; /* as many have succeeded */
 	int err;              /* of the first that did not */
@@ -67,7 +67,7 @@ static void *write_all(void *arg)
 		struct lsm_batch *b = lsm_batch_new();
 
 		snprintf(key, sizeof(key), "%u/%06u", w->id, w->written);
-		w->err = lsm_batch_put(b, tree_key(key), (struct lsm_slice){value, sizeof(value)});
+		w->err = lsm_batch_put(b, bed_key(key), (struct lsm_slice){value, sizeof(value)});
 		if (!w->err)
 			w->err = lsm_write(w->t->lsm, b, 0);
 		w->written += !w->err;
@@ -82,7 +82,7 @@ static void test_groups(void)
 	unsigned lost = 0, went_on = 0;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		struct tree t = tree_new((struct lsm_options){.l0_compact = 100});
+		struct bed t = bed_new((struct lsm_options){.l0_compact = 100});
 		struct writer writers[WRITERS] = {0};
 
 		storage_mem_fail(t.st, STORAGE_MEM_WRITE, 3 + round, 1, EIO);
@@ -97,7 +97,7 @@ static void test_groups(void)
 			pthread_join(writers[i].thread, NULL);
 			went_on += !writers[i].err;
 			if (writers[i].written &&
-			    lsm_get(t.lsm, NULL, tree_key(key_of(i, writers[i].written - 1)), &v))
+			    lsm_get(t.lsm, NULL, bed_key(key_of(i, writers[i].written - 1)), &v))
 				lost++;
 			lsm_value_release(&v);
 		}
@@ -110,8 +110,8 @@ static void test_groups(void)
 
 int main(void)
 {
-	test_rotation();
-	test_no_room();
-	test_groups();
+	run_test(test_rotation);
+	run_test(test_no_room);
+	run_test(test_groups);
 	return done();
 }

@@ -14,7 +14,8 @@ export SYNC_LOG=$T/log SYNC_FAIL=$T/fail SYNC_SLOW=$T/slow
 export ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS:-}
 
 mount_logged() { # OPTIONS
-	LD_PRELOAD=${BUILD:-$(dirname "$VARVE")}/tests/mount/sync_log.so "$VARVE" mount -o "commit=3600,$1" "$S" "$M"
+	LD_PRELOAD=${BUILD:-$(dirname "$VARVE")}/tests/mount/sync_log.so \
+		"$VARVE" mount -o "commit=3600,$1" "$S" "$M"
 }
 # What was synced since the last time: log, seg, tab, man, or another name.
 synced() {
