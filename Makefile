@@ -84,11 +84,12 @@ $(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(TEST_LIBS) $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(TEST_LIBS) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
-# Handlers of requests, with a transport of the test's own: no libfuse.
+# Handlers of requests, with a transport of the test's own: no libfuse, but for its options.
+$(BUILD)/tests/mount/test_options.t: private MOUNT_TEST_LIBS = $(FUSE_LIBS)
 $(BUILD)/tests/mount.a: $(filter-out $(BUILD)/mount/main.o $(BUILD)/mount/transport_fuse%,$(call objects,mount))
 $(BUILD)/tests/mount/test_%.t: $(BUILD)/tests/mount/test_%.o $(call objects,tests/mount/fake) \
-		$(BUILD)/tests/mount.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
-	$(LINK) $(LSM_LIBS)
+		$(BUILD)/tests/mount.a $(TEST_LIBS) $(BUILD)/libfs.a $(BUILD)/liblsm.a
+	$(LINK) $(MOUNT_TEST_LIBS) $(LSM_LIBS)
 # Their allocator fails (alloc.h): only calls from our own objects go through it.
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	pthread_create

@@ -3,6 +3,7 @@
  */
 #include <xxhash.h>
 
+#include "lsm/table/table.h"
 #include "lsm/table/table_format.h"
 #include "tests/storage/storage_mem.h"
 #include "tests/support/tap.h"
@@ -31,10 +32,56 @@ static void test_footer(void)
 	put_sum(bytes, 96, 30);
 	is_int(table_footer_decode(bytes, NUMBER, 30, &g, &reason), -EPROTONOSUPPORT,
 	       "one of a newer format is not");
-	f.filter.offset = f.ranges.offset = 10;
+	f.index.offset = 5;
 	table_footer_encode(&f, NUMBER, 30, bytes);
 	is_int(table_footer_decode(bytes, NUMBER, 30, &g, &reason), -EUCLEAN,
-	       "nor one that leaves a gap");
+	       "nor one whose parts are not one behind the other");
+}
+
+/* How many blocks a table has of `count` entries of 100 bytes, after one of `first` bytes. */
+static uint64_t blocks_of(unsigned count, size_t first)
+{
+	struct table_build_options options = {.block_bytes = 4096};
+	struct storage *st = storage_mem_new();
+	static uint8_t value[200000];
+	struct table_builder *b;
+	struct table_footer f;
+	struct storage_file *file;
+	struct ikey_buf space;
+	uint8_t bytes[TABLE_FOOTER_BYTES];
+	const char *reason;
+	uint64_t size;
+	char key[16];
+
+	if (!st || table_builder_new(st, NUMBER, &options, &b))
+		bail("no memory");
+	for (unsigned i = 0; i <= count; i++) {
+		int n = snprintf(key, sizeof(key), "%06u", i);
+		struct lsm_slice user = {key, (size_t)n};
+
+		if (table_builder_add(b, ikey_make(&space, user, 1, IKEY_PUT),
+				      (struct lsm_slice){value, i == count / 2 ? first : 100}))
+			bail("cannot add");
+	}
+	if (table_builder_finish(b, &size) ||
+	    storage_open_file(st, "000007.tab", STORAGE_READ, &file) ||
+	    storage_pread_full(file, bytes, sizeof(bytes), size - sizeof(bytes)) ||
+	    table_footer_decode(bytes, NUMBER, size - sizeof(bytes), &f, &reason))
+		bail("cannot read the table");
+	table_builder_free(b);
+	storage_close(file);
+	st->ops->free(st);
+	return f.blocks;
+}
+
+static void test_sizes(void)
+{
+	uint64_t blocks = blocks_of(1000, 100);
+
+	ok(blocks >= 24 && blocks <= 36, "a hundred kilobytes are in blocks of four: %llu",
+	   (unsigned long long)blocks);
+	is_int(blocks_of(2, 100), 1, "small entries share a block");
+	is_int(blocks_of(2, 200000), 3, "but none with a large one");
 }
 
 /* Whether a handle to these bytes is one to data that ends at 100. */
@@ -100,6 +147,7 @@ static void test_blocks(void)
 int main(void)
 {
 	run_test(test_footer);
+	run_test(test_sizes);
 	run_test(test_handles);
 	run_test(test_blocks);
 	return done();

@@ -50,6 +50,44 @@ static void test_no_room(void)
 	bed_release(&t);
 }
 
+static uint64_t reserved(struct bed *t)
+{
+	struct storage_file *f;
+	uint64_t size = 0;
+
+	if (!storage_open_file(t->st, "RESERVE", STORAGE_READ, &f)) {
+		t->st->ops->size(f, &size, NULL);
+		storage_close(f);
+	}
+	return size;
+}
+
+/* Half of the reserve is given up for what frees space, and not more. */
+static void test_reserve(void)
+{
+	struct bed t = {.st = storage_mem_new(), .options = {.memtable_bytes = 64 << 10}};
+	struct lsm_batch *b;
+	int err = 0;
+
+	if (!t.st)
+		bail("no memory");
+	storage_mem_limit(t.st, 24 << 20);
+	bed_open(&t);
+	is_int(reserved(&t), 3 << 20, "an eighth of the disk is set aside");
+	storage_mem_fail(t.st, STORAGE_MEM_ALLOCATE, 1, 0, ENOSPC);
+	for (unsigned i = 0; !err && i < 5000; i++) {
+		b = lsm_batch_new();
+		if (lsm_batch_delete(b, bed_key(key_of(0, i))))
+			bail("no memory");
+		err = lsm_write(t.lsm, b, LSM_FREES);
+		lsm_batch_free(b);
+	}
+	is_int(err, -ENOSPC, "a log finds no space");
+	is_int(reserved(&t), 3 << 19, "half is given up, the other is for the next open");
+	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
+	bed_release(&t);
+}
+
 struct writer {
 	struct bed *t;
 	pthread_t thread;
@@ -112,6 +150,7 @@ int main(void)
 {
 	run_test(test_rotation);
 	run_test(test_no_room);
+	run_test(test_reserve);
 	run_test(test_groups);
 	return done();
 }

@@ -60,7 +60,7 @@ struct fake_answer {
 };
 
 struct fake {
-	struct fixture fixture;
+	struct fs_fixture fixture;
 	struct mount mount;
 	struct mount_options options;
 	bool refuse;        /* replies do not reach the kernel */
