@@ -19,7 +19,7 @@ static int read_all(const void *bytes, size_t size, struct batch_entry *last)
 	return err;
 }
 
-static int read_op(const char *op, size_t size)
+static int read_op(const void *op, size_t size)
 {
 	struct batch_entry e;
 	uint8_t record[2048];

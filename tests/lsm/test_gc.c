@@ -130,6 +130,29 @@ static void test_memtable(void)
 	bed_release(&t);
 }
 
+/* A batch shares a value of which nothing is left in the tree by the time it is written. */
+static void test_batch(void)
+{
+	struct bed t = bed_new((struct lsm_options){.segment_bytes = 64 << 10, .l0_compact = 100});
+	struct lsm_batch *b = lsm_batch_new();
+	struct lsm_iter *it;
+
+	for (unsigned i = 0; i < 4; i++)
+		bed_put(&t, key_of(i), 60 << 10, i);
+	it = lsm_iter_new(t.lsm, NULL);
+	lsm_iter_first(it);
+	if (!lsm_iter_valid(it) || lsm_batch_put_slice(b, bed_key("copy"), it, 0, 60 << 10))
+		bail("cannot share a value");
+	lsm_iter_free(it);
+	bed_delete_range(&t, "k", "l");
+	bed_compact(&t);
+	bed_write(&t, b, 0);
+	ok(bed_has(&t, "copy", 60 << 10, 0), "a value stays for the batch that shares it");
+	bed_reopen(&t);
+	ok(bed_has(&t, "copy", 60 << 10, 0), "and is there when that was written");
+	bed_release(&t);
+}
+
 static void test_deleted(void)
 {
 	struct bed t = new_tree();
@@ -300,6 +323,7 @@ int main(void)
 	run_test(test_punch);
 	run_test(test_older_view);
 	run_test(test_memtable);
+	run_test(test_batch);
 	run_test(test_deleted);
 	run_test(test_sealed);
 	run_test(test_emptied, new_tree(), false);

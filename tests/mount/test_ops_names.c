@@ -217,7 +217,8 @@ static void test_link(void)
 
 static void test_remove(void)
 {
-	uint64_t dir = make_dir(f.mount.fs, FS_ROOT_INO, "full"), ino = make_file(f.mount.fs, dir, "a");
+	uint64_t dir = make_dir(f.mount.fs, FS_ROOT_INO, "full"),
+		 ino = make_file(f.mount.fs, dir, "a");
 	struct request r = fake_request(&f, FS_ROOT_INO);
 
 	op_rmdir(&r, "full");
