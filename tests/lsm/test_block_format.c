@@ -31,6 +31,20 @@ static int walk(const void *bytes, size_t size)
 #define after_ab(entry)                                                                            \
 	walk("\0\12\1" AB "x" entry RESTART, sizeof("\0\12\1" AB "x" entry RESTART) - 1)
 
+/* Whether the first entry of the block is shown. */
+static bool shows_first(const void *bytes, size_t size)
+{
+	struct block_cursor c;
+	bool valid;
+
+	block_cursor_init(&c);
+	block_cursor_reset(&c, (struct lsm_slice){bytes, size});
+	c.it.ops->first(&c.it);
+	valid = c.it.valid;
+	block_cursor_release(&c);
+	return valid;
+}
+
 static void test_entries(void)
 {
 	is_int(walk("\0\0\0\0", 4), 0, "an empty block");
@@ -45,6 +59,8 @@ static void test_entries(void)
 	is_int(after_ab("\1\11\1c\0\1\0\0\0\0\0\0"), -EUCLEAN, "its value is in the block");
 	is_int(after_ab("\0\10\0\0\1\0\0\0\0\0\0"), -EUCLEAN, "its key is not empty");
 	is_int(after_ab("\1\11\0c\0\1"), -EUCLEAN, "it is not cut off");
+	ok(shows_first("\0\12\1" AB "x" RESTART, 22), "an entry is shown");
+	ok(!shows_first("\0\12\2" AB "x" RESTART, 22), "but not one that reaches beyond the last");
 	is_int(walk("\0\12\1" AB "x\1\0\0\0\1\0\0\0", 22), -EUCLEAN, "the first restart is at 0");
 	is_int(walk("\0\12\1" AB "x\0\0\0\0\7\0\0\0", 22), -EUCLEAN,
 	       "there are not more restarts than fit");

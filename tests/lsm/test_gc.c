@@ -69,7 +69,7 @@ static void test_punch(void)
 		if (i % 2)
 			bed_delete(&t, key_of(i));
 	is_int(bed_compact(&t), 0, "compacts");
-	ok(punches(&t) > 0 && bed_stats(&t).segment_bytes < before * 6 / 10,
+	ok(bed_soon(punches(&t) > 0 && bed_stats(&t).segment_bytes < before * 6 / 10),
 	   "half of the values are deleted, and half of the space comes back");
 	is_int(wrong_values(&t, 2), 0, "the others are whole, each to its last byte");
 	bed_reopen(&t);
@@ -98,7 +98,7 @@ static void test_older_view(void)
 	is_int(punches(&t), 0, "nor while a reader has any older view");
 	lsm_iter_free(second);
 	bed_compact(&t);
-	ok(punches(&t) > 0, "when it is gone, holes are punched");
+	ok(bed_soon(punches(&t) > 0), "when it is gone, holes are punched");
 	is_int(wrong_values(&t, 2), 0, "what is alive is whole");
 	bed_release(&t);
 }
@@ -164,7 +164,7 @@ static void test_deleted(void)
 	for (unsigned i = 0; i < 400; i++)
 		bed_delete(&t, key_of(i));
 	bed_compact(&t);
-	ok(bed_stats(&t).segments <= 1 && bed_stats(&t).segment_bytes < 2 * SEGMENT_BYTES,
+	ok(bed_soon(bed_stats(&t).segments <= 1 && bed_stats(&t).segment_bytes < 2 * SEGMENT_BYTES),
 	   "that nothing refers to are deleted at once, but for the one that is written to");
 	bed_release(&t);
 }
@@ -181,7 +181,8 @@ static void test_sealed(void)
 	for (unsigned i = 5; i < 60; i++)
 		bed_delete(&t, key_of(i));
 	bed_compact(&t);
-	ok(bed_stats(&t).segment_bytes < 300 << 10, "most of it dead: its space comes back: %llu",
+	ok(bed_soon(bed_stats(&t).segment_bytes < 300 << 10),
+	   "most of it dead: its space comes back: %llu",
 	   (unsigned long long)bed_stats(&t).segment_bytes);
 	ok(bed_has(&t, key_of(4), 12 << 10, 4), "what is alive is whole");
 	bed_release(&t);
@@ -228,23 +229,19 @@ static void test_emptied(struct bed t, bool damage)
 static void test_unreadable(void)
 {
 	struct bed t = new_tree();
-	uint64_t before;
+	struct lsm_iter *it;
 
 	put_values(&t);
 	bed_compact(&t);
 	for (unsigned i = 1; i < VALUES; i += 2)
 		bed_delete(&t, key_of(i));
-	{
-		struct lsm_iter *it = lsm_iter_new(t.lsm, NULL);
-
-		bed_compact(&t);
-		lsm_iter_free(it);
-	}
-	before = punches(&t);
-	bed_reopen(&t);
+	/* The reader's tables have all values. */
+	it = lsm_iter_new(t.lsm, NULL);
+	bed_compact(&t);
 	storage_mem_fail(t.st, STORAGE_MEM_READ, 1, 0, EIO);
+	lsm_iter_free(it);
 	(void)bed_compact(&t);
-	is_int(punches(&t), before, "nothing is punched for a table that cannot be read");
+	is_int(punches(&t), 0, "nothing that it may refer to is punched");
 	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
 	bed_reopen(&t);
 	is_int(wrong_values(&t, 2), 0, "nothing is lost");
