@@ -65,8 +65,8 @@ $(BUILD)/varve: $(call objects,mount) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 
 C_TESTS = $(wildcard $(foreach d,lsm fs crash fuzz mount,tests/$(d)/test_*.c))
 SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint,tests/$(d)/*.sh)))
-# Other C files of tests/mount are programs that its shell tests run on the mount.
-HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_%,$(wildcard tests/mount/*.c)))
+# A program that the shell tests of the mount run.
+HELPERS = $(BUILD)/tests/mount/churn/churn
 # What `check` runs; TESTS= takes sources, and patterns of them.
 CHOSEN = $(if $(TESTS),$(wildcard $(TESTS)),$(C_TESTS) $(SHELL_TESTS))
 RUNNABLE = $(patsubst %.c,$(BUILD)/%.t,$(CHOSEN))
@@ -82,7 +82,7 @@ $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/tests/storage.a $(BUILD)/libfs.a
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	pthread_create
 $(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
-$(HELPERS): $(BUILD)/%: $(BUILD)/%.o
+$(BUILD)/tests/mount/churn/churn: $(call objects,tests/mount/churn)
 	$(LINK)
 
 # Tests that mount come one after the other, the rest beside them.
@@ -141,7 +141,8 @@ tsan: ## the C tests under the thread sanitizer
 
 # ---- lint ----
 
-C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch])
+C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch] \
+	tests/*/*/*.[ch])
 SCRIPTS = .ci/run tests/run tests/lint/rules $(wildcard tests/*.sh tests/*/*.sh)
 lint-build = +$(MAKE) BUILD=$(BUILD)-lint-$(1) CC=$(1) WERROR='-Werror $(2)' all objects
 

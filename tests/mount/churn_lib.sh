@@ -3,7 +3,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/heavy_lib.sh"
 
-CHURN=${BUILD:-$(dirname "$VARVE")}/tests/mount/churn
+CHURN=${BUILD:-$(dirname "$VARVE")}/tests/mount/churn/churn
 WORK=$MNT/work
 [ -x "$CHURN" ] || bail "no program $CHURN: build it first"
 mkdir "$T/logs"

@@ -1,5 +1,5 @@
 /*
- * churn_model.h - what one writer of churn.c has made: names, files, contents.
+ * model.h - what one writer of churn.c has made: names, files, contents.
  *
  * A writer has its names to itself, so its own operations determine what they are:
  *

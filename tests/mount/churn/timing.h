@@ -1,5 +1,5 @@
 /*
- * churn_timing.h - how long the calls of churn.c took: a histogram per kind of call,
+ * timing.h - how long the calls of churn.c took: a histogram per kind of call,
  * in memory that all its processes share.
  */
 #ifndef TESTS_MOUNT_CHURN_TIMING_H

@@ -4,7 +4,7 @@
  * usage: churn FOLDER LOGS WRITERS READERS SLOTS QUOTA_MIB SEED
  *
  * Works in FOLDER on the mount. Each writer is a process that keeps a model of what its
- * system calls have made (churn_model.h). It survives the daemon: when that is killed,
+ * system calls have made (model.h). It survives the daemon: when that is killed,
  * it remembers the call that was in flight and waits. In LOGS, outside of the mount, a
  * text per writer says each call before it is made and how it ended ("w3.log").
  * Commands come on stdin, one per line; each is answered by one line that begins with
@@ -38,9 +38,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "tests/mount/churn_choose.h"
-#include "tests/mount/churn_model.h"
-#include "tests/mount/churn_timing.h"
+#include "tests/mount/churn/choose.h"
+#include "tests/mount/churn/model.h"
+#include "tests/mount/churn/timing.h"
 
 #define WORKERS_MAX 64u
 #define PATH_BYTES 64u

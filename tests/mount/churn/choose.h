@@ -1,11 +1,11 @@
 /*
- * churn_choose.h - which call a writer of churn.c makes next. The same seed gives the
+ * choose.h - which call a writer of churn.c makes next. The same seed gives the
  * same choices as long as the calls end in the same way.
  */
 #ifndef TESTS_MOUNT_CHURN_CHOOSE_H
 #define TESTS_MOUNT_CHURN_CHOOSE_H
 
-#include "tests/mount/churn_model.h"
+#include "tests/mount/churn/model.h"
 
 #define WRITE_BYTES_MAX (3u << 20)
 #define BIG_BYTES_MAX (64u << 20)
