@@ -38,10 +38,14 @@ touch "$dir/before"
 ok 'make install takes what the last make built' \
 	make install CC=false CFLAGS=-O0 CPPFLAGS=-DOTHER
 is '... and writes nothing into the build folder' \
-	"$(find "$BUILD" -newer "$dir/before" \( -path '*/tests/*' -prune -o -name '*.[oad]' -print \))" ''
-is 'what is installed' "$(cd "$dir/dest/usr" && find . -type f | sort | tr '\n' ' ')" \
-	"./bin/varve ./include/lsm.h ./lib/liblsm.a ./lib/pkgconfig/lsm.pc ./share/doc/varve/LICENSE\
- ./share/doc/varve/changelog ./share/man/man1/varve.1 "
+	"$(find "$BUILD" -path '*/tests/*' -prune -o -newer "$dir/before" -name '*.[oad]' -print)" ''
+is 'what is installed' "$(cd "$dir/dest/usr" && find . -type f | sort)" './bin/varve
+./include/lsm.h
+./lib/liblsm.a
+./lib/pkgconfig/lsm.pc
+./share/doc/varve/LICENSE
+./share/doc/varve/changelog
+./share/man/man1/varve.1'
 is 'the global names in the library that do not start with lsm_' \
 	"$(nm -g --defined-only "$dir/dest/usr/lib/liblsm.a" | awk 'NF == 3 && $3 !~ /^lsm_/')" ''
 declared=$(grep -oE '\blsm_[a-z_]+\(' lsm/lsm.h | tr -d '(' | sort -u)

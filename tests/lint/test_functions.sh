@@ -96,7 +96,7 @@ tree lsm/a.c 'static int put(int a)\n{\n}\n\nint a_get(void)\n{\n\tput(1);\n}' \
 is 'declarations and calls are no definitions' "$(doubles)" 'status 0'
 
 tree lsm/base/a.h 'static inline int put(int a)\n{\n}' \
-	mount/b.c '/* One. */\n__attribute__((format(printf, 1, 2)))\nstatic void put(const char *a,\n\t\tint b)\n{\n}'
+	mount/b.c '/* One. */\n__attribute__((cold))\nstatic void put(int a,\n\t\tint b)\n{\n}'
 is 'static functions of two layers, one in a header' "$(doubles)" \
 	'lsm/base/a.h:1: put() is also defined at mount/b.c:3
 mount/b.c:3: put() is also defined at lsm/base/a.h:1
