@@ -56,8 +56,8 @@ is 'functions of lsm.h that the library lacks' \
 version=$(sed -n 's/.*VARVE_VERSION "\(.*\)"/\1/p' mount/version.h)
 export PKG_CONFIG_PATH=$dir/dest/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$dir/dest
 is 'the version of lsm.pc' "$(pkg-config --modversion lsm)" "$version"
-is 'the version of lsm.h' \
-	"$(sed -n 's/#define LSM_VERSION_STRING "\(.*\)"/\1/p' "$dir/dest/usr/include/lsm.h")" "$version"
+written=$(sed -n 's/#define LSM_VERSION_STRING "\(.*\)"/\1/p' "$dir/dest/usr/include/lsm.h")
+is 'the version of lsm.h' "$written" "$version"
 is 'the version of the program' "$("$dir/dest/usr/bin/varve" --version)" "varve $version"
 is 'the version on top of the changelog' \
 	"$(sed -n '1s/.*(\(.*\)).*/\1/p' "$dir/dest/usr/share/doc/varve/changelog")" "$version"
@@ -112,13 +112,14 @@ IFS=. read -r major minor patch <<<"$version"
 cat >"$dir/alone.c" <<END
 #include <lsm.h>
 #include <lsm.h>
-#if LSM_VERSION_MAJOR != $major || LSM_VERSION_MINOR != $minor || LSM_VERSION_PATCH != $patch
+#if LSM_VERSION_MAJOR != $major || LSM_VERSION_MINOR != $minor || \\
+	LSM_VERSION_PATCH != $patch
 #error the version in numbers
 #endif
 int main(void) { return 0; }
 END
 # shellcheck disable=SC2046
-ok 'lsm.h needs no other header before it, and has its version in numbers' "$CC" -std=c99 -pedantic -Wall -Wextra -Werror \
+ok 'lsm.h needs no other header, and has its version in numbers' "$CC" -std=c99 -pedantic -Wall -Wextra -Werror \
 	-fsyntax-only $(pkg-config --cflags lsm) "$dir/alone.c"
 
 # ---- and away again ----
