@@ -84,12 +84,13 @@ $(BUILD)/libfs.a: $(call objects,fs)
 $(BUILD)/%.a:
 	$(say) rm -f $@ && $(AR) rcs $@ $^
 
-# For other programs: one object, in which only the names of lsm.h are global.
+# For other programs: one object, in which only the names of lsm.h are global. Such a program
+# links with the sanitizer's library itself, and with -flto the object is machine code.
 LTO_OFF = $(if $(findstring -flto,$(CFLAGS)),\
 	$(if $(findstring clang,$(shell $(CC) --version)),,-flinker-output=nolto-rel))
 $(BUILD)/installed/liblsm.a: $(call objects,lsm/base lsm/storage lsm/table lsm)
 	@mkdir -p $(@D)
-	$(say) $(CC) $(CFLAGS) $(LTO_OFF) -r -nostdlib -o $(@D)/lsm.o $^ && \
+	$(say) $(CC) $(filter-out -fsanitize%,$(CFLAGS)) $(LTO_OFF) -r -nostdlib -o $(@D)/lsm.o $^ && \
 		$(OBJCOPY) --wildcard --keep-global-symbol='lsm_*' $(@D)/lsm.o && \
 		rm -f $@ && $(AR) rcs $@ $(@D)/lsm.o
 

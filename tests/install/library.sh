@@ -120,7 +120,8 @@ int main(void) { return 0; }
 END
 # shellcheck disable=SC2046
 ok 'lsm.h needs no other header, and has its version in numbers' \
-	"$CC" -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags lsm) "$dir/alone.c"
+	"$CC" -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only \
+	$(pkg-config --cflags lsm) "$dir/alone.c"
 
 # ---- and away again ----
 
