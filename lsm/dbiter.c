@@ -26,7 +26,8 @@
 
 #include "lsm/dbiter.h"
 #include "lsm/merge.h"
-#include "lsm/tree.h"
+#include "lsm/snapshot.h"
+#include "lsm/view.h"
 
 #define STEPS_BEFORE_SEEK 8
 #define HIDDEN_BEFORE_SKIP 16
@@ -40,7 +41,7 @@ struct range_source {
 
 struct lsm_iter {
 	struct lsm *lsm;
-	struct super *super;
+	struct view *view;
 	uint64_t sequence;
 	struct lsm_slice lower, upper;
 	struct iter *merge;
@@ -116,8 +117,8 @@ static int add_runs(struct lsm_iter *it, struct parts *p)
 {
 	int err = 0;
 
-	for (size_t i = 0; !err && i < it->super->runs_count; i++) {
-		struct memtable *mem = it->super->runs[i]->mem;
+	for (size_t i = 0; !err && i < it->view->memlogs_count; i++) {
+		struct memtable *mem = it->view->memlogs[i]->mem;
 
 		/* The newest may get its first range tombstone while we look: it is not ours. */
 		if (memtable_ranges(mem))
@@ -131,7 +132,7 @@ static int add_runs(struct lsm_iter *it, struct parts *p)
 static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
 		      bool fill_cache)
 {
-	const struct level *l = &it->super->version->level[0];
+	const struct level *l = &it->view->version->level[0];
 	int err = 0;
 
 	for (size_t i = 0; !err && i < l->count; i++) {
@@ -156,7 +157,7 @@ static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_ran
 static int add_level(struct lsm_iter *it, struct parts *p, unsigned level,
 		     const struct key_range *bounds, bool fill_cache)
 {
-	const struct version *v = it->super->version;
+	const struct version *v = it->view->version;
 	const struct level *l = &v->level[level];
 	size_t first = bounds->start.size ? version_find(v, level, bounds->start) : 0;
 	size_t end = first;
@@ -185,7 +186,7 @@ static int build(struct lsm_iter *it, bool fill_cache)
 	if (!err)
 		err = add_level0(it, &p, &bounds, fill_cache);
 	for (unsigned l = 1; !err && l < LSM_LEVELS; l++)
-		if (it->super->version->level[l].count)
+		if (it->view->version->level[l].count)
 			err = add_level(it, &p, l, &bounds, fill_cache);
 	if (!err) {
 		it->merge = merge_iter(p.children, p.count);
@@ -205,8 +206,8 @@ struct lsm_iter *lsm_iter_new(struct lsm *lsm, const struct lsm_iter_options *op
 	if (!it)
 		return NULL;
 	it->lsm = lsm;
-	it->super = tree_super(lsm);
-	/* After the super: what it holds is complete up to any sequence published since. */
+	it->view = view_current(lsm);
+	/* After the view: what it holds is complete up to any sequence published since. */
 	it->sequence =
 		options && options->snapshot ? options->snapshot->sequence : tree_sequence(lsm);
 	if (options) {
@@ -232,7 +233,7 @@ void lsm_iter_free(struct lsm_iter *it)
 	buf_release(&it->saved_key);
 	buf_release(&it->saved_value);
 	buf_release(&it->value);
-	super_unref(it->super);
+	view_unref(it->view);
 	free(it);
 }
 
@@ -668,11 +669,11 @@ int lsm_iter_value(struct lsm_iter *it, struct lsm_slice *value)
 	return 0;
 }
 
-struct super *dbiter_stored(const struct lsm_iter *it, enum ikey_type *type,
-			    struct lsm_slice *stored)
+struct view *dbiter_stored(const struct lsm_iter *it, enum ikey_type *type,
+			   struct lsm_slice *stored)
 {
 	assert(it->valid);
 	*type = it->type;
 	*stored = it->stored;
-	return it->super;
+	return it->view;
 }

@@ -1,8 +1,8 @@
 /*
  * rng.h - choices by chance, the same ones for the same seed.
  */
-#ifndef TESTS_RNG_H
-#define TESTS_RNG_H
+#ifndef TESTS_SUPPORT_RNG_H
+#define TESTS_SUPPORT_RNG_H
 
 #include <stdbool.h>
 #include <stddef.h>
