@@ -194,7 +194,7 @@ C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch]
 SCRIPTS = .ci/run tests/run tests/lint/rules $(wildcard tests/*.sh tests/*/*.sh)
 lint-build = +$(MAKE) BUILD=$(BUILD)-lint-$(1) CC=$(1) WERROR='-Werror $(2)' all objects
 
-lint: lint-rules lint-format lint-scripts lint-tidy lint-builds ## style, layers, static analysis, warnings of gcc and clang
+lint: lint-rules lint-format lint-scripts lint-tidy lint-builds lint-functions ## style, layers, names, rings of files, static analysis, warnings of gcc and clang
 lint-rules:
 	bash tests/lint/rules .
 lint-format:
@@ -209,7 +209,10 @@ lint-tidy:
 lint-builds:
 	$(call lint-build,gcc)
 	$(call lint-build,clang,-Wthread-safety)
-# Every object there is; benchmarks have a target of their own, as they need more packages.
+lint-functions: lint-builds
+	tests/lint/doubles
+	tests/lint/rings $(BUILD)-lint-gcc
+# All objects but those of the benchmarks, which need more packages.
 objects: $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bench/%,$(filter %.c,$(C_FILES))))
 
 compile_commands.json: FORCE ## how each file is compiled, for editors (clangd)
@@ -330,4 +333,4 @@ help: ## this list
 .SECONDARY:
 .PHONY: all help deps fuzz fuzz-deps lint-deps bench-deps run build-tests check heavy model crash conformance \
 	asan ubsan tsan lint lint-rules lint-format format lint-scripts lint-tidy lint-builds \
-	objects bench bench-fs bench-lsm install not-mine up-to-date uninstall debug clean FORCE
+	lint-functions objects bench bench-fs bench-lsm install not-mine up-to-date uninstall debug clean FORCE
