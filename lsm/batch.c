@@ -47,8 +47,8 @@ size_t lsm_batch_bytes(const struct lsm_batch *b)
 	return b->user_bytes;
 }
 
-static int add_op(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice key,
-		  struct lsm_slice value, bool borrow)
+static int batch_add(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice key,
+		     struct lsm_slice value, bool borrow)
 {
 	size_t old_size = b->bytes.size;
 	struct batch_op *op;
@@ -85,27 +85,27 @@ static int add_op(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice ke
 
 int lsm_batch_put(struct lsm_batch *b, struct lsm_slice key, struct lsm_slice value)
 {
-	return add_op(b, BATCH_PUT, key, value, false);
+	return batch_add(b, BATCH_PUT, key, value, false);
 }
 
 int lsm_batch_put_borrowed(struct lsm_batch *b, struct lsm_slice key, struct lsm_slice value)
 {
-	return add_op(b, BATCH_PUT, key, value, value.data != NULL);
+	return batch_add(b, BATCH_PUT, key, value, value.data != NULL);
 }
 
 int lsm_batch_delete(struct lsm_batch *b, struct lsm_slice key)
 {
-	return add_op(b, BATCH_DELETE, key, (struct lsm_slice){NULL, 0}, false);
+	return batch_add(b, BATCH_DELETE, key, (struct lsm_slice){NULL, 0}, false);
 }
 
 int lsm_batch_delete_range(struct lsm_batch *b, struct lsm_slice start, struct lsm_slice end)
 {
 	if (end.size > LSM_KEY_BYTES_MAX || slice_compare(start, end) >= 0)
 		return -EINVAL;
-	return add_op(b, BATCH_DELETE_RANGE, start, end, false);
+	return batch_add(b, BATCH_DELETE_RANGE, start, end, false);
 }
 
-static int pin(struct lsm_batch *b, struct super *s)
+static int batch_pin(struct lsm_batch *b, struct super *s)
 {
 	struct super **grown;
 
@@ -133,9 +133,9 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 	if (type != IKEY_PUT_REF) {
 		if (!size || offset > stored.size || size > stored.size - offset)
 			return -EINVAL;
-		return add_op(b, BATCH_PUT, key,
-			      (struct lsm_slice){(const uint8_t *)stored.data + offset, size},
-			      false);
+		return batch_add(b, BATCH_PUT, key,
+				 (struct lsm_slice){(const uint8_t *)stored.data + offset, size},
+				 false);
 	}
 	err = segment_ref_decode(stored, &ref);
 	if (err)
@@ -144,9 +144,9 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 		return -EINVAL;
 	err = segment_ref_slice(&ref, (uint32_t)offset, (uint32_t)size, &part);
 	if (!err)
-		err = pin(b, view);
+		err = batch_pin(b, view);
 	if (!err)
-		err = add_op(b, BATCH_SLICE, key, buf_slice(&part), false);
+		err = batch_add(b, BATCH_SLICE, key, buf_slice(&part), false);
 	buf_release(&part);
 	return err;
 }
@@ -167,7 +167,7 @@ int lsm_batch_put_lost(struct lsm_batch *b, struct lsm_slice key, size_t size)
 	ref.sums = sums;
 	err = segment_ref_encode(&ref, &bytes);
 	if (!err)
-		err = add_op(b, BATCH_SLICE, key, buf_slice(&bytes), false);
+		err = batch_add(b, BATCH_SLICE, key, buf_slice(&bytes), false);
 	free(sums);
 	buf_release(&bytes);
 	return err;
@@ -175,27 +175,27 @@ int lsm_batch_put_lost(struct lsm_batch *b, struct lsm_slice key, size_t size)
 
 /* ---- the record ---- */
 
-static struct lsm_slice op_value(const struct lsm_batch *b, const struct batch_op *op)
+static struct lsm_slice batch_op_value(const struct lsm_batch *b, const struct batch_op *op)
 {
 	return (struct lsm_slice){op->borrowed ? op->borrowed : b->bytes.data + op->value_at,
 				  op->value_size};
 }
 
-static bool is_separate(const struct batch_op *op, size_t separate_min)
+static bool batch_op_separate(const struct batch_op *op, size_t separate_min)
 {
 	return op->kind == BATCH_PUT && op->value_size >= separate_min;
 }
 
 /* Write the large values of `b` to a segment; `*writes` gets one element each, in order. */
-static int write_large(struct lsm_batch *b, struct segments *segments, size_t separate_min,
-		       struct segment_write **writes)
+static int batch_write_large(struct lsm_batch *b, struct segments *segments, size_t separate_min,
+			     struct segment_write **writes)
 {
 	size_t count = 0;
 	int err;
 
 	*writes = NULL;
 	for (size_t i = 0; i < b->ops_count; i++)
-		count += is_separate(&b->ops[i], separate_min);
+		count += batch_op_separate(&b->ops[i], separate_min);
 	if (!count)
 		return 0;
 	*writes = calloc(count, sizeof(**writes));
@@ -203,8 +203,8 @@ static int write_large(struct lsm_batch *b, struct segments *segments, size_t se
 		return -ENOMEM;
 	count = 0;
 	for (size_t i = 0; i < b->ops_count; i++)
-		if (is_separate(&b->ops[i], separate_min))
-			(*writes)[count++].data = op_value(b, &b->ops[i]);
+		if (batch_op_separate(&b->ops[i], separate_min))
+			(*writes)[count++].data = batch_op_value(b, &b->ops[i]);
 	err = segments_write(segments, *writes, count, &b->segment);
 	if (err) {
 		free(*writes);
@@ -214,8 +214,8 @@ static int write_large(struct lsm_batch *b, struct segments *segments, size_t se
 }
 
 /* A varint size and the reference to `w`; `scratch` is for its parts. */
-static int add_ref(struct buf *record, uint64_t segment, const struct segment_write *w,
-		   struct buf *scratch)
+static int batch_add_ref(struct buf *record, uint64_t segment, const struct segment_write *w,
+			 struct buf *scratch)
 {
 	size_t chunks = (w->data.size + SEGMENT_CHUNK - 1) / SEGMENT_CHUNK, sums_at;
 	struct segment_ref ref = {.segment = segment,
@@ -246,7 +246,7 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 	size_t next = 0;
 	int err;
 
-	err = write_large(b, segments, separate_min, &writes);
+	err = batch_write_large(b, segments, separate_min, &writes);
 	if (err)
 		return err;
 	b->record.size = 0;
@@ -258,7 +258,7 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 	}
 	for (size_t i = 0; !err && i < b->ops_count; i++) {
 		const struct batch_op *op = &b->ops[i];
-		bool separate = writes && is_separate(op, separate_min);
+		bool separate = writes && batch_op_separate(op, separate_min);
 		uint8_t kind = separate ? BATCH_REF : (uint8_t)op->kind;
 
 		err = buf_add(&b->record, &kind, 1);
@@ -268,9 +268,9 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 				(struct lsm_slice){b->bytes.data + op->key_at, op->key_size});
 		if (err)
 			break;
-		err = separate ? add_ref(&b->record, segment_number(b->segment), &writes[next++],
-					 &scratch) :
-				 buf_add_bytes(&b->record, op_value(b, op));
+		err = separate ? batch_add_ref(&b->record, segment_number(b->segment),
+					       &writes[next++], &scratch) :
+				 buf_add_bytes(&b->record, batch_op_value(b, op));
 	}
 	free(writes);
 	buf_release(&scratch);

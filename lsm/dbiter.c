@@ -19,7 +19,7 @@
  *
  * A table whose checksums are right may still have been written by somebody hostile,
  * with keys in any order. Nothing here or above may then loop: a step always goes on in
- * the file, and whatever seeks checks that it arrived where it should (out_of_order).
+ * the file, and whatever seeks checks that it arrived where it should (dbiter_out_of_order).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -62,7 +62,7 @@ struct parts {
 	size_t count, room;
 };
 
-static int parts_add(struct parts *p, struct iter *it)
+static int dbiter_add_child(struct parts *p, struct iter *it)
 {
 	if (!it)
 		return -ENOMEM;
@@ -81,7 +81,7 @@ static int parts_add(struct parts *p, struct iter *it)
 	return 0;
 }
 
-static int ranges_add(struct lsm_iter *it, struct range_source source)
+static int dbiter_add_ranges(struct lsm_iter *it, struct range_source source)
 {
 	struct range_source *grown = realloc(it->ranges, (it->ranges_count + 1) * sizeof(*grown));
 
@@ -93,7 +93,7 @@ static int ranges_add(struct lsm_iter *it, struct range_source source)
 }
 
 /* Note the range tombstones of a table, which then stays open. */
-static int add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, size_t rank)
+static int dbiter_add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, size_t rank)
 {
 	struct table *t;
 	int err;
@@ -106,13 +106,14 @@ static int add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, 
 		return 0;
 	if (err)
 		return err;
-	err = table_ranges(t) ? ranges_add(it, (struct range_source){rank, NULL, t}) : -ENOENT;
+	err = table_ranges(t) ? dbiter_add_ranges(it, (struct range_source){rank, NULL, t}) :
+				-ENOENT;
 	if (err)
 		table_release(t);
 	return err == -ENOENT ? 0 : err;
 }
 
-static int add_runs(struct lsm_iter *it, struct parts *p)
+static int dbiter_add_memtables(struct lsm_iter *it, struct parts *p)
 {
 	int err = 0;
 
@@ -121,15 +122,15 @@ static int add_runs(struct lsm_iter *it, struct parts *p)
 
 		/* The newest may get its first range tombstone while we look: it is not ours. */
 		if (memtable_ranges(mem))
-			err = ranges_add(it, (struct range_source){p->count, mem, NULL});
+			err = dbiter_add_ranges(it, (struct range_source){p->count, mem, NULL});
 		if (!err)
-			err = parts_add(p, memtable_iter(mem));
+			err = dbiter_add_child(p, memtable_iter(mem));
 	}
 	return err;
 }
 
-static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
-		      bool fill_cache)
+static int dbiter_add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
+			     bool fill_cache)
 {
 	const struct level *l = &it->super->version->level[0];
 	int err = 0;
@@ -139,22 +140,22 @@ static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_ran
 
 		if (!table_meta_overlaps(l->tables[i], bounds))
 			continue;
-		err = add_table_ranges(it, l->tables[i], p->count);
+		err = dbiter_add_table_ranges(it, l->tables[i], p->count);
 		if (err)
 			return err;
 		err = table_acquire(&it->lsm->env, l->tables[i]->number, l->tables[i]->bytes, &t);
 		if (err == -EUCLEAN) {
-			err = parts_add(p, lost_iter(l->tables[i]));
+			err = dbiter_add_child(p, lost_iter(l->tables[i]));
 		} else if (!err) {
-			err = parts_add(p, table_iter(t, fill_cache));
+			err = dbiter_add_child(p, table_iter(t, fill_cache));
 			table_release(t);
 		}
 	}
 	return err;
 }
 
-static int add_level(struct lsm_iter *it, struct parts *p, unsigned level,
-		     const struct key_range *bounds, bool fill_cache)
+static int dbiter_add_level(struct lsm_iter *it, struct parts *p, unsigned level,
+			    const struct key_range *bounds, bool fill_cache)
 {
 	const struct version *v = it->super->version;
 	const struct level *l = &v->level[level];
@@ -163,17 +164,18 @@ static int add_level(struct lsm_iter *it, struct parts *p, unsigned level,
 	int err = 0;
 
 	while (end < l->count && table_meta_overlaps(l->tables[end], bounds)) {
-		err = add_table_ranges(it, l->tables[end], p->count);
+		err = dbiter_add_table_ranges(it, l->tables[end], p->count);
 		if (err)
 			return err;
 		end++;
 	}
 	if (first == end)
 		return 0;
-	return parts_add(p, level_iter(&it->lsm->env, v, level, first, end - first, fill_cache));
+	return dbiter_add_child(
+		p, level_iter(&it->lsm->env, v, level, first, end - first, fill_cache));
 }
 
-static int build(struct lsm_iter *it, bool fill_cache)
+static int dbiter_build(struct lsm_iter *it, bool fill_cache)
 {
 	struct key_range bounds = {it->lower, it->upper, true};
 	struct parts p = {0};
@@ -181,12 +183,12 @@ static int build(struct lsm_iter *it, bool fill_cache)
 
 	if (it->lower.size > LSM_KEY_BYTES_MAX || it->upper.size > LSM_KEY_BYTES_MAX)
 		return -EINVAL;
-	err = add_runs(it, &p);
+	err = dbiter_add_memtables(it, &p);
 	if (!err)
-		err = add_level0(it, &p, &bounds, fill_cache);
+		err = dbiter_add_level0(it, &p, &bounds, fill_cache);
 	for (unsigned l = 1; !err && l < LSM_LEVELS; l++)
 		if (it->super->version->level[l].count)
-			err = add_level(it, &p, l, &bounds, fill_cache);
+			err = dbiter_add_level(it, &p, l, &bounds, fill_cache);
 	if (!err) {
 		it->merge = merge_iter(p.children, p.count);
 		if (!it->merge)
@@ -213,7 +215,7 @@ struct lsm_iter *lsm_iter_new(struct lsm *lsm, const struct lsm_iter_options *op
 		it->lower = options->lower;
 		it->upper = options->upper;
 	}
-	it->status = build(it, !options || !options->no_cache);
+	it->status = dbiter_build(it, !options || !options->no_cache);
 	if (it->status == -ENOMEM) {
 		lsm_iter_free(it);
 		return NULL;
@@ -244,7 +246,8 @@ struct hider {
 	struct lsm_slice end; /* of the one found that reaches furthest */
 };
 
-static int find_end(void *ctx, uint64_t sequence, struct lsm_slice start, struct lsm_slice end)
+static int dbiter_find_end(void *ctx, uint64_t sequence, struct lsm_slice start,
+			   struct lsm_slice end)
 {
 	struct hider *h = ctx;
 
@@ -255,8 +258,8 @@ static int find_end(void *ctx, uint64_t sequence, struct lsm_slice start, struct
 }
 
 /* Whether a range tombstone hides the entry; then `*source` says whose. */
-static bool hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t sequence,
-		   const struct range_source **source)
+static bool dbiter_hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t sequence,
+			  const struct range_source **source)
 {
 	for (size_t i = 0; i < it->ranges_count; i++) {
 		const struct range_source *r = &it->ranges[i];
@@ -273,13 +276,14 @@ static bool hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t seq
 }
 
 /* Let every source older than `r`'s go on at the end of its tombstone over `key`. */
-static void skip_hidden(struct lsm_iter *it, const struct range_source *r, struct lsm_slice key)
+static void dbiter_skip_hidden(struct lsm_iter *it, const struct range_source *r,
+			       struct lsm_slice key)
 {
 	struct hider h = {.key = key, .sequence = it->sequence};
 	struct ikey_buf target;
 
 	if (r->mem) {
-		memtable_each_range(r->mem, find_end, &h);
+		memtable_each_range(r->mem, dbiter_find_end, &h);
 	} else {
 		const struct rangedel *d = rangedel_find(table_ranges(r->table), key);
 
@@ -293,7 +297,7 @@ static void skip_hidden(struct lsm_iter *it, const struct range_source *r, struc
 
 /* ---- forwards ---- */
 
-static int save_key(struct lsm_iter *it, struct lsm_slice key)
+static int dbiter_save_key(struct lsm_iter *it, struct lsm_slice key)
 {
 	it->saved_key.size = 0;
 	it->status = buf_add(&it->saved_key, key.data, key.size);
@@ -301,7 +305,7 @@ static int save_key(struct lsm_iter *it, struct lsm_slice key)
 }
 
 /* Past every version of the saved key, quickly if there are many. */
-static void pass_saved_key(struct lsm_iter *it)
+static void dbiter_pass_saved_key(struct lsm_iter *it)
 {
 	struct lsm_slice saved = buf_slice(&it->saved_key);
 	struct ikey_buf target;
@@ -316,7 +320,7 @@ static void pass_saved_key(struct lsm_iter *it)
 	}
 }
 
-static void out_of_order(struct lsm_iter *it)
+static void dbiter_out_of_order(struct lsm_iter *it)
 {
 	it->valid = false;
 	it->status = report_corrupt(&it->lsm->report, "table", 0, "keys out of order");
@@ -326,7 +330,7 @@ static void out_of_order(struct lsm_iter *it)
  * To the newest visible version of the key the merge is on, or to the next key.
  * Returns how many steps that took.
  */
-static unsigned pass_invisible(struct lsm_iter *it)
+static unsigned dbiter_pass_invisible(struct lsm_iter *it)
 {
 	struct lsm_slice last = {0};
 	struct ikey_buf targets[2];
@@ -343,12 +347,12 @@ static unsigned pass_invisible(struct lsm_iter *it)
 		ikey = ikey_make(&targets[seeks++ % 2], ikey_user(it->merge->key), it->sequence,
 				 IKEY_TYPE_MAX);
 		if (last.size && ikey_compare(last, ikey) >= 0) {
-			out_of_order(it);
+			dbiter_out_of_order(it);
 			break;
 		}
 		it->merge->ops->seek(it->merge, ikey);
 		if (it->merge->valid && ikey_compare(it->merge->key, ikey) < 0) {
-			out_of_order(it);
+			dbiter_out_of_order(it);
 			break;
 		}
 		last = ikey;
@@ -360,7 +364,7 @@ static unsigned pass_invisible(struct lsm_iter *it)
  * From where the merge is: show the first entry that is to be seen. `after`: it is
  * to be above the saved key.
  */
-static void find_forward(struct lsm_iter *it, bool after)
+static void dbiter_find_forward(struct lsm_iter *it, bool after)
 {
 	const struct range_source *by;
 	unsigned hidden_count = 0;
@@ -368,7 +372,7 @@ static void find_forward(struct lsm_iter *it, bool after)
 	it->backward = false;
 	for (;;) {
 		struct lsm_slice ikey, user;
-		unsigned steps = pass_invisible(it);
+		unsigned steps = dbiter_pass_invisible(it);
 		bool covered;
 
 		if (it->status)
@@ -378,12 +382,12 @@ static void find_forward(struct lsm_iter *it, bool after)
 		ikey = it->merge->key;
 		user = ikey_user(ikey);
 		if (after && steps && slice_compare(user, buf_slice(&it->saved_key)) <= 0) {
-			out_of_order(it);
+			dbiter_out_of_order(it);
 			return;
 		}
 		if (it->upper.size && slice_compare(user, it->upper) >= 0)
 			return;
-		covered = it->ranges_count && hidden(it, user, ikey_sequence(ikey), &by);
+		covered = it->ranges_count && dbiter_hidden(it, user, ikey_sequence(ikey), &by);
 		if (ikey_type(ikey) != IKEY_DELETE && !covered) {
 			it->key = user;
 			it->type = ikey_type(ikey);
@@ -391,16 +395,16 @@ static void find_forward(struct lsm_iter *it, bool after)
 			it->valid = true;
 			return;
 		}
-		if (save_key(it, user))
+		if (dbiter_save_key(it, user))
 			return;
 		after = true;
 		if (covered && ++hidden_count >= HIDDEN_BEFORE_SKIP) {
 			hidden_count = 0;
-			skip_hidden(it, by, buf_slice(&it->saved_key));
+			dbiter_skip_hidden(it, by, buf_slice(&it->saved_key));
 			if (!it->merge->valid)
 				break;
 		}
-		pass_saved_key(it);
+		dbiter_pass_saved_key(it);
 	}
 	it->status = it->merge->status;
 }
@@ -411,13 +415,13 @@ static void find_forward(struct lsm_iter *it, bool after)
  * The merge stands on the oldest version of a key, going backwards: walk over
  * all of them, keeping the newest visible one. True if it is to be shown.
  */
-static bool take_key_backward(struct lsm_iter *it)
+static bool dbiter_take_key_backward(struct lsm_iter *it)
 {
 	const struct range_source *by;
 	bool found = false;
 	uint64_t sequence = 0;
 
-	if (save_key(it, ikey_user(it->merge->key)))
+	if (dbiter_save_key(it, ikey_user(it->merge->key)))
 		return false;
 	while (it->merge->valid &&
 	       slice_compare(ikey_user(it->merge->key), buf_slice(&it->saved_key)) == 0) {
@@ -440,16 +444,17 @@ static bool take_key_backward(struct lsm_iter *it)
 		it->status = it->merge->status;
 		return false;
 	}
-	return found && !(it->ranges_count && hidden(it, buf_slice(&it->saved_key), sequence, &by));
+	return found &&
+	       !(it->ranges_count && dbiter_hidden(it, buf_slice(&it->saved_key), sequence, &by));
 }
 
-static void find_backward(struct lsm_iter *it)
+static void dbiter_find_backward(struct lsm_iter *it)
 {
 	it->backward = true;
 	while (!it->status && it->merge->valid) {
 		if (it->lower.size && slice_compare(ikey_user(it->merge->key), it->lower) < 0)
 			return;
-		if (take_key_backward(it)) {
+		if (dbiter_take_key_backward(it)) {
 			it->key = buf_slice(&it->saved_key);
 			it->stored = buf_slice(&it->saved_value);
 			it->valid = true;
@@ -463,7 +468,7 @@ static void find_backward(struct lsm_iter *it)
 /* ---- the public calls ---- */
 
 /* Before every move. False: the iterator could not be built; its status says why. */
-static bool begin(struct lsm_iter *it)
+static bool dbiter_begin(struct lsm_iter *it)
 {
 	it->valid = false;
 	it->value_loaded = false;
@@ -487,7 +492,7 @@ void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 {
 	struct ikey_buf target;
 
-	if (!begin(it))
+	if (!dbiter_begin(it))
 		return;
 	if (key.size > LSM_KEY_BYTES_MAX) {
 		it->status = -EINVAL;
@@ -503,9 +508,9 @@ void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 	} else {
 		it->merge->ops->first(it->merge);
 	}
-	find_forward(it, false);
+	dbiter_find_forward(it, false);
 	if (it->valid && key.size && slice_compare(it->key, key) < 0)
-		out_of_order(it);
+		dbiter_out_of_order(it);
 }
 
 void lsm_iter_first(struct lsm_iter *it)
@@ -518,7 +523,7 @@ void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 	struct ikey_buf target;
 	struct lsm_slice ikey;
 
-	if (!begin(it))
+	if (!dbiter_begin(it))
 		return;
 	if (key.size > LSM_KEY_BYTES_MAX) {
 		it->status = -EINVAL;
@@ -534,16 +539,16 @@ void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 	ikey = ikey_make(&target, key, 0, IKEY_DELETE);
 	key = ikey_user(ikey);
 	it->merge->ops->seek_prev(it->merge, ikey);
-	find_backward(it);
+	dbiter_find_backward(it);
 	if (it->valid && slice_compare(it->key, key) > 0)
-		out_of_order(it);
+		dbiter_out_of_order(it);
 }
 
 void lsm_iter_last(struct lsm_iter *it)
 {
 	struct ikey_buf target;
 
-	if (!begin(it))
+	if (!dbiter_begin(it))
 		return;
 	/* (upper, newest) sorts before every version of the bound, which is excluded. */
 	if (it->upper.size)
@@ -551,9 +556,9 @@ void lsm_iter_last(struct lsm_iter *it)
 			it->merge, ikey_make(&target, it->upper, SEQUENCE_MAX, IKEY_TYPE_MAX));
 	else
 		it->merge->ops->last(it->merge);
-	find_backward(it);
+	dbiter_find_backward(it);
 	if (it->valid && it->upper.size && slice_compare(it->key, it->upper) >= 0)
-		out_of_order(it);
+		dbiter_out_of_order(it);
 }
 
 void lsm_iter_next(struct lsm_iter *it)
@@ -566,16 +571,16 @@ void lsm_iter_next(struct lsm_iter *it)
 		struct lsm_slice target_key =
 			ikey_make(&target, buf_slice(&it->saved_key), 0, IKEY_DELETE);
 
-		if (!begin(it))
+		if (!dbiter_begin(it))
 			return;
 		it->merge->ops->seek(it->merge, target_key);
-		pass_saved_key(it);
+		dbiter_pass_saved_key(it);
 	} else {
-		if (!begin(it) || save_key(it, it->key))
+		if (!dbiter_begin(it) || dbiter_save_key(it, it->key))
 			return;
-		pass_saved_key(it);
+		dbiter_pass_saved_key(it);
 	}
-	find_forward(it, true);
+	dbiter_find_forward(it, true);
 }
 
 void lsm_iter_prev(struct lsm_iter *it)
@@ -586,14 +591,14 @@ void lsm_iter_prev(struct lsm_iter *it)
 	if (!it->backward) {
 		struct lsm_slice first = ikey_make(&target, it->key, SEQUENCE_MAX, IKEY_TYPE_MAX);
 
-		if (!begin(it))
+		if (!dbiter_begin(it))
 			return;
 		/* Nothing has this very key, so the entry found belongs to a smaller user key. */
 		it->merge->ops->seek_prev(it->merge, first);
-	} else if (!begin(it)) {
+	} else if (!dbiter_begin(it)) {
 		return;
 	}
-	find_backward(it);
+	dbiter_find_backward(it);
 }
 
 struct lsm_slice lsm_iter_key(const struct lsm_iter *it)

@@ -81,15 +81,15 @@ enum fragment_type { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
 static const uint8_t zeros[HEADER_BYTES * 2];
 
 /* The checksum of a fragment at `offset` with `size` bytes of payload behind its header. */
-static uint32_t checksum(uint64_t offset, const uint8_t *header, size_t size)
+static uint32_t wal_checksum(uint64_t offset, const uint8_t *header, size_t size)
 {
 	return (uint32_t)XXH3_64bits_withSeed(header + CHECKSUM_BYTES,
 					      HEADER_BYTES - CHECKSUM_BYTES + size, offset);
 }
 
 /* The same of a payload that lies somewhere else. */
-static uint32_t checksum_apart(XXH3_state_t *state, uint64_t offset, const uint8_t *header,
-			       const void *payload, size_t size)
+static uint32_t wal_checksum_apart(XXH3_state_t *state, uint64_t offset, const uint8_t *header,
+				   const void *payload, size_t size)
 {
 	XXH3_64bits_reset_withSeed(state, offset);
 	XXH3_64bits_update(state, header + CHECKSUM_BYTES, HEADER_BYTES - CHECKSUM_BYTES);
@@ -114,8 +114,8 @@ struct wal {
 	_Atomic int sync_error; /* of the first sync that failed: no later one is believed */
 };
 
-static int recycle_file(struct storage *st, const char *name, uint64_t prealloc_bytes,
-			const char *recycle, struct storage_file **out)
+static int wal_recycle_file(struct storage *st, const char *name, uint64_t prealloc_bytes,
+			    const char *recycle, struct storage_file **out)
 {
 	uint64_t size;
 	int err = st->ops->rename(st, recycle, name);
@@ -147,7 +147,7 @@ int wal_create(struct storage *st, const char *name, uint32_t number, uint64_t p
 	if (!w->hash) {
 		err = -ENOMEM;
 	} else if (recycle) {
-		err = recycle_file(st, name, prealloc_bytes, recycle, &w->file);
+		err = wal_recycle_file(st, name, prealloc_bytes, recycle, &w->file);
 	} else {
 		err = storage_open_file(st, name, STORAGE_CREATE, &w->file);
 		if (!err && prealloc_bytes)
@@ -167,7 +167,7 @@ int wal_create(struct storage *st, const char *name, uint32_t number, uint64_t p
 }
 
 /* Add to the row of parts `size` bytes at `data`; joined to the last part if they touch. */
-static void add_part(struct wal *w, const void *data, size_t size)
+static void wal_add_part(struct wal *w, const void *data, size_t size)
 {
 	struct iovec *last = w->parts_count ? &w->parts[w->parts_count - 1] : NULL;
 
@@ -181,8 +181,8 @@ static void add_part(struct wal *w, const void *data, size_t size)
 	w->parts[w->parts_count++] = (struct iovec){(void *)data, size};
 }
 
-/* Copy to the scratch buffer, which has room (append_reserve), and add that as a part. */
-static uint8_t *add_copy(struct wal *w, const void *data, size_t size)
+/* Copy to the scratch buffer, which has room (wal_append_reserve), and add that as a part. */
+static uint8_t *wal_add_copy(struct wal *w, const void *data, size_t size)
 {
 	uint8_t *at = w->bytes.data + w->bytes.size;
 
@@ -190,12 +190,12 @@ static uint8_t *add_copy(struct wal *w, const void *data, size_t size)
 	if (size)
 		memcpy(at, data, size);
 	w->bytes.size += size;
-	add_part(w, at, size);
+	wal_add_part(w, at, size);
 	return at;
 }
 
 /* Make room for headers, copies and parts, so that building them cannot fail or move them. */
-static int append_reserve(struct wal *w, const struct lsm_slice *records, size_t count)
+static int wal_append_reserve(struct wal *w, const struct lsm_slice *records, size_t count)
 {
 	size_t copied = sizeof(zeros), parts = 2;
 
@@ -227,18 +227,18 @@ static int append_reserve(struct wal *w, const struct lsm_slice *records, size_t
 }
 
 /* If no header fits in the rest of the block at `offset`, fill it; returns where to go on. */
-static uint64_t pad_block(struct wal *w, uint64_t offset)
+static uint64_t wal_pad_block(struct wal *w, uint64_t offset)
 {
 	size_t left = BLOCK_BYTES - offset % BLOCK_BYTES;
 
 	if (left >= HEADER_BYTES)
 		return offset;
-	add_copy(w, zeros, left);
+	wal_add_copy(w, zeros, left);
 	return offset + left;
 }
 
 /* Add the fragments of one record that starts at `offset`; returns where it ends. */
-static uint64_t add_record(struct wal *w, struct lsm_slice record, uint64_t offset)
+static uint64_t wal_add_record(struct wal *w, struct lsm_slice record, uint64_t offset)
 {
 	const uint8_t *data = record.data;
 	size_t left = record.size;
@@ -248,20 +248,20 @@ static uint64_t add_record(struct wal *w, struct lsm_slice record, uint64_t offs
 		uint8_t fields[HEADER_BYTES] = {0}, *header;
 		size_t room, size;
 
-		offset = pad_block(w, offset);
+		offset = wal_pad_block(w, offset);
 		room = BLOCK_BYTES - offset % BLOCK_BYTES - HEADER_BYTES;
 		size = left < room ? left : room;
 		left -= size;
 		put_u16(fields + 4, (uint16_t)size);
 		fields[6] = first ? (left ? FIRST : FULL) : (left ? MIDDLE : LAST);
 		put_u32(fields + 7, w->number);
-		header = add_copy(w, fields, HEADER_BYTES);
+		header = wal_add_copy(w, fields, HEADER_BYTES);
 		if (size < BORROW_BYTES_MIN) {
-			add_copy(w, data, size);
-			put_u32(header, checksum(offset, header, size));
+			wal_add_copy(w, data, size);
+			put_u32(header, wal_checksum(offset, header, size));
 		} else {
-			add_part(w, data, size);
-			put_u32(header, checksum_apart(w->hash, offset, header, data, size));
+			wal_add_part(w, data, size);
+			put_u32(header, wal_checksum_apart(w->hash, offset, header, data, size));
 		}
 		if (size)
 			data += size;
@@ -278,13 +278,13 @@ int wal_append(struct wal *w, const struct lsm_slice *records, size_t count)
 
 	if (err || !count)
 		return err;
-	err = append_reserve(w, records, count);
+	err = wal_append_reserve(w, records, count);
 	if (err)
 		return err;
 	for (size_t i = 0; i < count; i++)
-		end = add_record(w, records[i], end);
-	pad_block(w, end);
-	add_copy(w, zeros, HEADER_BYTES);
+		end = wal_add_record(w, records[i], end);
+	wal_pad_block(w, end);
+	wal_add_copy(w, zeros, HEADER_BYTES);
 	err = storage_pwritev(w->file, w->parts, (int)w->parts_count, start);
 	w->append_error = err;
 	if (!err)
@@ -398,7 +398,8 @@ void wal_reader_close(struct wal_reader *r)
 }
 
 /* The bytes from `offset` to the end of its block, or of the file if that comes first. */
-static int block_rest(struct wal_reader *r, uint64_t offset, const uint8_t **bytes, size_t *size)
+static int wal_reader_block_rest(struct wal_reader *r, uint64_t offset, const uint8_t **bytes,
+				 size_t *size)
 {
 	uint64_t want = offset - offset % READ_BYTES;
 	size_t at, left = BLOCK_BYTES - offset % BLOCK_BYTES;
@@ -422,7 +423,8 @@ static int block_rest(struct wal_reader *r, uint64_t offset, const uint8_t **byt
 }
 
 /* Look at the place `*offset`, moved on to the next block if no header fits before it. */
-static int look(struct wal_reader *r, uint64_t *offset, struct fragment *f, enum found *found)
+static int wal_reader_look(struct wal_reader *r, uint64_t *offset, struct fragment *f,
+			   enum found *found)
 {
 	size_t size, left = BLOCK_BYTES - *offset % BLOCK_BYTES;
 	const uint8_t *p;
@@ -432,7 +434,7 @@ static int look(struct wal_reader *r, uint64_t *offset, struct fragment *f, enum
 	*found = FOUND_BROKEN;
 	if (left < HEADER_BYTES)
 		*offset += left;
-	err = block_rest(r, *offset, &p, &size);
+	err = wal_reader_block_rest(r, *offset, &p, &size);
 	if (err)
 		return err;
 	if (!memcmp(p, zeros, size < HEADER_BYTES ? size : HEADER_BYTES)) {
@@ -451,13 +453,13 @@ static int look(struct wal_reader *r, uint64_t *offset, struct fragment *f, enum
 		f->reason = "no such type";
 	else if (f->size > size - HEADER_BYTES)
 		f->reason = "it reaches beyond the block or the file";
-	else if (get_u32(p) == checksum(*offset, p, f->size))
+	else if (get_u32(p) == wal_checksum(*offset, p, f->size))
 		*found = get_u32(p + 7) == r->number ? FOUND_FRAGMENT : FOUND_END;
 	return 0;
 }
 
 /* Append a fragment to the record being put together. 0; -ENOMEM; -EFBIG: no record is so long. */
-static int collect(struct wal_reader *r, const struct fragment *f)
+static int wal_reader_collect(struct wal_reader *r, const struct fragment *f)
 {
 	size_t need = r->record_size + f->size;
 
@@ -487,15 +489,15 @@ static int collect(struct wal_reader *r, const struct fragment *f)
  * is behind it. Otherwise `*end` is where it broke: the offset of the fragment
  * that is not what it should be, itself looked at next by a resync.
  */
-static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice *record,
-		       uint64_t *end, struct fragment *f, enum found *found)
+static int wal_reader_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice *record,
+			     uint64_t *end, struct fragment *f, enum found *found)
 {
 	bool open = false;
 	int err;
 
 	r->record_size = 0;
 	for (*end = *offset;; *end = f->end) {
-		err = look(r, end, f, found);
+		err = wal_reader_look(r, end, f, found);
 		if (err)
 			return err;
 		if (!open)
@@ -516,7 +518,7 @@ static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice 
 			*record = (struct lsm_slice){f->payload, f->size};
 			break;
 		}
-		err = collect(r, f);
+		err = wal_reader_collect(r, f);
 		if (err == -EFBIG) {
 			*found = FOUND_BROKEN;
 			f->reason = "longer than a record may be";
@@ -534,17 +536,17 @@ static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice 
 	return 0;
 }
 
-static uint64_t next_block(uint64_t offset)
+static uint64_t wal_next_block(uint64_t offset)
 {
 	return offset - offset % BLOCK_BYTES + BLOCK_BYTES;
 }
 
 /* Whether the file has any byte at `offset`. */
-static int is_behind_end(struct wal_reader *r, uint64_t offset, bool *behind)
+static int wal_reader_behind_end(struct wal_reader *r, uint64_t offset, bool *behind)
 {
 	const uint8_t *bytes;
 	size_t size = 0;
-	int err = block_rest(r, offset, &bytes, &size);
+	int err = wal_reader_block_rest(r, offset, &bytes, &size);
 
 	*behind = !size;
 	return err;
@@ -555,16 +557,16 @@ static int is_behind_end(struct wal_reader *r, uint64_t offset, bool *behind)
  * rest of the block a header with its number, else the next block. Records of one
  * block may have damage between them, and a broken length leads nowhere.
  */
-static int next_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
+static int wal_reader_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
 {
 	const uint8_t *p;
 	size_t size;
 	int err;
 
-	*out = next_block(offset);
+	*out = wal_next_block(offset);
 	if (offset + 1 == *out)
 		return 0;
-	err = block_rest(r, offset + 1, &p, &size);
+	err = wal_reader_block_rest(r, offset + 1, &p, &size);
 	for (size_t i = 0; !err && i + HEADER_BYTES <= size; i++)
 		if (p[i + 6] >= FULL && p[i + 6] <= LAST && get_u32(p + i + 7) == r->number) {
 			*out = offset + 1 + i;
@@ -578,7 +580,8 @@ static int next_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
  * behind an intact fragment that does not start one, at an intact fragment that
  * broke the record before it, else where the next one may start.
  */
-static int resync_step(struct wal_reader *r, uint64_t offset, uint64_t end, uint64_t *out)
+static int wal_reader_resync_step(struct wal_reader *r, uint64_t offset, uint64_t end,
+				  uint64_t *out)
 {
 	struct fragment f;
 	enum found found;
@@ -588,11 +591,11 @@ static int resync_step(struct wal_reader *r, uint64_t offset, uint64_t end, uint
 		*out = end;
 		return 0;
 	}
-	err = look(r, &end, &f, &found);
+	err = wal_reader_look(r, &end, &f, &found);
 	if (err)
 		return err;
 	if (found != FOUND_FRAGMENT)
-		return next_candidate(r, end, out);
+		return wal_reader_candidate(r, end, out);
 	*out = f.end;
 	return 0;
 }
@@ -610,12 +613,12 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 	if (r->ended)
 		return 1;
 	if (r->resync) {
-		err = next_candidate(r, r->offset, &at);
+		err = wal_reader_candidate(r, r->offset, &at);
 		if (err)
 			return err;
 	}
 	for (;;) {
-		err = read_record(r, &at, record, &end, &f, &found);
+		err = wal_reader_record(r, &at, record, &end, &f, &found);
 		if (err)
 			return err;
 		if (found == FOUND_FRAGMENT) {
@@ -626,9 +629,9 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 		}
 		if (!r->resync)
 			break;
-		err = resync_step(r, at, end, &at);
+		err = wal_reader_resync_step(r, at, end, &at);
 		if (!err)
-			err = is_behind_end(r, at, &behind);
+			err = wal_reader_behind_end(r, at, &behind);
 		if (err)
 			return err;
 		if (behind) {

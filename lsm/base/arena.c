@@ -40,7 +40,7 @@ void arena_release(struct arena *a)
 	arena_init(a);
 }
 
-static struct arena_block *add_block(struct arena *a, size_t total)
+static struct arena_block *arena_add_block(struct arena *a, size_t total)
 {
 	struct arena_block *block = malloc(total);
 
@@ -68,10 +68,10 @@ void *arena_alloc(struct arena *a, size_t size)
 			total = ARENA_BLOCK_BYTES_MAX;
 		/* Something large gets a block of its own; the one in use stays in use. */
 		if (size > total / 4) {
-			block = add_block(a, sizeof(*block) + size);
+			block = arena_add_block(a, sizeof(*block) + size);
 			return block ? block->bytes : NULL;
 		}
-		block = add_block(a, total);
+		block = arena_add_block(a, total);
 		if (!block)
 			return NULL;
 		a->free = block->bytes;

@@ -59,7 +59,7 @@ struct cache {
 	struct shard shards[];
 };
 
-static uint64_t hash_of(uint64_t file, uint64_t offset)
+static uint64_t cache_hash(uint64_t file, uint64_t offset)
 {
 	uint64_t x = file * UINT64_C(0x9e3779b97f4a7c15) + offset;
 
@@ -68,12 +68,12 @@ static uint64_t hash_of(uint64_t file, uint64_t offset)
 }
 
 /* The upper half of the hash picks the shard, the lower half the bucket. */
-static struct shard *shard_of(struct cache *c, uint64_t hash)
+static struct shard *cache_shard_of(struct cache *c, uint64_t hash)
 {
 	return &c->shards[hash >> 32 & (c->shards_count - 1)];
 }
 
-static struct cache_entry **bucket_of(struct shard *s, uint64_t hash)
+static struct cache_entry **cache_shard_bucket(struct shard *s, uint64_t hash)
 {
 	return &s->buckets[hash & (s->buckets_count - 1)];
 }
@@ -104,7 +104,7 @@ struct cache *cache_new(size_t bytes_max)
 	return c;
 }
 
-static void destroy_all(struct cache_entry *dead)
+static void cache_destroy_all(struct cache_entry *dead)
 {
 	while (dead) {
 		struct cache_entry *e = dead;
@@ -117,14 +117,14 @@ static void destroy_all(struct cache_entry *dead)
 
 /* ---- under the shard's lock ---- */
 
-static void lru_remove(struct shard *s, struct cache_entry *e)
+static void cache_lru_remove(struct shard *s, struct cache_entry *e)
 {
 	*(e->newer ? &e->newer->older : &s->newest) = e->older;
 	*(e->older ? &e->older->newer : &s->oldest) = e->newer;
 	e->newer = e->older = NULL;
 }
 
-static void lru_add(struct shard *s, struct cache_entry *e)
+static void cache_lru_add(struct shard *s, struct cache_entry *e)
 {
 	e->newer = NULL;
 	e->older = s->newest;
@@ -132,24 +132,25 @@ static void lru_add(struct shard *s, struct cache_entry *e)
 	s->newest = e;
 }
 
-static struct cache_entry *find(struct shard *s, uint64_t hash, uint64_t file, uint64_t offset)
+static struct cache_entry *cache_shard_find(struct shard *s, uint64_t hash, uint64_t file,
+					    uint64_t offset)
 {
-	struct cache_entry *e = *bucket_of(s, hash);
+	struct cache_entry *e = *cache_shard_bucket(s, hash);
 
 	while (e && (e->file != file || e->offset != offset))
 		e = e->chain;
 	return e;
 }
 
-static void take_reference(struct shard *s, struct cache_entry *e)
+static void cache_shard_take(struct shard *s, struct cache_entry *e)
 {
 	if (!e->references++)
-		lru_remove(s, e);
+		cache_lru_remove(s, e);
 }
 
-static void table_remove(struct shard *s, struct cache_entry *e)
+static void cache_shard_remove(struct shard *s, struct cache_entry *e)
 {
-	struct cache_entry **at = bucket_of(s, hash_of(e->file, e->offset));
+	struct cache_entry **at = cache_shard_bucket(s, cache_hash(e->file, e->offset));
 
 	while (*at != e)
 		at = &(*at)->chain;
@@ -160,7 +161,7 @@ static void table_remove(struct shard *s, struct cache_entry *e)
 }
 
 /* Twice as many buckets; without memory for them the chains just get longer. */
-static void table_grow(struct shard *s)
+static void cache_shard_grow(struct shard *s)
 {
 	size_t count = s->buckets_count * 2;
 	struct cache_entry **old = s->buckets, **buckets = calloc(count, sizeof(*buckets));
@@ -172,7 +173,8 @@ static void table_grow(struct shard *s)
 	for (size_t i = 0; i < count / 2; i++) {
 		while (old[i]) {
 			struct cache_entry *e = old[i];
-			struct cache_entry **to = bucket_of(s, hash_of(e->file, e->offset));
+			struct cache_entry **to =
+				cache_shard_bucket(s, cache_hash(e->file, e->offset));
 
 			old[i] = e->chain;
 			e->chain = *to;
@@ -182,35 +184,35 @@ static void table_grow(struct shard *s)
 	free(old);
 }
 
-static void table_add(struct shard *s, uint64_t hash, struct cache_entry *e)
+static void cache_shard_add(struct shard *s, uint64_t hash, struct cache_entry *e)
 {
 	struct cache_entry **at;
 
 	if (s->entries >= s->buckets_count)
-		table_grow(s);
-	at = bucket_of(s, hash);
+		cache_shard_grow(s);
+	at = cache_shard_bucket(s, hash);
 	e->chain = *at;
 	*at = e;
 	e->present = true;
 	s->entries++;
 }
 
-/* `e` is in no list any more: hand it to destroy_all(). */
-static void bury(struct shard *s, struct cache_entry *e, struct cache_entry **dead)
+/* `e` is in no list any more: hand it to cache_destroy_all(). */
+static void cache_shard_bury(struct shard *s, struct cache_entry *e, struct cache_entry **dead)
 {
 	s->bytes -= e->charge;
 	e->chain = *dead;
 	*dead = e;
 }
 
-static void evict(struct shard *s, struct cache_entry **dead)
+static void cache_shard_evict(struct shard *s, struct cache_entry **dead)
 {
 	while (s->bytes > s->bytes_max && s->oldest) {
 		struct cache_entry *e = s->oldest;
 
-		lru_remove(s, e);
-		table_remove(s, e);
-		bury(s, e, dead);
+		cache_lru_remove(s, e);
+		cache_shard_remove(s, e);
+		cache_shard_bury(s, e, dead);
 	}
 }
 
@@ -218,14 +220,14 @@ static void evict(struct shard *s, struct cache_entry **dead)
 
 struct cache_entry *cache_get(struct cache *c, uint64_t file, uint64_t offset)
 {
-	uint64_t hash = hash_of(file, offset);
-	struct shard *s = shard_of(c, hash);
+	uint64_t hash = cache_hash(file, offset);
+	struct shard *s = cache_shard_of(c, hash);
 	struct cache_entry *e;
 
 	mutex_lock(&s->lock);
-	e = find(s, hash, file, offset);
+	e = cache_shard_find(s, hash, file, offset);
 	if (e) {
-		take_reference(s, e);
+		cache_shard_take(s, e);
 		s->hits++;
 	} else {
 		s->misses++;
@@ -237,8 +239,8 @@ struct cache_entry *cache_get(struct cache *c, uint64_t file, uint64_t offset)
 struct cache_entry *cache_put(struct cache *c, uint64_t file, uint64_t offset, void *value,
 			      size_t charge, void (*destroy)(void *value))
 {
-	uint64_t hash = hash_of(file, offset);
-	struct shard *s = shard_of(c, hash);
+	uint64_t hash = cache_hash(file, offset);
+	struct shard *s = cache_shard_of(c, hash);
 	struct cache_entry *e = malloc(sizeof(*e)), *present, *dead = NULL;
 
 	if (!e)
@@ -252,21 +254,21 @@ struct cache_entry *cache_put(struct cache *c, uint64_t file, uint64_t offset, v
 		.references = 1,
 	};
 	mutex_lock(&s->lock);
-	present = find(s, hash, file, offset);
+	present = cache_shard_find(s, hash, file, offset);
 	if (present) {
-		take_reference(s, present);
+		cache_shard_take(s, present);
 	} else {
 		s->bytes += e->charge;
 		if (e->charge <= s->bytes_max) {
-			table_add(s, hash, e);
-			evict(s, &dead);
+			cache_shard_add(s, hash, e);
+			cache_shard_evict(s, &dead);
 		}
 	}
 	mutex_unlock(&s->lock);
-	destroy_all(dead);
+	cache_destroy_all(dead);
 	if (!present)
 		return e;
-	destroy_all(e);
+	cache_destroy_all(e);
 	return present;
 }
 
@@ -277,7 +279,7 @@ void *cache_value(struct cache_entry *e)
 
 void cache_ref(struct cache *c, struct cache_entry *e)
 {
-	struct shard *s = shard_of(c, hash_of(e->file, e->offset));
+	struct shard *s = cache_shard_of(c, cache_hash(e->file, e->offset));
 
 	mutex_lock(&s->lock);
 	assert(e->references);
@@ -292,56 +294,56 @@ void cache_release(struct cache *c, struct cache_entry *e)
 
 	if (!e)
 		return;
-	s = shard_of(c, hash_of(e->file, e->offset));
+	s = cache_shard_of(c, cache_hash(e->file, e->offset));
 	mutex_lock(&s->lock);
 	assert(e->references);
 	if (!--e->references) {
 		if (e->present && e->charge > s->bytes_max)
-			table_remove(s, e); /* the limit was lowered since */
+			cache_shard_remove(s, e); /* the limit was lowered since */
 		if (e->present)
-			lru_add(s, e);
+			cache_lru_add(s, e);
 		else
-			bury(s, e, &dead);
-		evict(s, &dead);
+			cache_shard_bury(s, e, &dead);
+		cache_shard_evict(s, &dead);
 	}
 	mutex_unlock(&s->lock);
-	destroy_all(dead);
+	cache_destroy_all(dead);
 }
 
 void cache_erase(struct cache *c, uint64_t file, uint64_t offset)
 {
-	uint64_t hash = hash_of(file, offset);
-	struct shard *s = shard_of(c, hash);
+	uint64_t hash = cache_hash(file, offset);
+	struct shard *s = cache_shard_of(c, hash);
 	struct cache_entry *e, *dead = NULL;
 
 	mutex_lock(&s->lock);
-	e = find(s, hash, file, offset);
+	e = cache_shard_find(s, hash, file, offset);
 	if (e) {
-		table_remove(s, e);
+		cache_shard_remove(s, e);
 		if (!e->references) {
-			lru_remove(s, e);
-			bury(s, e, &dead);
+			cache_lru_remove(s, e);
+			cache_shard_bury(s, e, &dead);
 		}
 	}
 	mutex_unlock(&s->lock);
-	destroy_all(dead);
+	cache_destroy_all(dead);
 }
 
-static void shard_set_limit(struct shard *s, size_t bytes_max)
+static void cache_shard_set_limit(struct shard *s, size_t bytes_max)
 {
 	struct cache_entry *dead = NULL;
 
 	mutex_lock(&s->lock);
 	s->bytes_max = bytes_max;
-	evict(s, &dead);
+	cache_shard_evict(s, &dead);
 	mutex_unlock(&s->lock);
-	destroy_all(dead);
+	cache_destroy_all(dead);
 }
 
 void cache_set_limit(struct cache *c, size_t bytes_max)
 {
 	for (unsigned i = 0; i < c->shards_count; i++)
-		shard_set_limit(&c->shards[i], bytes_max / c->shards_count);
+		cache_shard_set_limit(&c->shards[i], bytes_max / c->shards_count);
 }
 
 void cache_stats(struct cache *c, struct cache_stats *stats)
@@ -366,7 +368,7 @@ void cache_free(struct cache *c)
 	for (unsigned i = 0; i < c->shards_count; i++) {
 		struct shard *s = &c->shards[i];
 
-		shard_set_limit(s, 0);
+		cache_shard_set_limit(s, 0);
 		assert(!s->entries && !s->bytes); /* or somebody still holds one */
 		mutex_destroy(&s->lock);
 		free(s->buckets);

@@ -9,7 +9,7 @@
  * A look-up allocates nothing while the block is in the cache: the index and the
  * block are searched in place (block_find).
  *
- * All damage that is met here is reported by corrupt(), with the table's name and
+ * All damage that is met here is reported by table_corrupt(), with the table's name and
  * the offset of the block.
  */
 #include <assert.h>
@@ -34,8 +34,8 @@ struct table {
 	_Atomic(struct cache_entry *) entry; /* the cache's entry of this table */
 };
 
-static int corrupt(const struct table_env *env, uint64_t number, uint64_t offset,
-		   const char *reason)
+static int table_corrupt(const struct table_env *env, uint64_t number, uint64_t offset,
+			 const char *reason)
 {
 	char name[TABLE_NAME_BYTES];
 
@@ -43,7 +43,7 @@ static int corrupt(const struct table_env *env, uint64_t number, uint64_t offset
 	return report_corrupt(env->report, name, offset, "%s", reason);
 }
 
-static struct lsm_slice block_slice(const struct table_block *b)
+static struct lsm_slice table_block_slice(const struct table_block *b)
 {
 	return (struct lsm_slice){b->data, b->size};
 }
@@ -64,15 +64,15 @@ static void table_close(void *value)
 }
 
 /* Load a block and report what is wrong with it. */
-static int load(struct table *t, struct table_handle h, struct table_block **out)
+static int table_load_block(struct table *t, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
 	int r = table_block_load(t->file, t->number, h, out, &reason);
 
-	return r == -EUCLEAN ? corrupt(t->env, t->number, h.offset, reason) : r;
+	return r == -EUCLEAN ? table_corrupt(t->env, t->number, h.offset, reason) : r;
 }
 
-static int load_footer(struct table *t, uint64_t bytes)
+static int table_load_footer(struct table *t, uint64_t bytes)
 {
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	const char *reason = "file is too short for a table";
@@ -80,37 +80,38 @@ static int load_footer(struct table *t, uint64_t bytes)
 	int r;
 
 	if (bytes < sizeof(footer))
-		return corrupt(t->env, t->number, 0, reason);
+		return table_corrupt(t->env, t->number, 0, reason);
 	offset = bytes - sizeof(footer);
 	r = storage_pread_full(t->file, footer, sizeof(footer), offset);
 	if (r == -EUCLEAN)
-		return corrupt(t->env, t->number, offset, "file is shorter than it should be");
+		return table_corrupt(t->env, t->number, offset,
+				     "file is shorter than it should be");
 	if (r)
 		return r;
 	r = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
 	if (r)
-		corrupt(t->env, t->number, offset, reason);
+		table_corrupt(t->env, t->number, offset, reason);
 	return r;
 }
 
-static int load_index(struct table *t)
+static int table_load_index(struct table *t)
 {
-	int r = load(t, t->footer.index, &t->index);
+	int r = table_load_block(t, t->footer.index, &t->index);
 
-	if (!r && block_check(block_slice(t->index)))
-		r = corrupt(t->env, t->number, t->footer.index.offset, "index is malformed");
+	if (!r && block_check(table_block_slice(t->index)))
+		r = table_corrupt(t->env, t->number, t->footer.index.offset, "index is malformed");
 	return r;
 }
 
 /* Without its filter a table is only slower: damage to it is reported and left at that. */
-static int load_filter(struct table *t)
+static int table_load_filter(struct table *t)
 {
 	struct table_block *b;
 	int r;
 
 	if (!t->footer.filter.size)
 		return 0;
-	r = load(t, t->footer.filter, &b);
+	r = table_load_block(t, t->footer.filter, &b);
 	if (r)
 		return r == -EUCLEAN ? 0 : r;
 	if (posix_memalign(&t->filter, FILTER_ALIGN, b->size ? b->size : 1)) {
@@ -124,7 +125,7 @@ static int load_filter(struct table *t)
 	return r;
 }
 
-static int load_ranges(struct table *t)
+static int table_load_ranges(struct table *t)
 {
 	struct table_block *b;
 	const uint8_t *p, *limit;
@@ -132,7 +133,7 @@ static int load_ranges(struct table *t)
 
 	if (!t->footer.ranges.size)
 		return 0;
-	r = load(t, t->footer.ranges, &b);
+	r = table_load_block(t, t->footer.ranges, &b);
 	if (r)
 		return r;
 	t->ranges = rangedel_new();
@@ -148,8 +149,8 @@ static int load_ranges(struct table *t)
 		if (p)
 			r = rangedel_add(t->ranges, sequence, start, end);
 		else
-			r = corrupt(t->env, t->number, t->footer.ranges.offset,
-				    "range tombstone is malformed");
+			r = table_corrupt(t->env, t->number, t->footer.ranges.offset,
+					  "range tombstone is malformed");
 	}
 	if (!r)
 		r = rangedel_finish(t->ranges);
@@ -171,15 +172,15 @@ static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, st
 	table_name(name, number);
 	r = storage_open_file(env->st, name, STORAGE_READ, &t->file);
 	if (r == -ENOENT)
-		r = corrupt(env, number, 0, "the file is missing");
+		r = table_corrupt(env, number, 0, "the file is missing");
 	if (!r)
-		r = load_footer(t, bytes);
+		r = table_load_footer(t, bytes);
 	if (!r)
-		r = load_index(t);
+		r = table_load_index(t);
 	if (!r)
-		r = load_ranges(t);
+		r = table_load_ranges(t);
 	if (!r)
-		r = load_filter(t);
+		r = table_load_filter(t);
 	if (r)
 		table_close(t);
 	else
@@ -218,7 +219,7 @@ int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct
 	return 0;
 }
 
-static struct cache_entry *entry_of(struct table *t)
+static struct cache_entry *table_cache_entry(struct table *t)
 {
 	return atomic_load_explicit(&t->entry, memory_order_relaxed);
 }
@@ -226,7 +227,7 @@ static struct cache_entry *entry_of(struct table *t)
 void table_release(struct table *t)
 {
 	if (t)
-		cache_release(t->env->cache, entry_of(t));
+		cache_release(t->env->cache, table_cache_entry(t));
 }
 
 const struct rangedel_list *table_ranges(const struct table *t)
@@ -237,7 +238,7 @@ const struct rangedel_list *table_ranges(const struct table *t)
 /* ---- data blocks ---- */
 
 /* Where the data blocks end. */
-static uint64_t data_end(const struct table *t)
+static uint64_t table_data_end(const struct table *t)
 {
 	return t->footer.filter.offset;
 }
@@ -249,15 +250,15 @@ struct held_block {
 	struct lsm_slice bytes;
 };
 
-static void block_drop(struct table *t, struct held_block *held)
+static void table_drop_block(struct table *t, struct held_block *held)
 {
 	cache_release(t->env->cache, held->entry);
 	free(held->own);
 	*held = (struct held_block){0};
 }
 
-static int block_hold(struct table *t, struct lsm_slice handle, bool fill_cache,
-		      struct held_block *held)
+static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_cache,
+			    struct held_block *held)
 {
 	struct cache *cache = t->env->cache;
 	struct table_block *b;
@@ -265,20 +266,20 @@ static int block_hold(struct table *t, struct lsm_slice handle, bool fill_cache,
 	int r;
 
 	*held = (struct held_block){0};
-	if (!table_handle_decode(handle, data_end(t), &h))
-		return corrupt(t->env, t->number, t->footer.index.offset,
-			       "index points outside the data");
+	if (!table_handle_decode(handle, table_data_end(t), &h))
+		return table_corrupt(t->env, t->number, t->footer.index.offset,
+				     "index points outside the data");
 	held->entry = cache_get(cache, t->number, h.offset);
 	if (held->entry) {
-		held->bytes = block_slice(cache_value(held->entry));
+		held->bytes = table_block_slice(cache_value(held->entry));
 		return 0;
 	}
-	r = load(t, h, &b);
+	r = table_load_block(t, h, &b);
 	if (r)
 		return r;
-	if (block_check(block_slice(b))) {
+	if (block_check(table_block_slice(b))) {
 		free(b);
-		return corrupt(t->env, t->number, h.offset, "block is malformed");
+		return table_corrupt(t->env, t->number, h.offset, "block is malformed");
 	}
 	if (fill_cache) {
 		held->entry = cache_put(cache, t->number, h.offset, b, sizeof(*b) + b->size, free);
@@ -290,13 +291,13 @@ static int block_hold(struct table *t, struct lsm_slice handle, bool fill_cache,
 	} else {
 		held->own = b;
 	}
-	held->bytes = block_slice(b);
+	held->bytes = table_block_slice(b);
 	return 0;
 }
 
 /* ---- look-ups ---- */
 
-static int value_set(struct lsm_value *value, struct lsm_slice bytes)
+static int table_value_copy(struct lsm_value *value, struct lsm_slice bytes)
 {
 	if (bytes.size > value->capacity) {
 		size_t capacity = bytes.size < 64 ? 64 : bytes.size;
@@ -313,7 +314,7 @@ static int value_set(struct lsm_value *value, struct lsm_slice bytes)
 	return 0;
 }
 
-static void count(_Atomic uint64_t *counter)
+static void table_count(_Atomic uint64_t *counter)
 {
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
@@ -324,27 +325,27 @@ static void count(_Atomic uint64_t *counter)
  * its index key is a user key that no entry has (see the format), so that the
  * next block is about other users keys.
  */
-static int search(struct table *t, struct lsm_slice ikey, struct held_block *held,
-		  struct block_found *found, bool *has_newer)
+static int table_search(struct table *t, struct lsm_slice ikey, struct held_block *held,
+			struct block_found *found, bool *has_newer)
 {
 	struct block_found index;
 	uint64_t offset = t->footer.index.offset;
-	int r = block_find(block_slice(t->index), ikey, &index);
+	int r = block_find(table_block_slice(t->index), ikey, &index);
 
 	found->same_user = false;
 	*has_newer = r >= 0 && index.after_newer;
 	if (!r) {
 		struct table_handle h;
 
-		r = block_hold(t, index.value, true, held);
+		r = table_hold_block(t, index.value, true, held);
 		if (r)
 			return r;
-		(void)table_handle_decode(index.value, data_end(t), &h); /* it was valid */
+		(void)table_handle_decode(index.value, table_data_end(t), &h); /* it was valid */
 		offset = h.offset;
 		r = block_find(held->bytes, ikey, found);
 		*has_newer |= r >= 0 && found->after_newer;
 	}
-	return r < 0 ? corrupt(t->env, t->number, offset, "entry is malformed") : r;
+	return r < 0 ? table_corrupt(t->env, t->number, offset, "entry is malformed") : r;
 }
 
 int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ikey_type *type,
@@ -361,21 +362,22 @@ int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ike
 	assert(key.size && key.size <= LSM_KEY_BYTES_MAX);
 	if (t->filter &&
 	    !filter_may_match((struct lsm_slice){t->filter, t->filter_size}, filter_hash(key))) {
-		count(&t->env->filter_negatives);
+		table_count(&t->env->filter_negatives);
 		return 1;
 	}
-	r = search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found, &has_newer);
+	r = table_search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found,
+			 &has_newer);
 	if (!r && !found.same_user)
 		r = 1;
 	if (!r)
-		r = value_set(value, found.value);
+		r = table_value_copy(value, found.value);
 	if (!r) {
 		*type = (enum ikey_type)(found.trailer & 0xff);
 		*entry_sequence = found.trailer >> 8;
 	}
 	if (r == 1 && t->filter && !has_newer)
-		count(&t->env->filter_false_positives);
-	block_drop(t, &held);
+		table_count(&t->env->filter_false_positives);
+	table_drop_block(t, &held);
 	return r;
 }
 
@@ -389,10 +391,10 @@ uint64_t table_offset_of(struct table *t, struct lsm_slice key)
 		return 0;
 	if (key.size > LSM_KEY_BYTES_MAX)
 		key.size = LSM_KEY_BYTES_MAX;
-	if (block_find(block_slice(t->index), ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX),
-		       &found) ||
-	    !table_handle_decode(found.value, data_end(t), &h))
-		return data_end(t);
+	if (block_find(table_block_slice(t->index),
+		       ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX), &found) ||
+	    !table_handle_decode(found.value, table_data_end(t), &h))
+		return table_data_end(t);
 	return h.offset;
 }
 
@@ -408,14 +410,14 @@ struct table_iter {
 	const void *held_handle;  /* the index value it was found by */
 };
 
-static void iter_end(struct table_iter *ti, int status)
+static void table_iter_end(struct table_iter *ti, int status)
 {
 	ti->it.valid = false;
 	ti->it.status = status;
 }
 
 /* Hold the block the index stands on. False: at the end, or an error; the iterator says which. */
-static bool iter_load(struct table_iter *ti)
+static bool table_iter_load(struct table_iter *ti)
 {
 	struct table *t = ti->t;
 	int r;
@@ -423,17 +425,17 @@ static bool iter_load(struct table_iter *ti)
 	if (!ti->index.it.valid) {
 		r = ti->index.it.status;
 		if (r == -EUCLEAN)
-			r = corrupt(t->env, t->number, t->footer.index.offset,
-				    "index entry is malformed");
-		iter_end(ti, r);
+			r = table_corrupt(t->env, t->number, t->footer.index.offset,
+					  "index entry is malformed");
+		table_iter_end(ti, r);
 		return false;
 	}
 	if (ti->held.bytes.data && ti->held_handle == ti->index.it.value.data)
 		return true;
-	block_drop(t, &ti->held);
-	r = block_hold(t, ti->index.it.value, ti->fill_cache, &ti->held);
+	table_drop_block(t, &ti->held);
+	r = table_hold_block(t, ti->index.it.value, ti->fill_cache, &ti->held);
 	if (r) {
-		iter_end(ti, r);
+		table_iter_end(ti, r);
 		return false;
 	}
 	ti->held_handle = ti->index.it.value.data;
@@ -442,7 +444,7 @@ static bool iter_load(struct table_iter *ti)
 }
 
 /* Show the entry `data` stands on; past the block's end go on in the next block that way. */
-static void iter_show(struct table_iter *ti, bool forwards)
+static void table_iter_show(struct table_iter *ti, bool forwards)
 {
 	struct iter *index = &ti->index.it, *data = &ti->data.it;
 
@@ -451,7 +453,7 @@ static void iter_show(struct table_iter *ti, bool forwards)
 			index->ops->next(index);
 		else
 			index->ops->prev(index);
-		if (!iter_load(ti))
+		if (!table_iter_load(ti))
 			return;
 		if (forwards)
 			data->ops->first(data);
@@ -461,8 +463,9 @@ static void iter_show(struct table_iter *ti, bool forwards)
 	if (data->status == -EUCLEAN) {
 		struct table_handle h;
 
-		(void)table_handle_decode(index->value, data_end(ti->t), &h); /* it was valid */
-		corrupt(ti->t->env, ti->t->number, h.offset, "entry is malformed");
+		(void)table_handle_decode(index->value, table_data_end(ti->t),
+					  &h); /* it was valid */
+		table_corrupt(ti->t->env, ti->t->number, h.offset, "entry is malformed");
 	}
 	ti->it.key = data->key;
 	ti->it.value = data->value;
@@ -475,10 +478,10 @@ static void table_iter_first(struct iter *it)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->first(&ti->index.it);
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->first(&ti->data.it);
-	iter_show(ti, true);
+	table_iter_show(ti, true);
 }
 
 static void table_iter_last(struct iter *it)
@@ -486,10 +489,10 @@ static void table_iter_last(struct iter *it)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->last(&ti->index.it);
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->last(&ti->data.it);
-	iter_show(ti, false);
+	table_iter_show(ti, false);
 }
 
 static void table_iter_seek(struct iter *it, struct lsm_slice ikey)
@@ -497,10 +500,10 @@ static void table_iter_seek(struct iter *it, struct lsm_slice ikey)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->seek(&ti->index.it, ikey);
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->seek(&ti->data.it, ikey);
-	iter_show(ti, true);
+	table_iter_show(ti, true);
 }
 
 static void table_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
@@ -512,10 +515,10 @@ static void table_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 		table_iter_last(it);
 		return;
 	}
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->seek_prev(&ti->data.it, ikey);
-	iter_show(ti, false);
+	table_iter_show(ti, false);
 }
 
 static void table_iter_next(struct iter *it)
@@ -524,7 +527,7 @@ static void table_iter_next(struct iter *it)
 
 	assert(it->valid);
 	ti->data.it.ops->next(&ti->data.it);
-	iter_show(ti, true);
+	table_iter_show(ti, true);
 }
 
 static void table_iter_prev(struct iter *it)
@@ -533,14 +536,14 @@ static void table_iter_prev(struct iter *it)
 
 	assert(it->valid);
 	ti->data.it.ops->prev(&ti->data.it);
-	iter_show(ti, false);
+	table_iter_show(ti, false);
 }
 
 static void table_iter_free(struct iter *it)
 {
 	struct table_iter *ti = (struct table_iter *)it;
 
-	block_drop(ti->t, &ti->held);
+	table_drop_block(ti->t, &ti->held);
 	block_cursor_release(&ti->index);
 	block_cursor_release(&ti->data);
 	table_release(ti->t);
@@ -567,8 +570,8 @@ struct iter *table_iter(struct table *t, bool fill_cache)
 	ti->t = t;
 	ti->fill_cache = fill_cache;
 	block_cursor_init(&ti->index);
-	block_cursor_reset(&ti->index, block_slice(t->index));
+	block_cursor_reset(&ti->index, table_block_slice(t->index));
 	block_cursor_init(&ti->data);
-	cache_ref(t->env->cache, entry_of(t));
+	cache_ref(t->env->cache, table_cache_entry(t));
 	return &ti->it;
 }

@@ -74,12 +74,12 @@ int table_builder_new(struct storage *st, uint64_t number,
 	return 0;
 }
 
-static uint64_t end_of_file(const struct table_builder *b)
+static uint64_t table_build_offset(const struct table_builder *b)
 {
 	return b->offset + b->out.size;
 }
 
-static int write_out(struct table_builder *b)
+static int table_build_write(struct table_builder *b)
 {
 	int r = b->out.size ? storage_pwrite(b->file, b->out.data, b->out.size, b->offset) : 0;
 
@@ -91,20 +91,20 @@ static int write_out(struct table_builder *b)
 }
 
 /* Store `payload` at the end of the file. */
-static int store(struct table_builder *b, struct table_codec *codec, struct lsm_slice payload,
-		 struct table_handle *h)
+static int table_build_store(struct table_builder *b, struct table_codec *codec,
+			     struct lsm_slice payload, struct table_handle *h)
 {
 	int r;
 
-	h->offset = end_of_file(b);
+	h->offset = table_build_offset(b);
 	r = table_block_store(codec, payload, b->number, h->offset, &b->out, &h->size);
 	if (!r && b->out.size >= WRITE_BUFFER_BYTES)
-		r = write_out(b);
+		r = table_build_write(b);
 	return r;
 }
 
 /* Put the pending data block into the index under `key`. */
-static int index_pending(struct table_builder *b, struct lsm_slice key)
+static int table_build_index(struct table_builder *b, struct lsm_slice key)
 {
 	struct buf handle = {0};
 	int r = table_handle_encode(&b->pending, &handle);
@@ -117,8 +117,8 @@ static int index_pending(struct table_builder *b, struct lsm_slice key)
 }
 
 /* The index key between the last key of a block and the first one of the next. */
-static struct lsm_slice separator(struct lsm_slice last, struct lsm_slice next,
-				  struct ikey_buf *space)
+static struct lsm_slice table_build_separator(struct lsm_slice last, struct lsm_slice next,
+					      struct ikey_buf *space)
 {
 	struct lsm_slice a = ikey_user(last), b = ikey_user(next);
 	const uint8_t *pa = a.data, *pb = b.data;
@@ -132,7 +132,7 @@ static struct lsm_slice separator(struct lsm_slice last, struct lsm_slice next,
 	return ikey_make(space, (struct lsm_slice){pb, n}, SEQUENCE_MAX, IKEY_TYPE_MAX);
 }
 
-static int close_block(struct table_builder *b)
+static int table_build_close_block(struct table_builder *b)
 {
 	struct lsm_slice payload;
 	int r;
@@ -142,7 +142,7 @@ static int close_block(struct table_builder *b)
 	assert(!b->pending.size);
 	r = block_builder_finish(&b->data, &payload);
 	if (!r)
-		r = store(b, &b->codec, payload, &b->pending);
+		r = table_build_store(b, &b->codec, payload, &b->pending);
 	block_builder_clear(&b->data);
 	b->footer.blocks++;
 	return r;
@@ -153,20 +153,20 @@ static int close_block(struct table_builder *b)
  * block of its own: small entries next to a value of megabytes would all cost
  * reading it.
  */
-static bool wants_own_block(const struct table_builder *b, size_t entry_bytes)
+static bool table_build_splits(const struct table_builder *b, size_t entry_bytes)
 {
 	return b->data.entries && block_builder_bytes(&b->data) + entry_bytes >
 					  b->options.block_bytes + b->options.block_bytes / 4;
 }
 
-static int add_hash(struct table_builder *b, struct lsm_slice user)
+static int table_build_add_hash(struct table_builder *b, struct lsm_slice user)
 {
 	uint64_t hash = filter_hash(user);
 
 	return buf_add(&b->hashes, &hash, sizeof(hash));
 }
 
-static int add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice value)
+static int table_build_add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice value)
 {
 	struct ikey_buf space;
 	struct lsm_slice user = ikey_user(ikey);
@@ -174,12 +174,13 @@ static int add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice 
 		!b->last_key.size || slice_compare(ikey_user(buf_slice(&b->last_key)), user);
 	int r = 0;
 
-	if (wants_own_block(b, ikey.size + value.size))
-		r = close_block(b);
+	if (table_build_splits(b, ikey.size + value.size))
+		r = table_build_close_block(b);
 	if (!r && b->pending.size)
-		r = index_pending(b, separator(buf_slice(&b->last_key), ikey, &space));
+		r = table_build_index(b,
+				      table_build_separator(buf_slice(&b->last_key), ikey, &space));
 	if (!r && new_user && b->options.filter_bits_per_key)
-		r = add_hash(b, user);
+		r = table_build_add_hash(b, user);
 	if (!r)
 		r = block_builder_add(&b->data, ikey, value);
 	if (r)
@@ -189,7 +190,7 @@ static int add(struct table_builder *b, struct lsm_slice ikey, struct lsm_slice 
 	b->footer.tombstones += ikey_type(ikey) == IKEY_DELETE;
 	r = buf_add(&b->last_key, ikey.data, ikey.size);
 	if (!r && block_builder_bytes(&b->data) >= b->options.block_bytes)
-		r = close_block(b);
+		r = table_build_close_block(b);
 	return r;
 }
 
@@ -198,7 +199,7 @@ int table_builder_add(struct table_builder *b, struct lsm_slice ikey, struct lsm
 	assert(!b->finished && ikey_valid(ikey));
 	assert(!b->last_key.size || ikey_compare(buf_slice(&b->last_key), ikey) < 0);
 	if (!b->error)
-		b->error = add(b, ikey, value);
+		b->error = table_build_add(b, ikey, value);
 	return b->error;
 }
 
@@ -216,7 +217,7 @@ int table_builder_add_range(struct table_builder *b, uint64_t sequence, struct l
 
 uint64_t table_builder_bytes(const struct table_builder *b)
 {
-	return end_of_file(b) + b->data.bytes.size + b->ranges.size;
+	return table_build_offset(b) + b->data.bytes.size + b->ranges.size;
 }
 
 uint64_t table_builder_entries(const struct table_builder *b)
@@ -234,7 +235,7 @@ uint64_t table_builder_ranges(const struct table_builder *b)
 	return b->footer.range_tombstones;
 }
 
-static int store_filter(struct table_builder *b)
+static int table_build_store_filter(struct table_builder *b)
 {
 	struct table_codec raw = {.compression = LSM_COMPRESS_NONE}; /* it is noise */
 	struct buf filter = {0};
@@ -242,45 +243,45 @@ static int store_filter(struct table_builder *b)
 			     b->options.filter_bits_per_key, &filter);
 
 	if (!r)
-		r = store(b, &raw, buf_slice(&filter), &b->footer.filter);
+		r = table_build_store(b, &raw, buf_slice(&filter), &b->footer.filter);
 	buf_release(&filter);
 	return r;
 }
 
 /* What follows the data blocks. */
-static int store_rest(struct table_builder *b)
+static int table_build_store_rest(struct table_builder *b)
 {
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	struct lsm_slice index;
 	int r = 0;
 
-	b->footer.filter.offset = end_of_file(b);
+	b->footer.filter.offset = table_build_offset(b);
 	if (b->hashes.size)
-		r = store_filter(b);
-	b->footer.ranges.offset = end_of_file(b);
+		r = table_build_store_filter(b);
+	b->footer.ranges.offset = table_build_offset(b);
 	if (!r && b->ranges.size)
-		r = store(b, &b->codec, buf_slice(&b->ranges), &b->footer.ranges);
+		r = table_build_store(b, &b->codec, buf_slice(&b->ranges), &b->footer.ranges);
 	if (!r)
 		r = block_builder_finish(&b->index, &index);
 	if (!r)
-		r = store(b, &b->codec, index, &b->footer.index);
+		r = table_build_store(b, &b->codec, index, &b->footer.index);
 	if (r)
 		return r;
-	table_footer_encode(&b->footer, b->number, end_of_file(b), footer);
+	table_footer_encode(&b->footer, b->number, table_build_offset(b), footer);
 	return buf_add(&b->out, footer, sizeof(footer));
 }
 
-static int finish(struct table_builder *b, uint64_t *bytes)
+static int table_build_finish(struct table_builder *b, uint64_t *bytes)
 {
 	struct storage_file *file = b->file;
-	int r = close_block(b);
+	int r = table_build_close_block(b);
 
 	if (!r && b->pending.size)
-		r = index_pending(b, buf_slice(&b->last_key));
+		r = table_build_index(b, buf_slice(&b->last_key));
 	if (!r)
-		r = store_rest(b);
+		r = table_build_store_rest(b);
 	if (!r)
-		r = write_out(b);
+		r = table_build_write(b);
 	if (!r)
 		r = storage_sync(file);
 	if (r)
@@ -297,7 +298,7 @@ int table_builder_finish(struct table_builder *b, uint64_t *bytes)
 	assert(!b->finished);
 	*bytes = 0;
 	if (!b->error)
-		b->error = finish(b, bytes);
+		b->error = table_build_finish(b, bytes);
 	b->finished = !b->error;
 	return b->error;
 }

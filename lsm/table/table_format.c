@@ -89,14 +89,15 @@
 
 enum stored_as { STORED_RAW = 0, STORED_LZ4 = 1, STORED_ZSTD = 2 };
 
-static uint64_t seed_of(uint64_t number, uint64_t offset)
+static uint64_t table_format_seed(uint64_t number, uint64_t offset)
 {
 	return number * UINT64_C(0x9e3779b97f4a7c15) + offset;
 }
 
-static uint32_t checksum(const void *data, size_t size, uint64_t number, uint64_t offset)
+static uint32_t table_format_checksum(const void *data, size_t size, uint64_t number,
+				      uint64_t offset)
 {
-	return (uint32_t)XXH3_64bits_withSeed(data, size, seed_of(number, offset));
+	return (uint32_t)XXH3_64bits_withSeed(data, size, table_format_seed(number, offset));
 }
 
 /* ---- handles ---- */
@@ -109,7 +110,7 @@ int table_handle_encode(const struct table_handle *h, struct buf *out)
 	return buf_add_varint(out, h->size);
 }
 
-static bool handle_within(const struct table_handle *h, uint64_t end)
+static bool table_handle_within(const struct table_handle *h, uint64_t end)
 {
 	return h->size > TABLE_BLOCK_TRAILER_BYTES && h->offset < end && h->size <= end - h->offset;
 }
@@ -121,19 +122,19 @@ bool table_handle_decode(struct lsm_slice bytes, uint64_t end, struct table_hand
 	*h = (struct table_handle){0};
 	p = get_varint(p, limit, &h->offset);
 	p = get_varint(p, limit, &h->size);
-	return p == limit && handle_within(h, end);
+	return p == limit && table_handle_within(h, end);
 }
 
 /* ---- the footer ---- */
 
-static uint8_t *put_handle(uint8_t *p, const struct table_handle *h)
+static uint8_t *table_footer_put_handle(uint8_t *p, const struct table_handle *h)
 {
 	put_u64(p, h->offset);
 	put_u64(p + 8, h->size);
 	return p + 16;
 }
 
-static const uint8_t *get_handle(const uint8_t *p, struct table_handle *h)
+static const uint8_t *table_footer_get_handle(const uint8_t *p, struct table_handle *h)
 {
 	h->offset = get_u64(p);
 	h->size = get_u64(p + 8);
@@ -145,21 +146,21 @@ void table_footer_encode(const struct table_footer *f, uint64_t number, uint64_t
 {
 	uint8_t *p = bytes;
 
-	p = put_handle(p, &f->filter);
-	p = put_handle(p, &f->ranges);
-	p = put_handle(p, &f->index);
+	p = table_footer_put_handle(p, &f->filter);
+	p = table_footer_put_handle(p, &f->ranges);
+	p = table_footer_put_handle(p, &f->index);
 	put_u64(p, f->blocks);
 	put_u64(p + 8, f->entries);
 	put_u64(p + 16, f->tombstones);
 	put_u64(p + 24, f->range_tombstones);
 	put_u64(p + 32, 0);
 	put_u32(p + 40, VERSION);
-	put_u32(p + 44, checksum(bytes, 92, number, offset));
+	put_u32(p + 44, table_format_checksum(bytes, 92, number, offset));
 	put_u64(p + 48, MAGIC);
 }
 
 /* The blocks behind the data blocks follow each other without a gap, up to the footer. */
-static bool footer_adds_up(const struct table_footer *f, uint64_t offset)
+static bool table_footer_adds_up(const struct table_footer *f, uint64_t offset)
 {
 	const struct table_handle *h[] = {&f->filter, &f->ranges, &f->index};
 	uint64_t at = f->filter.offset;
@@ -181,16 +182,16 @@ int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number
 
 	*f = (struct table_footer){0};
 	*reason = NULL;
-	p = get_handle(p, &f->filter);
-	p = get_handle(p, &f->ranges);
-	p = get_handle(p, &f->index);
+	p = table_footer_get_handle(p, &f->filter);
+	p = table_footer_get_handle(p, &f->ranges);
+	p = table_footer_get_handle(p, &f->index);
 	f->blocks = get_u64(p);
 	f->entries = get_u64(p + 8);
 	f->tombstones = get_u64(p + 16);
 	f->range_tombstones = get_u64(p + 24);
 	if (get_u64(p + 48) != MAGIC)
 		*reason = "not the end of a table (magic)";
-	else if (get_u32(p + 44) != checksum(bytes, 92, number, offset))
+	else if (get_u32(p + 44) != table_format_checksum(bytes, 92, number, offset))
 		*reason = "footer checksum is wrong";
 	if (*reason)
 		return -EUCLEAN;
@@ -198,7 +199,7 @@ int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number
 		*reason = "written by a newer version of the format";
 		return -EPROTONOSUPPORT;
 	}
-	if (!footer_adds_up(f, offset)) {
+	if (!table_footer_adds_up(f, offset)) {
 		*reason = "footer contradicts itself";
 		return -EUCLEAN;
 	}
@@ -218,7 +219,7 @@ void table_codec_release(struct table_codec *c)
  * Compress `payload` into the scratch buffer if that saves an eighth at least:
  * less is not worth decompressing at every read. Any trouble means raw.
  */
-static enum stored_as compress(struct table_codec *c, struct lsm_slice payload)
+static enum stored_as table_block_compress(struct table_codec *c, struct lsm_slice payload)
 {
 	size_t room = payload.size - (payload.size + 7) / 8, size = 0;
 	enum stored_as stored_as = STORED_RAW;
@@ -250,7 +251,7 @@ static enum stored_as compress(struct table_codec *c, struct lsm_slice payload)
 int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t number,
 		      uint64_t offset, struct buf *out, uint64_t *size)
 {
-	enum stored_as stored_as = compress(c, payload);
+	enum stored_as stored_as = table_block_compress(c, payload);
 	struct lsm_slice bytes = stored_as == STORED_RAW ? payload : buf_slice(&c->scratch);
 	size_t start = out->size;
 	uint8_t type = (uint8_t)stored_as;
@@ -263,7 +264,8 @@ int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t 
 	buf_add(out, bytes.data, bytes.size);
 	buf_add_u32(out, (uint32_t)payload.size);
 	buf_add(out, &type, 1);
-	buf_add_u32(out, checksum(out->data + start, out->size - start, number, offset));
+	buf_add_u32(out,
+		    table_format_checksum(out->data + start, out->size - start, number, offset));
 	*size = out->size - start;
 	return 0;
 }
@@ -275,7 +277,7 @@ int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t 
 static _Atomic(ZSTD_DCtx *) spare_contexts[4];
 #define SPARE_CONTEXTS (sizeof(spare_contexts) / sizeof(spare_contexts[0]))
 
-static size_t zstd_decompress(void *to, size_t to_size, const void *from, size_t from_size)
+static size_t table_block_zstd(void *to, size_t to_size, const void *from, size_t from_size)
 {
 	ZSTD_DCtx *context = NULL;
 	size_t size;
@@ -297,8 +299,8 @@ static size_t zstd_decompress(void *to, size_t to_size, const void *from, size_t
 	return size;
 }
 
-static int decompress(enum stored_as stored_as, struct lsm_slice from, struct table_block *to,
-		      const char **reason)
+static int table_block_decompress(enum stored_as stored_as, struct lsm_slice from,
+				  struct table_block *to, const char **reason)
 {
 	size_t size = 0;
 
@@ -308,7 +310,7 @@ static int decompress(enum stored_as stored_as, struct lsm_slice from, struct ta
 
 		size = got < 0 ? SIZE_MAX : (size_t)got;
 	} else {
-		size = zstd_decompress(to->data, to->size, from.data, from.size);
+		size = table_block_zstd(to->data, to->size, from.data, from.size);
 		if (size == SIZE_MAX)
 			return -ENOMEM;
 	}
@@ -319,8 +321,8 @@ static int decompress(enum stored_as stored_as, struct lsm_slice from, struct ta
 }
 
 /* Verify the bytes of a stored block and make a payload of them. */
-static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_handle h,
-			struct table_block **out, const char **reason)
+static int table_block_unwrap(const uint8_t *bytes, uint64_t number, struct table_handle h,
+			      struct table_block **out, const char **reason)
 {
 	size_t size = h.size - TABLE_BLOCK_TRAILER_BYTES;
 	uint32_t payload_size = get_u32(bytes + size);
@@ -329,7 +331,8 @@ static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_hand
 	int r;
 
 	*reason = NULL;
-	if (get_u32(bytes + h.size - 4) != checksum(bytes, h.size - 4, number, h.offset))
+	if (get_u32(bytes + h.size - 4) !=
+	    table_format_checksum(bytes, h.size - 4, number, h.offset))
 		*reason = "block checksum is wrong";
 	else if (stored_as > STORED_ZSTD)
 		*reason = "block is compressed in an unknown way";
@@ -349,8 +352,8 @@ static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_hand
 		memcpy(b->data, bytes, size);
 		r = 0;
 	} else {
-		r = decompress((enum stored_as)stored_as, (struct lsm_slice){bytes, size}, b,
-			       reason);
+		r = table_block_decompress((enum stored_as)stored_as,
+					   (struct lsm_slice){bytes, size}, b, reason);
 	}
 	if (r) {
 		free(b);
@@ -382,7 +385,7 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 	if (r)
 		*reason = r == -EUCLEAN ? "file ends within the block" : "block cannot be read";
 	else
-		r = block_unwrap(bytes, number, h, out, reason);
+		r = table_block_unwrap(bytes, number, h, out, reason);
 	if (bytes != stack)
 		free(bytes);
 	return r;
@@ -409,7 +412,7 @@ int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint
 	*stored = 0;
 	if (!state)
 		return -ENOMEM;
-	XXH3_64bits_reset_withSeed(state, seed_of(number, offset));
+	XXH3_64bits_reset_withSeed(state, table_format_seed(number, offset));
 	for (size_t n = 1; !*stored && n + TABLE_BLOCK_TRAILER_BYTES <= size; n++) {
 		const uint8_t *trailer = bytes + n;
 		uint32_t payload_size = get_u32(trailer);

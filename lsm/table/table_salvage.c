@@ -53,7 +53,7 @@ struct salvage {
 /* ---- where blocks are ---- */
 
 /* Have the `size` bytes at `offset` in the window. 0; -ENOMEM; 1: they cannot be read. */
-static int read_window(struct salvage *s, uint64_t offset, size_t size)
+static int table_salvage_window(struct salvage *s, uint64_t offset, size_t size)
 {
 	int r;
 
@@ -70,7 +70,8 @@ static int read_window(struct salvage *s, uint64_t offset, size_t size)
 }
 
 /* The block at `offset`; size 0: there is none, or it is longer. 0 or -ENOMEM. */
-static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, struct table_handle *h)
+static int table_salvage_measure(struct salvage *s, uint64_t offset, uint64_t longest,
+				 struct table_handle *h)
 {
 	uint64_t size = WINDOW_BYTES_MIN, rest = s->end - offset;
 	size_t stored = 0;
@@ -82,7 +83,7 @@ static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, stru
 		if (size > s->work_left)
 			return 0;
 		s->work_left -= size;
-		r = read_window(s, offset, (size_t)size);
+		r = table_salvage_window(s, offset, (size_t)size);
 		if (!r)
 			r = table_block_measure(s->window, (size_t)size, s->number, offset,
 						&stored);
@@ -95,7 +96,7 @@ static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, stru
 }
 
 /* The first block behind a damaged one, which begins at `offset`; size 0: there is none. */
-static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
+static int table_salvage_resync(struct salvage *s, uint64_t offset, struct table_handle *h)
 {
 	uint64_t at = offset;
 	uint8_t *bytes = malloc(WINDOW_BYTES);
@@ -112,7 +113,7 @@ static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
 			uint64_t next = at + i + TABLE_BLOCK_TRAILER_BYTES;
 
 			if (next < s->end && table_trailer_likely(bytes + i, at + i - offset))
-				err = find_block(s, next, WINDOW_BYTES, h);
+				err = table_salvage_measure(s, next, WINDOW_BYTES, h);
 		}
 		at += last + 1;
 	}
@@ -123,7 +124,7 @@ static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
 /* ---- what they are ---- */
 
 /* 1: a data block, whose entries were handed on; 0: it is none; an error. */
-static int take_data(struct salvage *s, struct lsm_slice block)
+static int table_salvage_entries(struct salvage *s, struct lsm_slice block)
 {
 	struct iter *it = &s->cursor.it;
 	struct buf last = {0};
@@ -158,7 +159,7 @@ static int take_data(struct salvage *s, struct lsm_slice block)
 }
 
 /* As many range tombstones as decode. `*whole`: to the last byte. 0; -ENOMEM. */
-static int take_ranges(struct salvage *s, struct lsm_slice block, bool add, bool *whole)
+static int table_salvage_ranges(struct salvage *s, struct lsm_slice block, bool add, bool *whole)
 {
 	const uint8_t *p = block.data, *limit = p + block.size;
 	int err = 0;
@@ -175,7 +176,7 @@ static int take_ranges(struct salvage *s, struct lsm_slice block, bool add, bool
 	return err;
 }
 
-static int take_block(struct salvage *s, struct table_handle h)
+static int table_salvage_block(struct salvage *s, struct table_handle h)
 {
 	struct table_block *b;
 	struct lsm_slice block;
@@ -187,11 +188,11 @@ static int take_block(struct salvage *s, struct table_handle h)
 		return r == -ENOMEM ? r : 0;
 	block = (struct lsm_slice){b->data, b->size};
 	if (h.offset + h.size + TABLE_FOOTER_BYTES != s->bytes) {
-		r = take_data(s, block);
+		r = table_salvage_entries(s, block);
 		if (!r)
-			r = take_ranges(s, block, false, &whole);
+			r = table_salvage_ranges(s, block, false, &whole);
 		if (!r && whole)
-			r = take_ranges(s, block, true, &whole);
+			r = table_salvage_ranges(s, block, true, &whole);
 		else if (!r && !s->filter->size && h.size == b->size + TABLE_BLOCK_TRAILER_BYTES)
 			r = buf_add(s->filter, b->data, b->size);
 	}
@@ -199,19 +200,20 @@ static int take_block(struct salvage *s, struct table_handle h)
 	return r < 0 ? r : 0;
 }
 
-static int take_blocks(struct salvage *s)
+static int table_salvage_blocks(struct salvage *s)
 {
 	struct table_handle h = {0};
 	uint64_t at = 0;
 	int err = 0;
 
 	while (!err && at < s->end) {
-		err = find_block(s, at, TABLE_BLOCK_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES, &h);
+		err = table_salvage_measure(s, at,
+					    TABLE_BLOCK_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES, &h);
 		if (!err && !h.size)
-			err = find_next(s, at, &h);
+			err = table_salvage_resync(s, at, &h);
 		if (err || !h.size)
 			break;
-		err = take_block(s, h);
+		err = table_salvage_block(s, h);
 		at = h.offset + h.size;
 	}
 	return err;
@@ -220,7 +222,7 @@ static int take_blocks(struct salvage *s)
 /* ---- through the footer ---- */
 
 /* What a handle says that is right. 0, with `*out` NULL if it cannot be read; -ENOMEM. */
-static int load(struct salvage *s, struct table_handle h, struct table_block **out)
+static int table_salvage_load(struct salvage *s, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
 	int r;
@@ -231,7 +233,7 @@ static int load(struct salvage *s, struct table_handle h, struct table_block **o
 }
 
 /* Whether footer and index can be read; then filter and range tombstones are taken as well. */
-static int take_footer(struct salvage *s, bool *done)
+static int table_salvage_footer(struct salvage *s, bool *done)
 {
 	uint8_t bytes[TABLE_FOOTER_BYTES];
 	struct table_block *index = NULL, *filter = NULL, *ranges = NULL;
@@ -245,17 +247,17 @@ static int take_footer(struct salvage *s, bool *done)
 	    storage_pread_full(s->file, bytes, sizeof(bytes), s->end) ||
 	    table_footer_decode(bytes, s->number, s->end, &f, &reason))
 		return 0;
-	err = load(s, f.index, &index);
+	err = table_salvage_load(s, f.index, &index);
 	if (!err && index && !block_check((struct lsm_slice){index->data, index->size})) {
 		*done = true;
-		err = load(s, f.filter, &filter);
+		err = table_salvage_load(s, f.filter, &filter);
 		if (!err)
-			err = load(s, f.ranges, &ranges);
+			err = table_salvage_load(s, f.ranges, &ranges);
 		if (!err && filter)
 			err = buf_add(s->filter, filter->data, filter->size);
 		if (!err && ranges)
-			err = take_ranges(s, (struct lsm_slice){ranges->data, ranges->size}, true,
-					  &whole);
+			err = table_salvage_ranges(
+				s, (struct lsm_slice){ranges->data, ranges->size}, true, &whole);
 	}
 	free(index);
 	free(filter);
@@ -291,9 +293,9 @@ int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct
 	s.end = size < s.end ? size : s.end;
 	s.work_left = s.end * WORK_FACTOR + WORK_BYTES_MIN;
 	if (s.end)
-		err = take_footer(&s, &done);
+		err = table_salvage_footer(&s, &done);
 	if (!err && !done)
-		err = take_blocks(&s);
+		err = table_salvage_blocks(&s);
 	(void)storage_close(s.file); /* only read from */
 	block_cursor_release(&s.cursor);
 	buf_release(&s.last_key);

@@ -38,8 +38,8 @@ struct verify {
 	uint64_t blocks, entries, tombstones;
 };
 
-static void damage_between(struct verify *v, uint64_t offset, struct lsm_slice first,
-			   struct lsm_slice last, const char *reason)
+static void table_verify_damage(struct verify *v, uint64_t offset, struct lsm_slice first,
+				struct lsm_slice last, const char *reason)
 {
 	struct lsm_damage d = {
 		.file = v->name,
@@ -54,14 +54,14 @@ static void damage_between(struct verify *v, uint64_t offset, struct lsm_slice f
 }
 
 /* It may concern any key of the table. */
-static void damage_table(struct verify *v, uint64_t offset, const char *reason)
+static void table_verify_damage_table(struct verify *v, uint64_t offset, const char *reason)
 {
-	damage_between(v, offset, v->smallest, v->largest, reason);
+	table_verify_damage(v, offset, v->smallest, v->largest, reason);
 }
 
 /* It concerns what is behind the last index key, up to `index_key` (size 0: all of the rest). */
-static void damage_block(struct verify *v, uint64_t offset, struct lsm_slice index_key,
-			 const char *reason)
+static void table_verify_damage_block(struct verify *v, uint64_t offset, struct lsm_slice index_key,
+				      const char *reason)
 {
 	struct lsm_slice first = v->smallest, last = v->largest;
 
@@ -70,37 +70,37 @@ static void damage_block(struct verify *v, uint64_t offset, struct lsm_slice ind
 	/* An index key may be a little above the last key of its block. */
 	if (index_key.size && (!last.size || slice_compare(ikey_user(index_key), last) < 0))
 		last = ikey_user(index_key);
-	damage_between(v, offset, first, last, reason);
+	table_verify_damage(v, offset, first, last, reason);
 }
 
-static bool within(const struct verify *v, struct lsm_slice user)
+static bool table_verify_within(const struct verify *v, struct lsm_slice user)
 {
 	return table_bounds_hold(v->smallest, v->largest, user);
 }
 
 /* Load a block. 0; 1 damaged, with the reason; -ENOMEM. */
-static int load(struct verify *v, struct table_handle h, struct table_block **out,
-		const char **reason)
+static int table_verify_load(struct verify *v, struct table_handle h, struct table_block **out,
+			     const char **reason)
 {
 	int r = table_block_load(v->file, v->number, h, out, reason);
 
 	return !r || r == -ENOMEM ? r : 1; /* what a device cannot read is lost as well */
 }
 
-static struct lsm_slice block_slice(const struct table_block *b)
+static struct lsm_slice table_verify_slice(const struct table_block *b)
 {
 	return (struct lsm_slice){b->data, b->size};
 }
 
 /* ---- data blocks ---- */
 
-static struct lsm_slice filter_slice(const struct verify *v)
+static struct lsm_slice table_verify_filter_slice(const struct verify *v)
 {
-	return v->filter ? block_slice(v->filter) : (struct lsm_slice){0};
+	return v->filter ? table_verify_slice(v->filter) : (struct lsm_slice){0};
 }
 
 /* What is wrong with the entry the cursor is on, in the block of `index_key`; NULL: nothing. */
-static const char *entry_problem(struct verify *v, struct lsm_slice index_key)
+static const char *table_verify_problem(struct verify *v, struct lsm_slice index_key)
 {
 	struct lsm_slice key = v->data_cursor.it.key, user = ikey_user(key);
 
@@ -110,24 +110,24 @@ static const char *entry_problem(struct verify *v, struct lsm_slice index_key)
 		return "key belongs to the block before";
 	if (ikey_compare(key, index_key) > 0)
 		return "key is above the index key of its block";
-	if (!within(v, user))
+	if (!table_verify_within(v, user))
 		return "key is outside the bounds of the table";
-	if (v->filter && !filter_may_match(filter_slice(v), filter_hash(user)))
+	if (v->filter && !filter_may_match(table_verify_filter_slice(v), filter_hash(user)))
 		return "filter does not know a key";
 	return NULL;
 }
 
 /* Every entry of a block. 0; -ENOMEM; 1 if `entry` said stop. */
-static int verify_entries(struct verify *v, uint64_t offset, struct lsm_slice index_key)
+static int table_verify_entries(struct verify *v, uint64_t offset, struct lsm_slice index_key)
 {
 	struct iter *it = &v->data_cursor.it;
 	int r = 0;
 
 	for (it->ops->first(it); it->valid; it->ops->next(it)) {
-		const char *problem = entry_problem(v, index_key);
+		const char *problem = table_verify_problem(v, index_key);
 
 		if (problem) {
-			damage_block(v, offset, index_key, problem);
+			table_verify_damage_block(v, offset, index_key, problem);
 			return 0;
 		}
 		v->last_key.size = 0;
@@ -140,57 +140,59 @@ static int verify_entries(struct verify *v, uint64_t offset, struct lsm_slice in
 		v->tombstones += ikey_type(it->key) == IKEY_DELETE;
 	}
 	if (it->status == -EUCLEAN) {
-		damage_block(v, offset, index_key, "entry is malformed");
+		table_verify_damage_block(v, offset, index_key, "entry is malformed");
 		return 0;
 	}
 	return it->status;
 }
 
-static int verify_block(struct verify *v, struct table_handle h, struct lsm_slice index_key)
+static int table_verify_block(struct verify *v, struct table_handle h, struct lsm_slice index_key)
 {
 	struct table_block *b;
 	const char *reason;
-	int r = load(v, h, &b, &reason);
+	int r = table_verify_load(v, h, &b, &reason);
 
 	if (r) {
 		if (r > 0)
-			damage_block(v, h.offset, index_key, reason);
+			table_verify_damage_block(v, h.offset, index_key, reason);
 		return r < 0 ? r : 0;
 	}
-	if (block_check(block_slice(b))) {
-		damage_block(v, h.offset, index_key, "block is malformed");
+	if (block_check(table_verify_slice(b))) {
+		table_verify_damage_block(v, h.offset, index_key, "block is malformed");
 	} else {
-		block_cursor_reset(&v->data_cursor, block_slice(b));
-		r = verify_entries(v, h.offset, index_key);
+		block_cursor_reset(&v->data_cursor, table_verify_slice(b));
+		r = table_verify_entries(v, h.offset, index_key);
 	}
 	free(b);
 	return r;
 }
 
 /* Every data block, through the index. */
-static int verify_data(struct verify *v)
+static int table_verify_data(struct verify *v)
 {
 	struct iter *it = &v->index_cursor.it;
 	uint64_t end = 0, data_end = v->footer.filter.offset;
 	uint64_t index_offset = v->footer.index.offset;
 
-	block_cursor_reset(&v->index_cursor, block_slice(v->index));
+	block_cursor_reset(&v->index_cursor, table_verify_slice(v->index));
 	for (it->ops->first(it); it->valid; it->ops->next(it)) {
 		struct table_handle h;
 		int r;
 
 		if (v->last_index.size && ikey_compare(buf_slice(&v->last_index), it->key) >= 0) {
-			damage_block(v, index_offset, (struct lsm_slice){0},
-				     "index keys do not ascend");
+			table_verify_damage_block(v, index_offset, (struct lsm_slice){0},
+						  "index keys do not ascend");
 			return 0;
 		}
 		if (!table_handle_decode(it->value, data_end, &h)) {
-			damage_block(v, index_offset, it->key, "index points outside the data");
+			table_verify_damage_block(v, index_offset, it->key,
+						  "index points outside the data");
 		} else {
 			if (h.offset != end)
-				damage_block(v, index_offset, it->key, "index leaves a gap");
+				table_verify_damage_block(v, index_offset, it->key,
+							  "index leaves a gap");
 			end = h.offset + h.size;
-			r = verify_block(v, h, it->key);
+			r = table_verify_block(v, h, it->key);
 			if (r)
 				return r;
 		}
@@ -203,16 +205,18 @@ static int verify_data(struct verify *v)
 	if (it->status && it->status != -EUCLEAN)
 		return it->status;
 	if (it->status)
-		damage_block(v, index_offset, (struct lsm_slice){0}, "index entry is malformed");
+		table_verify_damage_block(v, index_offset, (struct lsm_slice){0},
+					  "index entry is malformed");
 	else if (end != data_end)
-		damage_table(v, index_offset, "index does not reach the end of the data");
+		table_verify_damage_table(v, index_offset,
+					  "index does not reach the end of the data");
 	return 0;
 }
 
 /* ---- the rest ---- */
 
 /* 0 with the file open and the footer decoded; 1 damaged beyond reading; an error. */
-static int verify_open(struct verify *v, struct storage *st)
+static int table_verify_open(struct verify *v, struct storage *st)
 {
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	uint64_t size, allocated, offset;
@@ -220,7 +224,7 @@ static int verify_open(struct verify *v, struct storage *st)
 	int r = storage_open_file(st, v->name, STORAGE_READ, &v->file);
 
 	if (r == -ENOENT) {
-		damage_table(v, 0, "file is missing");
+		table_verify_damage_table(v, 0, "file is missing");
 		return 1;
 	}
 	if (!r)
@@ -228,55 +232,55 @@ static int verify_open(struct verify *v, struct storage *st)
 	if (r)
 		return r;
 	if (size != v->bytes)
-		damage_table(v, size < v->bytes ? size : v->bytes,
-			     size < v->bytes ? "file is shorter than it should be" :
-					       "file is longer than it should be");
+		table_verify_damage_table(v, size < v->bytes ? size : v->bytes,
+					  size < v->bytes ? "file is shorter than it should be" :
+							    "file is longer than it should be");
 	if (size < v->bytes)
 		return 1;
 	if (v->bytes < sizeof(footer)) {
-		damage_table(v, 0, "file is too short for a table");
+		table_verify_damage_table(v, 0, "file is too short for a table");
 		return 1;
 	}
 	offset = v->bytes - sizeof(footer);
 	if (storage_pread_full(v->file, footer, sizeof(footer), offset)) {
-		damage_table(v, offset, "footer cannot be read");
+		table_verify_damage_table(v, offset, "footer cannot be read");
 		return 1;
 	}
 	if (table_footer_decode(footer, v->number, offset, &v->footer, &reason)) {
-		damage_table(v, offset, reason);
+		table_verify_damage_table(v, offset, reason);
 		return 1;
 	}
 	return 0;
 }
 
-static int verify_index(struct verify *v)
+static int table_verify_index(struct verify *v)
 {
 	const char *reason;
-	int r = load(v, v->footer.index, &v->index, &reason);
+	int r = table_verify_load(v, v->footer.index, &v->index, &reason);
 
-	if (!r && block_check(block_slice(v->index))) {
+	if (!r && block_check(table_verify_slice(v->index))) {
 		reason = "index is malformed";
 		r = 1;
 	}
 	if (r > 0)
-		damage_table(v, v->footer.index.offset, reason);
+		table_verify_damage_table(v, v->footer.index.offset, reason);
 	return r;
 }
 
-static int verify_filter(struct verify *v)
+static int table_verify_filter(struct verify *v)
 {
 	const char *reason;
 	int r;
 
 	if (!v->footer.filter.size)
 		return 0;
-	r = load(v, v->footer.filter, &v->filter, &reason);
+	r = table_verify_load(v, v->footer.filter, &v->filter, &reason);
 	if (r > 0)
-		damage_table(v, v->footer.filter.offset, reason);
+		table_verify_damage_table(v, v->footer.filter.offset, reason);
 	return r < 0 ? r : 0;
 }
 
-static int verify_ranges(struct verify *v)
+static int table_verify_ranges(struct verify *v)
 {
 	uint64_t count = 0, offset = v->footer.ranges.offset;
 	const uint8_t *p = NULL, *limit = NULL;
@@ -285,9 +289,9 @@ static int verify_ranges(struct verify *v)
 	int r = 0;
 
 	if (v->footer.ranges.size) {
-		r = load(v, v->footer.ranges, &b, &reason);
+		r = table_verify_load(v, v->footer.ranges, &b, &reason);
 		if (r > 0)
-			damage_table(v, offset, reason);
+			table_verify_damage_table(v, offset, reason);
 		if (r)
 			return r < 0 ? r : 0;
 		p = b->data;
@@ -300,7 +304,7 @@ static int verify_ranges(struct verify *v)
 		p = table_range_decode(p, limit, &sequence, &start, &end);
 		if (!p)
 			reason = "range tombstone is malformed";
-		else if (!within(v, start) || !within(v, end))
+		else if (!table_verify_within(v, start) || !table_verify_within(v, end))
 			reason = "range tombstone is outside the bounds of the table";
 		if (!p)
 			break;
@@ -309,20 +313,20 @@ static int verify_ranges(struct verify *v)
 	if (!reason && count != v->footer.range_tombstones)
 		reason = "footer counts other range tombstones";
 	if (reason)
-		damage_table(v, offset, reason);
+		table_verify_damage_table(v, offset, reason);
 	free(b);
 	return 0;
 }
 
 /* Only if nothing was lost: otherwise there is nothing to compare. */
-static void verify_counts(struct verify *v)
+static void table_verify_counts(struct verify *v)
 {
 	uint64_t offset = v->bytes - TABLE_FOOTER_BYTES;
 
 	if (v->blocks != v->footer.blocks)
-		damage_table(v, offset, "footer counts other blocks");
+		table_verify_damage_table(v, offset, "footer counts other blocks");
 	if (v->entries != v->footer.entries || v->tombstones != v->footer.tombstones)
-		damage_table(v, offset, "footer counts other entries");
+		table_verify_damage_table(v, offset, "footer counts other entries");
 }
 
 int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct lsm_slice smallest,
@@ -345,17 +349,17 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 	table_name(v.name, number);
 	block_cursor_init(&v.index_cursor);
 	block_cursor_init(&v.data_cursor);
-	r = verify_open(&v, env->st);
+	r = table_verify_open(&v, env->st);
 	if (!r)
-		r = verify_ranges(&v);
+		r = table_verify_ranges(&v);
 	if (!r)
-		r = verify_filter(&v);
+		r = table_verify_filter(&v);
 	if (!r)
-		r = verify_index(&v);
+		r = table_verify_index(&v);
 	if (!r)
-		r = verify_data(&v);
+		r = table_verify_data(&v);
 	if (!r && !v.damaged)
-		verify_counts(&v);
+		table_verify_counts(&v);
 	(void)storage_close(v.file); /* only read from */
 	free(v.index);
 	free(v.filter);
