@@ -2,7 +2,7 @@
  * background.c - what goes on behind the writers: flushing, compaction, the
  * commit timer; and the one place where the tree's shape changes.
  *
- * Three threads. The flusher writes waiting runs to level 0, oldest first. The
+ * Three threads. The flusher writes waiting memlogs to level 0, oldest first. The
  * compactor picks and carries out compactions, and collects segments when there
  * is nothing to compact. The committer syncs what is older than the commit
  * interval, and rotates a memtable whose tombstones should reach the tables
@@ -126,8 +126,8 @@ static void unrecord_segment(struct lsm *lsm, uint64_t number)
 /* Start a new manifest of what is current. manifest_mu held. */
 static int new_manifest(struct lsm *lsm) REQUIRES(lsm->manifest_mu)
 {
-	struct super *s = tree_super(lsm);
-	struct manifest_state state = {.version = s->version,
+	struct view *view = view_current(lsm);
+	struct manifest_state state = {.version = view->version,
 				       .segments = lsm->recorded,
 				       .segments_count = lsm->recorded_count};
 	struct manifest *m = NULL;
@@ -140,7 +140,7 @@ static int new_manifest(struct lsm *lsm) REQUIRES(lsm->manifest_mu)
 	state.sequence_flushed = lsm->sequence_flushed;
 	mutex_unlock(&lsm->mu);
 	err = manifest_create(lsm->st, &state, number, &m);
-	super_unref(s);
+	view_unref(view);
 	if (err) {
 		/* CURRENT may name the new one already: neither may be deleted. */
 		lsm->manifest_broken = true;
@@ -251,35 +251,35 @@ int background_close_manifest(struct lsm *lsm)
 
 /* Make `next` current, without `flushed`. mu held. */
 static int install(struct lsm *lsm, const struct version_edit *e, struct version *next,
-		   const struct run *flushed, struct super **old)
+		   const struct memlog *flushed, struct view **old)
 {
-	const struct super *s = lsm->super;
-	struct run **runs = malloc(s->runs_count * sizeof(*runs));
+	const struct view *view = lsm->view;
+	struct memlog **memlogs = malloc(view->memlogs_count * sizeof(*memlogs));
 	size_t n = 0;
 	int err;
 
-	if (!runs)
+	if (!memlogs)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->runs_count; i++)
-		if (s->runs[i] != flushed)
-			runs[n++] = s->runs[i];
-	err = tree_install(lsm, runs, n, next, old);
+	for (size_t i = 0; i < view->memlogs_count; i++)
+		if (view->memlogs[i] != flushed)
+			memlogs[n++] = view->memlogs[i];
+	err = view_install(lsm, memlogs, n, next, old);
 	if (!err && e->has_log) {
 		lsm->log_number = e->log_number;
 		lsm->sequence_flushed = e->sequence_flushed;
 	}
-	free(runs);
+	free(memlogs);
 	return err;
 }
 
-int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushed)
+int background_apply(struct lsm *lsm, struct version_edit *e, struct memlog *flushed)
 {
 	struct version *next = NULL;
-	struct super *old = NULL, *base;
+	struct view *old = NULL, *base;
 	int err = 0;
 
 	mutex_lock(&lsm->manifest_mu);
-	base = tree_super(lsm);
+	base = view_current(lsm);
 	/* After a failed sync nothing is made of what may not be on disk. */
 	if (atomic_load(&lsm->failed))
 		err = -EROFS;
@@ -303,8 +303,8 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushe
 		}
 	}
 	mutex_unlock(&lsm->manifest_mu);
-	super_unref(old);
-	super_unref(base);
+	view_unref(old);
+	view_unref(base);
 	version_unref(next);
 	return err;
 }
@@ -316,16 +316,16 @@ static int copy_range(void *ctx, uint64_t sequence, struct lsm_slice start, stru
 	return rangedel_add(ctx, sequence, start, end);
 }
 
-static int write_run(struct lsm *lsm, struct run *r, struct version_edit *e)
+static int write_run(struct lsm *lsm, struct memlog *m, struct version_edit *e)
 {
-	struct compact_job job = {.lsm = lsm, .created_s = r->created_s, .edit = e};
+	struct compact_job job = {.lsm = lsm, .created_s = m->created_s, .edit = e};
 	int err;
 
-	job.input = memtable_iter(r->mem);
+	job.input = memtable_iter(m->mem);
 	job.ranges = rangedel_new();
 	err = job.input && job.ranges ? 0 : -ENOMEM;
 	if (!err)
-		err = memtable_each_range(r->mem, copy_range, job.ranges);
+		err = memtable_each_range(m->mem, copy_range, job.ranges);
 	if (!err)
 		err = rangedel_finish(job.ranges);
 	if (!err)
@@ -339,20 +339,20 @@ static int write_run(struct lsm *lsm, struct run *r, struct version_edit *e)
 }
 
 /*
- * The run's log is not needed: keep one to be recycled. Never one that was found at
+ * The memlog's log is not needed: keep one to be recycled. Never one that was found at
  * open: if a sync of it failed before, its size on disk may not be what it seems.
  */
-static void retire_log(struct lsm *lsm, const struct run *r)
+static void retire_log(struct lsm *lsm, const struct memlog *m)
 {
 	bool kept;
 
 	mutex_lock(&lsm->mu);
-	kept = r->log && !lsm->spare_log && !lsm->no_space;
+	kept = m->log && !lsm->spare_log && !lsm->no_space;
 	if (kept)
-		lsm->spare_log = r->log_number;
+		lsm->spare_log = m->log_number;
 	mutex_unlock(&lsm->mu);
 	if (!kept)
-		background_dead_file(lsm, FILE_LOG, r->log_number);
+		background_dead_file(lsm, FILE_LOG, m->log_number);
 }
 
 static void note_synced(struct lsm *lsm, uint64_t sequence)
@@ -366,37 +366,37 @@ static void note_synced(struct lsm *lsm, uint64_t sequence)
 
 int background_flush_one(struct lsm *lsm, bool *did)
 {
-	struct super *s = tree_super(lsm);
-	struct run *r = s->runs[s->runs_count - 1];
+	struct view *view = view_current(lsm);
+	struct memlog *m = view->memlogs[view->memlogs_count - 1];
 	struct version_edit e = {0};
 	int err;
 
-	*did = s->runs_count > 1;
+	*did = view->memlogs_count > 1;
 	if (!*did) {
-		super_unref(s);
+		view_unref(view);
 		return 0;
 	}
-	run_ref(r);
+	memlog_ref(m);
 	e.has_log = true;
-	e.log_number = s->runs[s->runs_count - 2]->log_number;
-	e.sequence_flushed = atomic_load(&r->sequence_last);
-	/* An empty run says nothing about sequences. */
+	e.log_number = view->memlogs[view->memlogs_count - 2]->log_number;
+	e.sequence_flushed = atomic_load(&m->sequence_last);
+	/* An empty memlog says nothing about sequences. */
 	if (!e.sequence_flushed) {
 		mutex_lock(&lsm->mu);
 		e.sequence_flushed = lsm->sequence_flushed;
 		mutex_unlock(&lsm->mu);
 	}
-	super_unref(s);
-	err = write_run(lsm, r, &e);
+	view_unref(view);
+	err = write_run(lsm, m, &e);
 	if (!err)
-		err = background_apply(lsm, &e, r);
+		err = background_apply(lsm, &e, m);
 	if (!err) {
 		atomic_fetch_add(&lsm->flushes, 1);
 		note_synced(lsm, e.sequence_flushed);
-		retire_log(lsm, r);
+		retire_log(lsm, m);
 	}
 	version_edit_release(&e);
-	run_unref(r);
+	memlog_unref(m);
 	background_purge(lsm);
 	return err;
 }
@@ -565,7 +565,7 @@ static void *flusher(void *arg)
 		deadline_in(&until, RETRY_MS);
 		if (failing && !lsm->stop)
 			cond_wait_until(&lsm->work, &lsm->mu, &until);
-		while (!lsm->stop && lsm->super->runs_count < 2)
+		while (!lsm->stop && lsm->view->memlogs_count < 2)
 			cond_wait(&lsm->work, &lsm->mu);
 		if (lsm->stop) {
 			mutex_unlock(&lsm->mu);
@@ -605,7 +605,7 @@ static int compact_step(struct lsm *lsm, bool *did)
 		.oldest_snapshot = SEQUENCE_MAX,
 	};
 	struct buf cursors[LSM_LEVELS] = {0};
-	struct super *s;
+	struct view *view;
 	struct pick p = {0};
 	int err = 0;
 
@@ -618,18 +618,18 @@ static int compact_step(struct lsm *lsm, bool *did)
 	if (lsm->snapshots)
 		o.oldest_snapshot = lsm->snapshots->sequence;
 	mutex_unlock(&lsm->mu);
-	s = tree_super(lsm);
+	view = view_current(lsm);
 	if (!err)
-		err = version_pick(s->version, &o, &p);
+		err = version_pick(view->version, &o, &p);
 	if (!err)
 		note_stuck(lsm, p.l0_stuck);
 	*did = !err && p.reason != PICK_NONE;
 	if (*did)
-		err = compact_pick(lsm, s->version, &p, NULL, 0);
+		err = compact_pick(lsm, view->version, &p, NULL, 0);
 	if (*did && err == -EUCLEAN)
 		err = 0; /* told; the next pick is another one */
 	pick_release(&p);
-	super_unref(s);
+	view_unref(view);
 	if (!err && !*did)
 		err = gc_step(lsm, did);
 	mutex_unlock(&lsm->compact_mu);
@@ -689,7 +689,7 @@ static void *committer(void *arg)
 		if (waited_ms >= TOMBSTONES_FLUSH_MS) {
 			waited_ms = 0;
 			/* Other failures show in the next write, which meets the same. */
-			if (write_force_rotate(lsm) == -ENOSPC)
+			if (write_rotate(lsm) == -ENOSPC)
 				(void)background_reserve_drop(lsm);
 		}
 		commit_ms += tick_ms;

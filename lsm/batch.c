@@ -17,7 +17,7 @@ struct lsm_batch *lsm_batch_new(void)
 void lsm_batch_clear(struct lsm_batch *b)
 {
 	for (size_t i = 0; i < b->pins_count; i++)
-		super_unref(b->pins[i]);
+		view_unref(b->pins[i]);
 	b->pins_count = 0;
 	b->ops_count = 0;
 	b->bytes.size = 0;
@@ -105,18 +105,18 @@ int lsm_batch_delete_range(struct lsm_batch *b, struct lsm_slice start, struct l
 	return batch_add(b, BATCH_DELETE_RANGE, start, end, false);
 }
 
-static int batch_pin(struct lsm_batch *b, struct super *s)
+static int batch_pin(struct lsm_batch *b, struct view *view)
 {
-	struct super **grown;
+	struct view **grown;
 
-	if (b->pins_count && b->pins[b->pins_count - 1] == s)
+	if (b->pins_count && b->pins[b->pins_count - 1] == view)
 		return 0;
 	grown = realloc(b->pins, (b->pins_count + 1) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	b->pins = grown;
-	b->pins[b->pins_count++] = s;
-	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	b->pins[b->pins_count++] = view;
+	atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
 	return 0;
 }
 
@@ -127,7 +127,7 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 	struct segment_ref ref;
 	struct lsm_slice stored;
 	enum ikey_type type;
-	struct super *view = dbiter_stored(it, &type, &stored);
+	struct view *view = dbiter_stored(it, &type, &stored);
 	int err;
 
 	if (type != IKEY_PUT_REF) {

@@ -31,7 +31,7 @@ enum batch_kind {
 	BATCH_DELETE_RANGE = 4
 };
 
-struct super;
+struct view;
 
 struct batch_op {
 	enum batch_kind kind;
@@ -45,7 +45,7 @@ struct lsm_batch {
 	size_t ops_count, ops_room;
 	struct buf bytes; /* keys and copied values */
 	size_t user_bytes;
-	struct super **pins; /* what slices refer to stays alive with them */
+	struct view **pins; /* what slices refer to stays alive with them */
 	size_t pins_count;
 	struct buf record;       /* made by batch_encode */
 	struct segment *segment; /* where batch_encode put the large values; a reference */

@@ -441,7 +441,7 @@ int compact_write(struct compact_job *job)
 			err = -ECANCELED;
 	}
 	if (!err)
-		err = in->status;
+		err = in->err;
 	if (!err)
 		err = output_finish(&w, (struct lsm_slice){NULL, 0});
 	output_release(&w.out);

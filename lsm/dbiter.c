@@ -40,7 +40,7 @@ struct range_source {
 
 struct lsm_iter {
 	struct lsm *lsm;
-	struct super *super;
+	struct view *view;
 	uint64_t sequence;
 	struct lsm_slice lower, upper;
 	struct iter *merge;
@@ -48,7 +48,7 @@ struct lsm_iter {
 	size_t ranges_count;
 
 	bool valid, backward;
-	int status;
+	int err;
 	struct lsm_slice key, stored; /* of the entry shown */
 	enum ikey_type type;
 	struct buf saved_key, saved_value, value;
@@ -117,8 +117,8 @@ static int dbiter_add_memtables(struct lsm_iter *it, struct parts *p)
 {
 	int err = 0;
 
-	for (size_t i = 0; !err && i < it->super->runs_count; i++) {
-		struct memtable *mem = it->super->runs[i]->mem;
+	for (size_t i = 0; !err && i < it->view->memlogs_count; i++) {
+		struct memtable *mem = it->view->memlogs[i]->mem;
 
 		/* The newest may get its first range tombstone while we look: it is not ours. */
 		if (memtable_ranges(mem))
@@ -132,7 +132,7 @@ static int dbiter_add_memtables(struct lsm_iter *it, struct parts *p)
 static int dbiter_add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
 			     bool fill_cache)
 {
-	const struct level *l = &it->super->version->level[0];
+	const struct level *l = &it->view->version->level[0];
 	int err = 0;
 
 	for (size_t i = 0; !err && i < l->count; i++) {
@@ -157,7 +157,7 @@ static int dbiter_add_level0(struct lsm_iter *it, struct parts *p, const struct 
 static int dbiter_add_level(struct lsm_iter *it, struct parts *p, unsigned level,
 			    const struct key_range *bounds, bool fill_cache)
 {
-	const struct version *v = it->super->version;
+	const struct version *v = it->view->version;
 	const struct level *l = &v->level[level];
 	size_t first = bounds->start.size ? version_find(v, level, bounds->start) : 0;
 	size_t end = first;
@@ -187,7 +187,7 @@ static int dbiter_build(struct lsm_iter *it, bool fill_cache)
 	if (!err)
 		err = dbiter_add_level0(it, &p, &bounds, fill_cache);
 	for (unsigned l = 1; !err && l < LSM_LEVELS; l++)
-		if (it->super->version->level[l].count)
+		if (it->view->version->level[l].count)
 			err = dbiter_add_level(it, &p, l, &bounds, fill_cache);
 	if (!err) {
 		it->merge = merge_iter(p.children, p.count);
@@ -207,16 +207,16 @@ struct lsm_iter *lsm_iter_new(struct lsm *lsm, const struct lsm_iter_options *op
 	if (!it)
 		return NULL;
 	it->lsm = lsm;
-	it->super = tree_super(lsm);
-	/* After the super: what it holds is complete up to any sequence published since. */
+	it->view = view_current(lsm);
+	/* After the view: what it holds is complete up to any sequence published since. */
 	it->sequence =
 		options && options->snapshot ? options->snapshot->sequence : tree_sequence(lsm);
 	if (options) {
 		it->lower = options->lower;
 		it->upper = options->upper;
 	}
-	it->status = dbiter_build(it, !options || !options->no_cache);
-	if (it->status == -ENOMEM) {
+	it->err = dbiter_build(it, !options || !options->no_cache);
+	if (it->err == -ENOMEM) {
 		lsm_iter_free(it);
 		return NULL;
 	}
@@ -234,7 +234,7 @@ void lsm_iter_free(struct lsm_iter *it)
 	buf_release(&it->saved_key);
 	buf_release(&it->saved_value);
 	buf_release(&it->value);
-	super_unref(it->super);
+	view_unref(it->view);
 	free(it);
 }
 
@@ -300,8 +300,8 @@ static void dbiter_skip_hidden(struct lsm_iter *it, const struct range_source *r
 static int dbiter_save_key(struct lsm_iter *it, struct lsm_slice key)
 {
 	it->saved_key.size = 0;
-	it->status = buf_add(&it->saved_key, key.data, key.size);
-	return it->status;
+	it->err = buf_add(&it->saved_key, key.data, key.size);
+	return it->err;
 }
 
 /* Past every version of the saved key, quickly if there are many. */
@@ -323,7 +323,7 @@ static void dbiter_pass_saved_key(struct lsm_iter *it)
 static void dbiter_out_of_order(struct lsm_iter *it)
 {
 	it->valid = false;
-	it->status = report_corrupt(&it->lsm->report, "table", 0, "keys out of order");
+	it->err = report_corrupt(&it->lsm->report, "table", 0, "keys out of order");
 }
 
 /*
@@ -375,7 +375,7 @@ static void dbiter_find_forward(struct lsm_iter *it, bool after)
 		unsigned steps = dbiter_pass_invisible(it);
 		bool covered;
 
-		if (it->status)
+		if (it->err)
 			return;
 		if (!it->merge->valid)
 			break;
@@ -406,7 +406,7 @@ static void dbiter_find_forward(struct lsm_iter *it, bool after)
 		}
 		dbiter_pass_saved_key(it);
 	}
-	it->status = it->merge->status;
+	it->err = it->merge->err;
 }
 
 /* ---- backwards ---- */
@@ -434,14 +434,14 @@ static bool dbiter_take_key_backward(struct lsm_iter *it)
 			it->saved_value.size = 0;
 			if (found && buf_add(&it->saved_value, it->merge->value.data,
 					     it->merge->value.size)) {
-				it->status = -ENOMEM;
+				it->err = -ENOMEM;
 				return false;
 			}
 		}
 		it->merge->ops->prev(it->merge);
 	}
-	if (!it->merge->valid && it->merge->status) {
-		it->status = it->merge->status;
+	if (!it->merge->valid && it->merge->err) {
+		it->err = it->merge->err;
 		return false;
 	}
 	return found &&
@@ -451,7 +451,7 @@ static bool dbiter_take_key_backward(struct lsm_iter *it)
 static void dbiter_find_backward(struct lsm_iter *it)
 {
 	it->backward = true;
-	while (!it->status && it->merge->valid) {
+	while (!it->err && it->merge->valid) {
 		if (it->lower.size && slice_compare(ikey_user(it->merge->key), it->lower) < 0)
 			return;
 		if (dbiter_take_key_backward(it)) {
@@ -461,20 +461,20 @@ static void dbiter_find_backward(struct lsm_iter *it)
 			return;
 		}
 	}
-	if (!it->status)
-		it->status = it->merge->status;
+	if (!it->err)
+		it->err = it->merge->err;
 }
 
 /* ---- the public calls ---- */
 
-/* Before every move. False: the iterator could not be built; its status says why. */
+/* Before every move. False: the iterator could not be built, and `err` says why. */
 static bool dbiter_begin(struct lsm_iter *it)
 {
 	it->valid = false;
 	it->value_loaded = false;
 	if (!it->merge)
 		return false;
-	it->status = 0;
+	it->err = 0;
 	return true;
 }
 
@@ -485,7 +485,7 @@ bool lsm_iter_valid(const struct lsm_iter *it)
 
 int lsm_iter_status(const struct lsm_iter *it)
 {
-	return it->status;
+	return it->err;
 }
 
 void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
@@ -495,7 +495,7 @@ void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 	if (!dbiter_begin(it))
 		return;
 	if (key.size > LSM_KEY_BYTES_MAX) {
-		it->status = -EINVAL;
+		it->err = -EINVAL;
 		return;
 	}
 	if (it->lower.size && slice_compare(key, it->lower) < 0)
@@ -526,7 +526,7 @@ void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 	if (!dbiter_begin(it))
 		return;
 	if (key.size > LSM_KEY_BYTES_MAX) {
-		it->status = -EINVAL;
+		it->err = -EINVAL;
 		return;
 	}
 	if (it->upper.size && slice_compare(key, it->upper) >= 0) {
@@ -673,11 +673,11 @@ int lsm_iter_value(struct lsm_iter *it, struct lsm_slice *value)
 	return 0;
 }
 
-struct super *dbiter_stored(const struct lsm_iter *it, enum ikey_type *type,
-			    struct lsm_slice *stored)
+struct view *dbiter_stored(const struct lsm_iter *it, enum ikey_type *type,
+			   struct lsm_slice *stored)
 {
 	assert(it->valid);
 	*type = it->type;
 	*stored = it->stored;
-	return it->super;
+	return it->view;
 }

@@ -129,7 +129,7 @@ static int read_table(struct lsm *lsm, const struct table_meta *meta, struct can
 		if (ikey_type(it->key) == IKEY_PUT_REF)
 			err = collect(list, count, it->value);
 	if (!err)
-		err = it->status;
+		err = it->err;
 	iter_free(it);
 	return err;
 }
@@ -166,30 +166,31 @@ static int punch(struct lsm *lsm, struct candidate *c)
 
 /* ---- the step ---- */
 
-/* Rule 2: nobody holds an older view of the tables, nor an older run. */
-static bool only_view(struct lsm *lsm, const struct super *s)
+/* Rule 2: nobody holds an older view of the tables, nor an older memlog. */
+static bool only_view(struct lsm *lsm, const struct view *view)
 {
 	bool only;
 
 	mutex_lock(&lsm->mu);
-	/* The tree's reference and ours; a version's are its super's and nobody else's. */
-	only = lsm->super == s && atomic_load(&s->version->refs) == 1 &&
-	       atomic_load(&lsm->supers_alive) == 1;
+	/* The tree's reference and ours; a version's are its view's and nobody else's. */
+	only = lsm->view == view && atomic_load(&view->version->refs) == 1 &&
+	       atomic_load(&lsm->views_alive) == 1;
 	mutex_unlock(&lsm->mu);
 	return only;
 }
 
-static int punch_candidates(struct lsm *lsm, const struct super *s, struct candidate *list,
+static int punch_candidates(struct lsm *lsm, const struct view *view, struct candidate *list,
 			    size_t count)
 {
 	int err = 0;
 
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
-		for (size_t i = 0; !err && i < s->version->level[l].count; i++)
-			if (table_uses(s->version->level[l].tables[i], list, count)) {
-				err = read_table(lsm, s->version->level[l].tables[i], list, count);
+		for (size_t i = 0; !err && i < view->version->level[l].count; i++)
+			if (table_uses(view->version->level[l].tables[i], list, count)) {
+				err = read_table(lsm, view->version->level[l].tables[i], list,
+						 count);
 				if (err == -EUCLEAN)
-					compact_mark(lsm, s->version->level[l].tables[i]);
+					compact_mark(lsm, view->version->level[l].tables[i]);
 			}
 	for (size_t i = 0; !err && i < count; i++)
 		err = punch(lsm, &list[i]);
@@ -197,21 +198,21 @@ static int punch_candidates(struct lsm *lsm, const struct super *s, struct candi
 }
 
 /* Rewrite in place the first table that refers to `segment`, moving its values elsewhere. */
-static int empty_segment(struct lsm *lsm, const struct super *s, uint64_t segment, bool *did)
+static int empty_segment(struct lsm *lsm, const struct view *view, uint64_t segment, bool *did)
 {
 	struct pick p;
 	int err;
 
 	for (unsigned l = 1; l < LSM_LEVELS; l++)
-		for (size_t i = 0; i < s->version->level[l].count; i++) {
-			struct table_meta *t = s->version->level[l].tables[i];
+		for (size_t i = 0; i < view->version->level[l].count; i++) {
+			struct table_meta *t = view->version->level[l].tables[i];
 
 			for (size_t u = 0; u < t->uses_count; u++) {
 				if (t->uses[u].number != segment)
 					continue;
-				err = version_pick_tables(s->version, l, l, &t, 1, &p);
+				err = version_pick_tables(view->version, l, l, &t, 1, &p);
 				if (!err)
-					err = compact_pick(lsm, s->version, &p, &segment, 1);
+					err = compact_pick(lsm, view->version, &p, &segment, 1);
 				pick_release(&p);
 				*did = !err;
 				return err;
@@ -223,7 +224,7 @@ static int empty_segment(struct lsm *lsm, const struct super *s, uint64_t segmen
 int gc_step(struct lsm *lsm, bool *did)
 {
 	struct candidate list[SEGMENTS_AT_ONCE] = {0};
-	struct super *s = tree_super(lsm);
+	struct view *view = view_current(lsm);
 	struct segment_info *infos;
 	uint64_t to_empty = 0;
 	size_t count, chosen = 0;
@@ -233,12 +234,12 @@ int gc_step(struct lsm *lsm, bool *did)
 	err = segments_list(lsm->segments, &infos, &count);
 	if (err)
 		goto out;
-	add_live(s->version, infos, count);
+	add_live(view->version, infos, count);
 	for (size_t i = 0; i < count; i++) {
 		struct segment_info *g = &infos[i];
 
 		/* Rule 1: all its references are tables'. */
-		if (g->refs != table_refs(s->version, g->number))
+		if (g->refs != table_refs(view->version, g->number))
 			continue;
 		if (!g->sealed) {
 			/* What is written to now can only be collected once it is not. */
@@ -254,12 +255,12 @@ int gc_step(struct lsm *lsm, bool *did)
 		else if (worth_punching(lsm, g) && chosen < SEGMENTS_AT_ONCE)
 			list[chosen++].info = *g;
 	}
-	if (chosen && only_view(lsm, s)) {
-		err = punch_candidates(lsm, s, list, chosen);
+	if (chosen && only_view(lsm, view)) {
+		err = punch_candidates(lsm, view, list, chosen);
 		*did = !err;
 	}
 	if (!err && !*did && to_empty)
-		err = empty_segment(lsm, s, to_empty, did);
+		err = empty_segment(lsm, view, to_empty, did);
 	if (err == -EUCLEAN) { /* told and marked: next time without those segments */
 		err = 0;
 		*did = true;
@@ -268,6 +269,6 @@ int gc_step(struct lsm *lsm, bool *did)
 		buf_release(&list[i].ranges);
 	free(infos);
 out:
-	super_unref(s);
+	view_unref(view);
 	return err;
 }

@@ -3,26 +3,26 @@
  *
  * The parts and their life:
  *
- *   lsm --> super --> runs (memtable + log), newest first; [0] takes the writes
+ *   lsm --> view --> memlogs (memtable + log), newest first; [0] takes the writes
  *                \--> version --> table_metas, per level
  *
- * A super is what readers pin: a reader takes super_mu for as long as it takes to
- * count one reference. Supers, versions, runs and metas are immutable once current
+ * A view is what readers pin: a reader takes view_mu for as long as it takes to
+ * count one reference. Views, versions, memlogs and metas are immutable once current
  * (but for the newest memtable) and counted; whoever drops the last reference frees
  * them, and with them the claim on files. So nothing is deleted under a reader.
  *
  * Lock order, outermost first (lock.h has the ranks, and asserts them):
  *
  *   compact_mu  >  segments.create_mu  >  manifest_mu  >  segments.sync_mu  >  mu
- *     >  super_mu
+ *     >  view_mu
  *   write_mu, sync_mu, dead_mu, segments.mu, the cache's and the storage's locks are
  *   leaves: of the tree's, nothing else is taken under them
  *
- * The leading writer needs no lock for the newest run: see write.c. A super's last
+ * The leading writer needs no lock for the newest memlog: see write.c. A view's last
  * reference is never dropped under mu.
  *
  * Sequences. The leader publishes `sequence` after its group is in the memtable. A
- * reader takes its super first and the sequence after, so that its sources are
+ * reader takes its view first and the sequence after, so that its sources are
  * complete up to some point of the history, and it sees exactly what came before.
  */
 #include "lsm/lsm.h"
@@ -35,7 +35,7 @@
 #include "lsm/storage_overlay.h"
 #include "lsm/tree.h"
 
-/* ---- runs and supers ---- */
+/* ---- memlogs and views ---- */
 
 void log_name(char *name, uint64_t number)
 {
@@ -50,109 +50,109 @@ uint64_t tree_now_s(void)
 	return (uint64_t)t.tv_sec;
 }
 
-struct run *run_new(struct segments *owner)
+struct memlog *memlog_new(struct segments *owner)
 {
-	struct run *r = calloc(1, sizeof(*r));
+	struct memlog *m = calloc(1, sizeof(*m));
 
-	if (!r)
+	if (!m)
 		return NULL;
-	r->mem = memtable_new();
-	if (!r->mem) {
-		free(r);
+	m->mem = memtable_new();
+	if (!m->mem) {
+		free(m);
 		return NULL;
 	}
-	atomic_init(&r->refs, 1);
-	r->created_s = tree_now_s();
-	r->owner = owner;
-	return r;
+	atomic_init(&m->refs, 1);
+	m->created_s = tree_now_s();
+	m->owner = owner;
+	return m;
 }
 
-void run_ref(struct run *r)
+void memlog_ref(struct memlog *m)
 {
-	atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
 }
 
-void run_unref(struct run *r)
+void memlog_unref(struct memlog *m)
 {
-	if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
+	if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	memtable_unref(r->mem);
+	memtable_unref(m->mem);
 	/* Its content is in a table by now, or was synced by whoever closes the tree. */
-	wal_close(r->log);
-	for (size_t i = 0; i < r->segments_count; i++)
-		segment_ref_drop(r->owner, r->segments[i]);
-	free(r->segments);
-	free(r);
+	wal_close(m->log);
+	for (size_t i = 0; i < m->segments_count; i++)
+		segment_ref_drop(m->owner, m->segments[i]);
+	free(m->segments);
+	free(m);
 }
 
-int run_pin_segment(struct run *r, struct segment *s)
+int memlog_pin_segment(struct memlog *m, struct segment *s)
 {
 	/* Nearly always one of the last few. */
-	for (size_t i = r->segments_count; i-- > 0;)
-		if (r->segments[i] == s) {
-			segment_ref_drop(r->owner, s);
-			r->segments[i] = r->segments[r->segments_count - 1];
-			r->segments[r->segments_count - 1] = s;
+	for (size_t i = m->segments_count; i-- > 0;)
+		if (m->segments[i] == s) {
+			segment_ref_drop(m->owner, s);
+			m->segments[i] = m->segments[m->segments_count - 1];
+			m->segments[m->segments_count - 1] = s;
 			return 0;
 		}
-	if (r->segments_count == r->segments_room) {
-		size_t room = r->segments_room ? r->segments_room * 2 : 8;
-		struct segment **grown = realloc(r->segments, room * sizeof(*grown));
+	if (m->segments_count == m->segments_room) {
+		size_t room = m->segments_room ? m->segments_room * 2 : 8;
+		struct segment **grown = realloc(m->segments, room * sizeof(*grown));
 
 		if (!grown)
 			return -ENOMEM;
-		r->segments = grown;
-		r->segments_room = room;
+		m->segments = grown;
+		m->segments_room = room;
 	}
-	r->segments[r->segments_count++] = s;
+	m->segments[m->segments_count++] = s;
 	return 0;
 }
 
-struct super *tree_super(struct lsm *lsm)
+struct view *view_current(struct lsm *lsm)
 {
-	struct super *s;
+	struct view *view;
 
-	mutex_lock(&lsm->super_mu);
-	s = lsm->super;
-	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
-	mutex_unlock(&lsm->super_mu);
-	return s;
+	mutex_lock(&lsm->view_mu);
+	view = lsm->view;
+	atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+	mutex_unlock(&lsm->view_mu);
+	return view;
 }
 
-void super_unref(struct super *s)
+void view_unref(struct view *view)
 {
-	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+	if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	for (size_t i = 0; i < s->runs_count; i++)
-		run_unref(s->runs[i]);
-	version_unref(s->version);
-	atomic_fetch_sub(s->alive, 1);
-	free(s);
+	for (size_t i = 0; i < view->memlogs_count; i++)
+		memlog_unref(view->memlogs[i]);
+	version_unref(view->version);
+	atomic_fetch_sub(view->alive, 1);
+	free(view);
 }
 
-int tree_install(struct lsm *lsm, struct run *const *runs, size_t runs_count,
-		 struct version *version, struct super **old)
+int view_install(struct lsm *lsm, struct memlog *const *memlogs, size_t memlogs_count,
+		 struct version *version, struct view **old)
 {
-	struct super *s = malloc(sizeof(*s) + runs_count * sizeof(struct run *));
+	struct view *view = malloc(sizeof(*view) + memlogs_count * sizeof(struct memlog *));
 
 	*old = NULL;
-	if (!s)
+	if (!view)
 		return -ENOMEM;
-	atomic_init(&s->refs, 1);
-	s->alive = &lsm->supers_alive;
-	atomic_fetch_add(s->alive, 1);
-	s->runs = (struct run **)(s + 1);
-	s->runs_count = runs_count;
-	s->version = version;
+	atomic_init(&view->refs, 1);
+	view->alive = &lsm->views_alive;
+	atomic_fetch_add(view->alive, 1);
+	view->memlogs = (struct memlog **)(view + 1);
+	view->memlogs_count = memlogs_count;
+	view->version = version;
 	version_ref(version);
-	for (size_t i = 0; i < runs_count; i++) {
-		s->runs[i] = runs[i];
-		run_ref(runs[i]);
+	for (size_t i = 0; i < memlogs_count; i++) {
+		view->memlogs[i] = memlogs[i];
+		memlog_ref(memlogs[i]);
 	}
-	mutex_lock(&lsm->super_mu);
-	*old = lsm->super;
-	lsm->super = s;
-	mutex_unlock(&lsm->super_mu);
+	mutex_lock(&lsm->view_mu);
+	*old = lsm->view;
+	lsm->view = view;
+	mutex_unlock(&lsm->view_mu);
 	return 0;
 }
 
@@ -258,7 +258,7 @@ static struct lsm *tree_new(const struct lsm_options *options)
 		lsm->opt = *options;
 	fill_options(&lsm->opt);
 	lsm->report = (struct report){lsm->opt.report, lsm->opt.report_ctx};
-	mutex_init(&lsm->super_mu, LOCK_SUPER);
+	mutex_init(&lsm->view_mu, LOCK_VIEW);
 	mutex_init(&lsm->mu, LOCK_TREE);
 	mutex_init(&lsm->manifest_mu, LOCK_MANIFEST);
 	mutex_init(&lsm->compact_mu, LOCK_COMPACT);
@@ -283,8 +283,8 @@ void tree_free(struct lsm *lsm)
 	/* The references that go now do not make anything dead. */
 	if (lsm->segments)
 		segments_hold_deletes(lsm->segments, true);
-	super_unref(lsm->super);
-	lsm->super = NULL;
+	view_unref(lsm->view);
+	lsm->view = NULL;
 	manifest_close(lsm->manifest);
 	if (lsm->st)
 		lsm->st->relieve = NULL;
@@ -300,7 +300,7 @@ void tree_free(struct lsm *lsm)
 	repair_free(lsm->repair);
 	free(lsm->recorded);
 	free(lsm->dead);
-	mutex_destroy(&lsm->super_mu);
+	mutex_destroy(&lsm->view_mu);
 	mutex_destroy(&lsm->mu);
 	mutex_destroy(&lsm->manifest_mu);
 	mutex_destroy(&lsm->compact_mu);
@@ -443,7 +443,7 @@ static int close_flush(struct lsm *lsm)
 	int err = flush_waiting(lsm);
 
 	if (!err)
-		err = write_force_rotate(lsm);
+		err = write_rotate(lsm);
 	return err ? err : flush_waiting(lsm);
 }
 
@@ -528,10 +528,10 @@ struct lookup {
 };
 
 /* In the memtables. 0: found, `*stored` points into one; 1: not here; 2: surely absent. */
-static int lookup_runs(const struct super *s, struct lookup *l, struct lsm_slice *stored)
+static int lookup_runs(const struct view *view, struct lookup *l, struct lsm_slice *stored)
 {
-	for (size_t i = 0; i < s->runs_count; i++) {
-		const struct memtable *m = s->runs[i]->mem;
+	for (size_t i = 0; i < view->memlogs_count; i++) {
+		const struct memtable *m = view->memlogs[i]->mem;
 
 		if (memtable_ranges(m))
 			l->covered = memtable_covering(m, l->key, l->sequence);
@@ -581,16 +581,16 @@ static int lookup_version(struct lsm *lsm, const struct version *v, struct looku
 int tree_newest(struct lsm *lsm, struct lsm_slice key, uint64_t *sequence)
 {
 	struct lookup l = {.key = key, .sequence = tree_sequence(lsm)};
-	struct super *s = tree_super(lsm);
+	struct view *view = view_current(lsm);
 	struct lsm_value value = {0};
 	struct lsm_slice stored;
-	int found = lookup_runs(s, &l, &stored);
+	int found = lookup_runs(view, &l, &stored);
 
 	if (found == 1)
-		found = lookup_version(lsm, s->version, &l, &value);
+		found = lookup_version(lsm, view->version, &l, &value);
 	*sequence = l.entry_sequence > l.covered ? l.entry_sequence : l.covered;
 	lsm_value_release(&value);
-	super_unref(s);
+	view_unref(view);
 	return found == 2 ? 0 : found;
 }
 
@@ -611,26 +611,26 @@ int lsm_get(struct lsm *lsm, const struct lsm_snapshot *snapshot, struct lsm_sli
 {
 	struct lookup l = {.key = key};
 	struct lsm_slice stored;
-	struct super *s;
+	struct view *view;
 	int found;
 
 	value->size = 0;
 	if (!key.size || key.size > LSM_KEY_BYTES_MAX)
 		return -EINVAL;
-	s = tree_super(lsm);
+	view = view_current(lsm);
 	l.sequence = snapshot ? snapshot->sequence : tree_sequence(lsm);
-	found = lookup_runs(s, &l, &stored);
+	found = lookup_runs(view, &l, &stored);
 	if (found == 0) {
 		found = tree_value(lsm, l.type, stored, value);
 	} else if (found == 1) {
-		found = lookup_version(lsm, s->version, &l, value);
+		found = lookup_version(lsm, view->version, &l, value);
 		if (found == 0 && l.type == IKEY_PUT_REF)
 			found = resolve(lsm, value);
 	}
-	super_unref(s);
+	view_unref(view);
 	if (found)
 		value->size = 0;
-	return found == 2 ? 1 : found;
+	return found == 2 ? LSM_ABSENT : found;
 }
 
 /* ---- snapshots ---- */

@@ -7,7 +7,7 @@
  * Values of `separate_min` bytes or more are written once, to segment files;
  * the tree keeps a checksummed pointer to them.
  *
- * Errors: 0 or a negative errno. 1 only where a comment says "absent".
+ * Errors: 0 or a negative errno; LSM_ABSENT only where a comment says so.
  *   -EUCLEAN  bytes on disk are wrong (reported through `report` with the file
  *             and offset); nothing wrong was returned
  *   -EROFS    the store is open read-only, or became so after a failed log write
@@ -26,6 +26,9 @@
 #define LSM_KEY_BYTES_MAX 1024u
 #define LSM_VALUE_BYTES_MAX (4u << 20)
 #define LSM_BATCH_BYTES_MAX (256u << 20)
+
+/* Returned instead of 0 or an error, where a comment says so: there is no such thing. */
+enum { LSM_ABSENT = 1 };
 
 struct lsm;
 struct lsm_batch;
@@ -174,7 +177,7 @@ int lsm_flush(struct lsm *lsm);
 struct lsm_snapshot *lsm_snapshot_take(struct lsm *lsm); /* NULL: no memory */
 void lsm_snapshot_drop(struct lsm *lsm, struct lsm_snapshot *snapshot);
 
-/* Get the value of `key` (as of `snapshot`, or now if NULL). Returns 0; 1 absent; error. */
+/* Get the value of `key` (as of `snapshot`, or now if NULL). 0; LSM_ABSENT; or an error. */
 int lsm_get(struct lsm *lsm, const struct lsm_snapshot *snapshot, struct lsm_slice key,
 	    struct lsm_value *value);
 

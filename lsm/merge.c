@@ -35,12 +35,12 @@ static void merge_show(struct merge *m)
 static bool merge_failed(struct merge *m)
 {
 	for (size_t i = 0; i < m->count; i++)
-		if (m->children[i]->status) {
-			m->it.status = m->children[i]->status;
+		if (m->children[i]->err) {
+			m->it.err = m->children[i]->err;
 			m->it.valid = false;
 			return true;
 		}
-	m->it.status = 0;
+	m->it.err = 0;
 	return false;
 }
 
@@ -240,13 +240,13 @@ static bool level_iter_open(struct level_cursor *c, size_t at)
 		return true;
 	level_iter_close(c);
 	c->at = at;
-	c->it.status = table_acquire(c->env, c->tables[at]->number, c->tables[at]->bytes, &t);
-	if (c->it.status)
+	c->it.err = table_acquire(c->env, c->tables[at]->number, c->tables[at]->bytes, &t);
+	if (c->it.err)
 		return false;
 	c->sub = table_iter(t, c->fill_cache);
 	table_release(t); /* the iterator has its own reference */
 	if (!c->sub)
-		c->it.status = -ENOMEM;
+		c->it.err = -ENOMEM;
 	return c->sub != NULL;
 }
 
@@ -256,15 +256,15 @@ static void level_iter_show(struct level_cursor *c)
 	if (c->it.valid) {
 		c->it.key = c->sub->key;
 		c->it.value = c->sub->value;
-	} else if (c->sub && c->sub->status) {
-		c->it.status = c->sub->status;
+	} else if (c->sub && c->sub->err) {
+		c->it.err = c->sub->err;
 	}
 }
 
 /* From where `sub` is, on to the next table that has an entry. */
 static void level_iter_forward(struct level_cursor *c)
 {
-	while (!c->sub->valid && !c->sub->status && c->at + 1 < c->count) {
+	while (!c->sub->valid && !c->sub->err && c->at + 1 < c->count) {
 		if (!level_iter_open(c, c->at + 1))
 			return;
 		c->sub->ops->first(c->sub);
@@ -274,7 +274,7 @@ static void level_iter_forward(struct level_cursor *c)
 
 static void level_iter_backward(struct level_cursor *c)
 {
-	while (!c->sub->valid && !c->sub->status && c->at > 0) {
+	while (!c->sub->valid && !c->sub->err && c->at > 0) {
 		if (!level_iter_open(c, c->at - 1))
 			return;
 		c->sub->ops->last(c->sub);
@@ -288,7 +288,7 @@ static void level_iter_seek(struct iter *it, struct lsm_slice ikey)
 	size_t at = tables_find(c->tables, c->count, ikey_user(ikey));
 
 	it->valid = false;
-	it->status = 0;
+	it->err = 0;
 	if (at == c->count || !level_iter_open(c, at))
 		return;
 	c->sub->ops->seek(c->sub, ikey);
@@ -301,7 +301,7 @@ static void level_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 	size_t at = tables_find(c->tables, c->count, ikey_user(ikey));
 
 	it->valid = false;
-	it->status = 0;
+	it->err = 0;
 	if (!c->count || !level_iter_open(c, at < c->count ? at : c->count - 1))
 		return;
 	c->sub->ops->seek_prev(c->sub, ikey);
@@ -313,7 +313,7 @@ static void level_iter_first(struct iter *it)
 	struct level_cursor *c = (struct level_cursor *)it;
 
 	it->valid = false;
-	it->status = 0;
+	it->err = 0;
 	if (!c->count || !level_iter_open(c, 0))
 		return;
 	c->sub->ops->first(c->sub);
@@ -325,7 +325,7 @@ static void level_iter_last(struct iter *it)
 	struct level_cursor *c = (struct level_cursor *)it;
 
 	it->valid = false;
-	it->status = 0;
+	it->err = 0;
 	if (!c->count || !level_iter_open(c, c->count - 1))
 		return;
 	c->sub->ops->last(c->sub);
@@ -393,21 +393,21 @@ struct lost_table {
 
 static void lost_iter_first(struct iter *it)
 {
-	it->status = -EUCLEAN;
+	it->err = -EUCLEAN;
 }
 
 static void lost_iter_seek(struct iter *it, struct lsm_slice ikey)
 {
 	const struct lost_table *l = (struct lost_table *)it;
 
-	it->status = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : -EUCLEAN;
+	it->err = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : -EUCLEAN;
 }
 
 static void lost_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	const struct lost_table *l = (struct lost_table *)it;
 
-	it->status = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : -EUCLEAN;
+	it->err = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : -EUCLEAN;
 }
 
 static void lost_iter_free(struct iter *it)

@@ -351,8 +351,8 @@ static int adopt(struct lsm *lsm, const struct listing *l, struct manifest_state
 
 struct replay {
 	struct lsm *lsm;
-	struct run **runs; /* oldest first */
-	size_t runs_count;
+	struct memlog **memlogs; /* oldest first */
+	size_t memlogs_count;
 	uint64_t expected;  /* the sequence that comes next */
 	uint64_t synced;    /* the highest that any record says was durable */
 	uint64_t discarded; /* operations in records that could not be replayed */
@@ -421,27 +421,27 @@ static int check_values(struct lsm *lsm, struct lsm_slice record)
 	return err == -EUCLEAN ? 1 : err;
 }
 
-static int replay_entry(struct lsm *lsm, struct run *run, const struct batch_entry *e)
+static int replay_entry(struct lsm *lsm, struct memlog *memlog, const struct batch_entry *e)
 {
 	int err;
 
 	switch (e->kind) {
 	case BATCH_DELETE_RANGE:
-		return memtable_add_range(run->mem, e->sequence, e->key, e->value);
+		return memtable_add_range(memlog->mem, e->sequence, e->key, e->value);
 	case BATCH_REF:
 	case BATCH_SLICE:
-		err = write_pin_refs(lsm, run, e->value);
+		err = memlog_pin_refs(lsm, memlog, e->value);
 		if (err && err != -ENOENT) /* a missing segment is told when it is read */
 			return err;
-		return memtable_add(run->mem, e->sequence, IKEY_PUT_REF, e->key, e->value);
+		return memtable_add(memlog->mem, e->sequence, IKEY_PUT_REF, e->key, e->value);
 	default:
-		return memtable_add(run->mem, e->sequence, (enum ikey_type)e->kind, e->key,
+		return memtable_add(memlog->mem, e->sequence, (enum ikey_type)e->kind, e->key,
 				    e->value);
 	}
 }
 
 /* Apply one record. 0; 1: it cannot follow what came before; an error. */
-static int replay_record(struct replay *p, struct run *run, struct lsm_slice record)
+static int replay_record(struct replay *p, struct memlog *memlog, struct lsm_slice record)
 {
 	struct batch_reader b;
 	struct batch_entry e;
@@ -463,7 +463,7 @@ static int replay_record(struct replay *p, struct run *run, struct lsm_slice rec
 			return err;
 	}
 	while ((err = batch_next(&b, &e)) == 0) {
-		err = replay_entry(p->lsm, run, &e);
+		err = replay_entry(p->lsm, memlog, &e);
 		if (err)
 			return err;
 	}
@@ -471,26 +471,26 @@ static int replay_record(struct replay *p, struct run *run, struct lsm_slice rec
 		return report_corrupt(&p->lsm->report, p->log, p->offset,
 				      "malformed operation in a whole record");
 	p->expected = b.sequence;
-	run->sequence_first = 1;
-	atomic_store(&run->sequence_last, p->expected - 1);
+	memlog->sequence_first = 1;
+	atomic_store(&memlog->sequence_last, p->expected - 1);
 	return 0;
 }
 
-static int keep_run(struct replay *p, struct run *run)
+static int keep_memlog(struct replay *p, struct memlog *memlog)
 {
-	struct run **grown;
+	struct memlog **grown;
 
-	if (!atomic_load(&run->sequence_last)) {
-		run_unref(run);
+	if (!atomic_load(&memlog->sequence_last)) {
+		memlog_unref(memlog);
 		return 0;
 	}
-	grown = realloc(p->runs, (p->runs_count + 1) * sizeof(struct run *));
+	grown = realloc(p->memlogs, (p->memlogs_count + 1) * sizeof(struct memlog *));
 	if (!grown) {
-		run_unref(run);
+		memlog_unref(memlog);
 		return -ENOMEM;
 	}
-	grown[p->runs_count++] = run;
-	p->runs = grown;
+	grown[p->memlogs_count++] = memlog;
+	p->memlogs = grown;
 	return 0;
 }
 
@@ -507,14 +507,14 @@ static int next_record(struct replay *p, struct wal_reader *r, struct lsm_slice 
 
 static int replay_log(struct replay *p, uint64_t number)
 {
-	struct run *run = run_new(p->lsm->segments);
+	struct memlog *memlog = memlog_new(p->lsm->segments);
 	struct wal_reader *r = NULL;
 	struct lsm_slice record;
-	int err = run ? open_log(p->lsm, number, &r) : -ENOMEM, kept;
+	int err = memlog ? open_log(p->lsm, number, &r) : -ENOMEM, kept;
 
 	log_name(p->log, number);
 	while (!err && (err = next_record(p, r, &record)) == 0) {
-		err = replay_record(p, run, record);
+		err = replay_record(p, memlog, record);
 		if (p->salvage && (err == 1 || err == -EUCLEAN))
 			err = 0; /* of no use; go on behind it */
 		if (err == 1)
@@ -523,9 +523,9 @@ static int replay_log(struct replay *p, uint64_t number)
 	if (!p->ended && r)
 		p->offset = wal_reader_offset(r);
 	wal_reader_close(r);
-	if (run) {
-		run->log_number = number;
-		kept = keep_run(p, run);
+	if (memlog) {
+		memlog->log_number = number;
+		kept = keep_memlog(p, memlog);
 		if (err >= 0 && kept)
 			err = kept;
 	}
@@ -598,23 +598,23 @@ static int replay_all(struct replay *p, const struct listing *l)
 
 /* ---- the open tree ---- */
 
-/* Runs newest first, with `fresh` in front. */
-static int install_runs(struct lsm *lsm, struct replay *p, struct run *fresh,
-			struct version *version)
+/* Memlogs newest first, with `fresh` in front. */
+static int install_memlogs(struct lsm *lsm, struct replay *p, struct memlog *fresh,
+			   struct version *version)
 {
-	struct run **runs = malloc((p->runs_count + 1) * sizeof(struct run *));
-	struct super *old;
+	struct memlog **memlogs = malloc((p->memlogs_count + 1) * sizeof(struct memlog *));
+	struct view *old;
 	int err;
 
-	if (!runs)
+	if (!memlogs)
 		return -ENOMEM;
-	runs[0] = fresh;
-	for (size_t i = 0; i < p->runs_count; i++)
-		runs[p->runs_count - i] = p->runs[i];
-	err = tree_install(lsm, runs, p->runs_count + 1, version, &old);
+	memlogs[0] = fresh;
+	for (size_t i = 0; i < p->memlogs_count; i++)
+		memlogs[p->memlogs_count - i] = p->memlogs[i];
+	err = view_install(lsm, memlogs, p->memlogs_count + 1, version, &old);
 	lsm->newest = fresh;
-	super_unref(old);
-	free(runs);
+	view_unref(old);
+	free(memlogs);
 	return err;
 }
 
@@ -641,12 +641,12 @@ static void delete_logs(struct lsm *lsm, const struct listing *l)
 /* Unlink every file that the manifest, which is synced, does not name, but for segments. */
 static void delete_leftovers(struct lsm *lsm, const struct listing *l)
 {
-	struct super *s = tree_super(lsm);
+	struct view *view = view_current(lsm);
 
 	for (size_t i = 0; i < l->others_count; i++)
-		if (!is_live(s->version, &l->others[i], manifest_number(lsm->manifest)))
+		if (!is_live(view->version, &l->others[i], manifest_number(lsm->manifest)))
 			background_dead_file(lsm, l->others[i].kind, l->others[i].number);
-	super_unref(s);
+	view_unref(view);
 	delete_logs(lsm, l);
 	if (l->current_new)
 		lsm->st->ops->unlink(lsm->st, MANIFEST_CURRENT_NEW);
@@ -660,7 +660,7 @@ static void delete_leftovers(struct lsm *lsm, const struct listing *l)
  * other. The manifest that was read may be in the page cache only, if the process was
  * killed: nothing is deleted before a new one of the same is on disk.
  */
-static int settle(struct lsm *lsm, const struct listing *l, const struct run *fresh)
+static int settle(struct lsm *lsm, const struct listing *l, const struct memlog *fresh)
 {
 	struct version_edit nothing = {0}, e = {.has_log = true,
 						.log_number = fresh->log_number,
@@ -692,7 +692,7 @@ static int settle(struct lsm *lsm, const struct listing *l, const struct run *fr
 static int build(struct lsm *lsm, struct listing *l, struct manifest_state *s)
 {
 	struct replay p = {.lsm = lsm};
-	struct run *fresh = NULL;
+	struct memlog *fresh = NULL;
 	int err;
 
 	lsm->log_number = s->log_number;
@@ -705,26 +705,26 @@ static int build(struct lsm *lsm, struct listing *l, struct manifest_state *s)
 	if (!err) {
 		atomic_store(&lsm->sequence, p.expected - 1);
 		if (lsm->opt.read_only) {
-			fresh = run_new(lsm->segments);
+			fresh = memlog_new(lsm->segments);
 			err = fresh ? 0 : -ENOMEM;
 		} else {
 			/* What a full disk has left is needed to write tables now. */
 			if (l->reserve)
 				lsm->st->ops->unlink(lsm->st, "RESERVE");
-			err = write_rotate(lsm, &fresh);
+			err = memlog_create(lsm, &fresh);
 		}
 	}
 	if (!err)
-		err = install_runs(lsm, &p, fresh, s->version);
+		err = install_memlogs(lsm, &p, fresh, s->version);
 	if (!err && !lsm->opt.read_only) {
 		err = settle(lsm, l, fresh);
 		if (!err)
 			background_reserve(lsm);
 	}
-	run_unref(fresh);
-	for (size_t i = 0; i < p.runs_count; i++)
-		run_unref(p.runs[i]);
-	free(p.runs);
+	memlog_unref(fresh);
+	for (size_t i = 0; i < p.memlogs_count; i++)
+		memlog_unref(p.memlogs[i]);
+	free(p.memlogs);
 	return err;
 }
 

@@ -335,20 +335,20 @@ int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *lis
 static int merge_all(struct lsm *lsm)
 {
 	struct pick p = {.reason = PICK_MANUAL, .output = LSM_LEVELS - 1};
-	struct super *s;
+	struct view *view;
 	int err = 0;
 
 	mutex_lock(&lsm->compact_mu);
-	s = tree_super(lsm);
-	p.inputs_count = s->version->level[0].count;
+	view = view_current(lsm);
+	p.inputs_count = view->version->level[0].count;
 	if (p.inputs_count) {
 		p.inputs = calloc(p.inputs_count, sizeof(struct table_meta *));
 		if (p.inputs)
-			memcpy(p.inputs, s->version->level[0].tables,
+			memcpy(p.inputs, view->version->level[0].tables,
 			       p.inputs_count * sizeof(struct table_meta *));
-		err = p.inputs ? compact_pick(lsm, s->version, &p, NULL, 0) : -ENOMEM;
+		err = p.inputs ? compact_pick(lsm, view->version, &p, NULL, 0) : -ENOMEM;
 	}
-	super_unref(s);
+	view_unref(view);
 	mutex_unlock(&lsm->compact_mu);
 	pick_release(&p);
 	return err;
@@ -449,7 +449,7 @@ static int check_made(struct lsm *lsm)
 {
 	struct lsm_options o = lsm->opt;
 	struct lsm *made = NULL;
-	struct super *s;
+	struct view *view;
 	int err;
 
 	o.storage = lsm->st;
@@ -457,16 +457,16 @@ static int check_made(struct lsm *lsm)
 	o.discard_damage = false;
 	overlay_preview(lsm->st, true);
 	err = lsm_open(NULL, &o, &made);
-	s = err ? NULL : tree_super(made);
+	view = err ? NULL : view_current(made);
 	for (unsigned l = 0; !err && l < LSM_LEVELS; l++)
-		for (size_t i = 0; !err && i < s->version->level[l].count; i++) {
-			const struct table_meta *t = s->version->level[l].tables[i];
+		for (size_t i = 0; !err && i < view->version->level[l].count; i++) {
+			const struct table_meta *t = view->version->level[l].tables[i];
 
 			if (t->number >= lsm->repair->made_from)
 				err = table_verify(&made->env, t->number, t->bytes, t->smallest,
 						   t->largest, on_wrong, lsm, NULL, NULL);
 		}
-	super_unref(s);
+	view_unref(view);
 	(void)lsm_close(made); /* only read from */
 	overlay_preview(lsm->st, false);
 	return err;

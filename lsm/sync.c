@@ -6,7 +6,7 @@
  * it refers to, and no log is durable before the one before it:
  *
  *   1. the segments, which the log's records refer to;
- *   2. the logs of the runs, oldest first;
+ *   2. the logs of the memlogs, oldest first;
  *   3. the directory, if a log was created since; before the newest log's sync.
  *
  * A sync that fails is never tried again: what the kernel then holds may not be
@@ -17,16 +17,16 @@
 /* Everything up to the last published sequence. Called by the one who syncs. */
 static int sync_all(struct lsm *lsm, uint64_t *reached)
 {
-	struct super *s = tree_super(lsm);
+	struct view *view = view_current(lsm);
 	uint64_t last;
 	int err;
 
 	/*
-	 * In this order: what is published after the super was taken may be in a run
-	 * it does not have, and that is so only for sequences above its newest run's.
+	 * In this order: what is published after the view was taken may be in a memlog
+	 * it does not have, and that is so only for sequences above its newest memlog's.
 	 */
 	*reached = tree_sequence(lsm);
-	last = atomic_load(&s->runs[0]->sequence_last);
+	last = atomic_load(&view->memlogs[0]->sequence_last);
 	if (last && *reached > last)
 		*reached = last;
 	err = tree_sync_segments(lsm);
@@ -35,17 +35,17 @@ static int sync_all(struct lsm *lsm, uint64_t *reached)
 		if (err)
 			atomic_store(&lsm->dir_dirty, true);
 	}
-	for (size_t i = s->runs_count; !err && i-- > 0;) {
-		struct run *r = s->runs[i];
+	for (size_t i = view->memlogs_count; !err && i-- > 0;) {
+		struct memlog *m = view->memlogs[i];
 
-		if (!r->log || r->log_synced)
+		if (!m->log || m->log_synced)
 			continue;
-		err = wal_sync(r->log);
-		/* Older runs are not written to any more. */
+		err = wal_sync(m->log);
+		/* Older memlogs are not written to any more. */
 		if (!err && i > 0)
-			r->log_synced = true;
+			m->log_synced = true;
 	}
-	super_unref(s);
+	view_unref(view);
 	return err;
 }
 

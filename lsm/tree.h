@@ -29,7 +29,7 @@
 void log_name(char *name, uint64_t number); /* "%06llu.log" */
 
 /* A memtable, the log that holds the same, and the segments its entries refer to. */
-struct run {
+struct memlog {
 	atomic_int refs;
 	struct memtable *mem;
 	struct wal *log; /* NULL for one read back at open */
@@ -44,20 +44,21 @@ struct run {
 	size_t segments_count, segments_room;
 	struct segments *owner;
 };
-struct run *run_new(struct segments *owner);
-void run_ref(struct run *r);
-void run_unref(struct run *r);
-int run_pin_segment(struct run *r, struct segment *s); /* once each; takes its own reference */
+struct memlog *memlog_new(struct segments *owner);
+void memlog_ref(struct memlog *r);
+void memlog_unref(struct memlog *r);
+int memlog_pin_segment(struct memlog *r,
+		       struct segment *s); /* once each; takes its own reference */
 
 /* What a reader pins: all sources of data, newest first. Immutable but for the newest memtable. */
-struct super {
+struct view {
 	atomic_int refs;
-	atomic_int *alive; /* counts the tree's supers */
-	struct run **runs; /* [0] takes writes; the others wait to be flushed */
-	size_t runs_count;
+	atomic_int *alive;       /* counts the tree's views */
+	struct memlog **memlogs; /* [0] takes writes; the others wait to be flushed */
+	size_t memlogs_count;
 	struct version *version;
 };
-void super_unref(struct super *s); /* NULL is fine */
+void view_unref(struct view *s); /* NULL is fine */
 
 struct lsm {
 	/* constant after open */
@@ -71,10 +72,10 @@ struct lsm {
 	struct segments *segments;
 	struct repair *repair; /* NULL but between lsm_repair_open() and closing */
 
-	/* The current view. Readers take super_mu for a moment; it is changed under mu too. */
-	struct mutex super_mu;
-	struct super *super;
-	atomic_int supers_alive;
+	/* The current view. Readers take view_mu for a moment; it is changed under mu too. */
+	struct mutex view_mu;
+	struct view *view;
+	atomic_int views_alive;
 
 	/* mu: the shape of the tree */
 	struct mutex mu;
@@ -111,7 +112,7 @@ struct lsm {
 	/* write_mu: the queue of writers; its head leads */
 	struct mutex write_mu;
 	struct writer *writers, **writers_tail;
-	struct run *newest; /* the current super's first; the leading writer's alone */
+	struct memlog *newest; /* the current view's first; the leading writer's alone */
 
 	/* sync_mu: one sync at a time; waiters share it */
 	struct mutex sync_mu;
@@ -145,13 +146,13 @@ static inline uint64_t tree_sequence(const struct lsm *lsm)
 }
 
 /* ---- lsm.c ---- */
-struct super *tree_super(struct lsm *lsm); /* the current view, with a reference */
+struct view *view_current(struct lsm *lsm); /* the current view, with a reference */
 /*
- * Make a new super of the runs and the version, current from now; `mu` held. The
+ * Make a new view of the memlogs and the version, current from now; `mu` held. The
  * caller unrefs `*old` once it has let go of `mu`.
  */
-int tree_install(struct lsm *lsm, struct run *const *runs, size_t runs_count,
-		 struct version *version, struct super **old);
+int view_install(struct lsm *lsm, struct memlog *const *memlogs, size_t memlogs_count,
+		 struct version *version, struct view **old);
 uint64_t tree_new_file(struct lsm *lsm); /* takes mu */
 /* The snapshots' sequences, ascending, and their count; `*out` is the caller's to free. */
 int tree_snapshots(struct lsm *lsm, uint64_t **out, size_t *count);
@@ -173,11 +174,11 @@ int tree_settle(struct lsm *lsm, bool flush);
 void tree_free(struct lsm *lsm);
 
 /* ---- write.c ---- */
-int write_rotate(struct lsm *lsm, struct run **fresh); /* a new run with its log */
-/* Keep the segment that an encoded reference names while the run is there. */
-int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes);
+int memlog_create(struct lsm *lsm, struct memlog **fresh); /* a new memlog with its log */
+/* Keep the segment that an encoded reference names while the memlog is there. */
+int memlog_pin_refs(struct lsm *lsm, struct memlog *memlog, struct lsm_slice bytes);
 /* Move what is in the newest memtable to the queue for flushing, if it is not empty. */
-int write_force_rotate(struct lsm *lsm);
+int write_rotate(struct lsm *lsm);
 
 /* ---- sync.c ---- */
 int sync_up_to(struct lsm *lsm, uint64_t sequence);
@@ -203,12 +204,12 @@ int background_tidy_manifest(struct lsm *lsm);
  */
 int background_close_manifest(struct lsm *lsm);
 /*
- * Log an edit and make its result current, without the run `flushed` (may be NULL).
+ * Log an edit and make its result current, without the memlog `flushed` (may be NULL).
  * The files it adds are synced. Takes manifest_mu, then mu. After an error nothing
  * has changed, and no file is deleted until a new manifest was written.
  */
-int background_apply(struct lsm *lsm, struct version_edit *e, struct run *flushed);
-int background_flush_one(struct lsm *lsm, bool *did); /* the oldest waiting run, if any */
+int background_apply(struct lsm *lsm, struct version_edit *e, struct memlog *flushed);
+int background_flush_one(struct lsm *lsm, bool *did); /* the oldest waiting memlog, if any */
 /* The disk is full: refuse what does not free anything, and look for space to give back. */
 void background_note_full(struct lsm *lsm);
 /* Keep some disk space aside, so that deleting works on a full disk; with it there is room. */

@@ -18,15 +18,15 @@ int lsm_flush(struct lsm *lsm)
 
 	if (lsm->opt.read_only)
 		return -EROFS;
-	err = write_force_rotate(lsm);
+	err = write_rotate(lsm);
 	if (err)
 		return err;
 	mutex_lock(&lsm->mu);
-	log = lsm->super->runs[0]->log_number;
+	log = lsm->view->memlogs[0]->log_number;
 	lsm->flush_error = 0;
 	pthread_cond_broadcast(&lsm->work);
-	while (!lsm->flush_error && !atomic_load(&lsm->failed) && lsm->super->runs_count > 1 &&
-	       lsm->super->runs[lsm->super->runs_count - 1]->log_number < log)
+	while (!lsm->flush_error && !atomic_load(&lsm->failed) && lsm->view->memlogs_count > 1 &&
+	       lsm->view->memlogs[lsm->view->memlogs_count - 1]->log_number < log)
 		cond_wait(&lsm->changed, &lsm->mu);
 	err = lsm->flush_error ? lsm->flush_error : atomic_load(&lsm->failed) ? -EROFS : 0;
 	mutex_unlock(&lsm->mu);
@@ -79,10 +79,10 @@ static struct table_meta *next_table(const struct demand *d, const struct versio
 }
 
 /* Compact one table of `level`. 0; 1: there is none left; an error. compact_mu held. */
-static int demand_step(struct demand *d, unsigned level, const struct super *s)
+static int demand_step(struct demand *d, unsigned level, const struct view *view)
 {
-	struct table_meta *t = next_table(d, s->version, level);
-	bool bottom = level && level == version_deepest(s->version);
+	struct table_meta *t = next_table(d, view->version, level);
+	bool bottom = level && level == version_deepest(view->version);
 	struct pick p = {0};
 	uint64_t bytes = 0;
 	int err = 0;
@@ -90,12 +90,13 @@ static int demand_step(struct demand *d, unsigned level, const struct super *s)
 	if (!t)
 		return 1;
 	if (!bottom || worth_rewriting(t, oldest_snapshot(d->lsm))) {
-		err = version_pick_tables(s->version, level, bottom ? level : level + 1, &t, 1, &p);
+		err = version_pick_tables(view->version, level, bottom ? level : level + 1, &t, 1,
+					  &p);
 		for (size_t i = 0; i < p.inputs_count; i++)
 			bytes += p.inputs[i]->bytes;
 		if (!err)
 			err = pick_damaged(&p) ? -EUCLEAN :
-						 compact_pick(d->lsm, s->version, &p, NULL, 0);
+						 compact_pick(d->lsm, view->version, &p, NULL, 0);
 	}
 	if (err == -EUCLEAN) { /* go on with the others; a pick of level 0 is all of it */
 		d->damaged = true;
@@ -119,12 +120,12 @@ static int demand_level(struct demand *d, unsigned level)
 
 	d->reached.size = 0;
 	while (!err) {
-		struct super *s;
+		struct view *view;
 
 		mutex_lock(&d->lsm->compact_mu);
-		s = tree_super(d->lsm);
-		err = demand_step(d, level, s);
-		super_unref(s);
+		view = view_current(d->lsm);
+		err = demand_step(d, level, view);
+		view_unref(view);
 		mutex_unlock(&d->lsm->compact_mu);
 		if (d->total < d->done)
 			d->total = d->done;
@@ -136,13 +137,13 @@ static int demand_level(struct demand *d, unsigned level)
 
 static uint64_t bytes_above_bottom(struct lsm *lsm)
 {
-	struct super *s = tree_super(lsm);
-	unsigned deepest = version_deepest(s->version);
+	struct view *view = view_current(lsm);
+	unsigned deepest = version_deepest(view->version);
 	uint64_t bytes = 0;
 
 	for (unsigned n = 0; n < deepest || n == 0; n++)
-		bytes += s->version->level[n].bytes * (deepest > n ? deepest - n : 1);
-	super_unref(s);
+		bytes += view->version->level[n].bytes * (deepest > n ? deepest - n : 1);
+	view_unref(view);
 	return bytes;
 }
 
@@ -171,10 +172,10 @@ int lsm_compact(struct lsm *lsm, struct lsm_slice start, struct lsm_slice end,
 	err = lsm_flush(lsm);
 	d.total = bytes_above_bottom(lsm);
 	for (unsigned level = 0; !err && level < LSM_LEVELS; level++) {
-		struct super *s = tree_super(lsm);
-		unsigned deepest = version_deepest(s->version);
+		struct view *view = view_current(lsm);
+		unsigned deepest = version_deepest(view->version);
 
-		super_unref(s);
+		view_unref(view);
 		if (level > deepest)
 			break;
 		err = demand_level(&d, level);
@@ -201,7 +202,7 @@ static int add_size(void *ctx, const char *name, uint64_t size)
 
 void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
 {
-	struct super *s = tree_super(lsm);
+	struct view *view = view_current(lsm);
 	uint64_t segment_sizes = 0, count;
 	struct segment_info *infos;
 	struct cache_stats c;
@@ -209,7 +210,7 @@ void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
 
 	*st = (struct lsm_stats){0};
 	for (unsigned l = 0; l < LSM_LEVELS; l++) {
-		const struct level *level = &s->version->level[l];
+		const struct level *level = &view->version->level[l];
 
 		st->level[l].tables = level->count;
 		st->level[l].bytes = level->bytes;
@@ -220,15 +221,15 @@ void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
 			st->level[l].range_tombstones += level->tables[i]->ranges;
 		}
 	}
-	for (size_t i = 0; i < s->runs_count; i++) {
-		st->memtable_bytes += memtable_bytes(s->runs[i]->mem);
-		st->memtable_entries += memtable_entries(s->runs[i]->mem);
-		st->segment_live_bytes += atomic_load(&s->runs[i]->segment_bytes);
-		if (s->runs[i]->log)
-			st->log_bytes += s->runs[i]->log_reserved;
+	for (size_t i = 0; i < view->memlogs_count; i++) {
+		st->memtable_bytes += memtable_bytes(view->memlogs[i]->mem);
+		st->memtable_entries += memtable_entries(view->memlogs[i]->mem);
+		st->segment_live_bytes += atomic_load(&view->memlogs[i]->segment_bytes);
+		if (view->memlogs[i]->log)
+			st->log_bytes += view->memlogs[i]->log_reserved;
 	}
-	st->immutable_memtables = s->runs_count - 1;
-	super_unref(s);
+	st->immutable_memtables = view->memlogs_count - 1;
+	view_unref(view);
 	segments_stats(lsm->segments, &count, &st->segment_bytes, &st->segment_bytes_written);
 	st->segments = count;
 	if (!segments_list(lsm->segments, &infos, &n)) {

@@ -8,13 +8,13 @@
  *
  *   1. Memtables are written to tables first, so that there are only tables to read. A
  *      tree that cannot write (then it deletes nothing either) has its memtables
- *      read under one super.
+ *      read under one view.
  *   2. Levels are read from 0 down, each once and in one direction: level 0 by
  *      ascending number, up to the number that was next at the start, the others by
  *      key. What a compaction moves goes down or stays within its keys; so it is
  *      met again behind the place it was taken from, or was met already. What is
  *      written after the start need not be met. Hence an end.
- *   3. Only the table being read is pinned: neither a super nor a version. Its
+ *   3. Only the table being read is pinned: neither a view nor a version. Its
  *      reference keeps its file, and keeps the segments it refers to from being
  *      deleted or punched (gc.c, rule 1), also when it is in no version any more:
  *      so no value can seem damaged because it is dead.
@@ -127,14 +127,14 @@ static int advance(struct verify *v, uint64_t bytes)
 	return v->progress && v->progress(v->progress_ctx, v->done, v->total) ? -EINTR : 0;
 }
 
-/* The table to be read next in `s`, or NULL at the end of the level. */
-static struct table_meta *next_table(const struct verify *v, const struct super *s)
+/* The table to be read next in `view`, or NULL at the end of the level. */
+static struct table_meta *next_table(const struct verify *v, const struct view *view)
 {
-	const struct level *l = &s->version->level[v->level];
+	const struct level *l = &view->version->level[v->level];
 	size_t i = l->count;
 
 	if (v->level) {
-		i = v->from.size ? version_find(s->version, v->level, buf_slice(&v->from)) : 0;
+		i = v->from.size ? version_find(view->version, v->level, buf_slice(&v->from)) : 0;
 		return i < l->count ? l->tables[i] : NULL;
 	}
 	while (i-- > 0) /* the newest are first */
@@ -147,13 +147,13 @@ static struct table_meta *next_table(const struct verify *v, const struct super 
 
 static bool table_is_gone(struct verify *v)
 {
-	struct super *s = tree_super(v->lsm);
-	const struct level *l = &s->version->level[v->level];
+	struct view *view = view_current(v->lsm);
+	const struct level *l = &view->version->level[v->level];
 	bool gone = true;
 
 	for (size_t i = 0; gone && i < l->count; i++)
 		gone = l->tables[i] != v->table;
-	super_unref(s);
+	view_unref(view);
 	return gone;
 }
 
@@ -252,12 +252,12 @@ static int verify_level(struct verify *v, unsigned level)
 	v->number = 0;
 	v->from.size = 0;
 	while (!err) {
-		struct super *s = tree_super(v->lsm);
-		struct table_meta *t = next_table(v, s);
+		struct view *view = view_current(v->lsm);
+		struct table_meta *t = next_table(v, view);
 
 		if (t)
 			table_meta_ref(t);
-		super_unref(s);
+		view_unref(view);
 		if (!t)
 			break;
 		if (!level)
@@ -271,11 +271,11 @@ static int verify_level(struct verify *v, unsigned level)
 /* The values that only memtables refer to. */
 static int verify_runs(struct verify *v)
 {
-	struct super *s = tree_super(v->lsm);
+	struct view *view = view_current(v->lsm);
 	int err = 0;
 
-	for (size_t i = 0; !err && i < s->runs_count; i++) {
-		struct iter *it = memtable_iter(s->runs[i]->mem);
+	for (size_t i = 0; !err && i < view->memlogs_count; i++) {
+		struct iter *it = memtable_iter(view->memlogs[i]->mem);
 
 		if (!it)
 			err = -ENOMEM;
@@ -284,7 +284,7 @@ static int verify_runs(struct verify *v)
 				err = verify_entry(v, it->key, it->value);
 		iter_free(it);
 	}
-	super_unref(s);
+	view_unref(view);
 	return err;
 }
 
@@ -318,7 +318,7 @@ static int verify_manifest(struct verify *v)
 	char why[WHY_BYTES] = "";
 	struct report silent = {0}, report = {on_manifest_report, why};
 	struct manifest_state state;
-	struct super *s = NULL;
+	struct view *view = NULL;
 	int err = 0;
 
 	if (lsm->opt.read_only) /* as it was read at the open */
@@ -335,15 +335,15 @@ static int verify_manifest(struct verify *v)
 			snprintf(why, sizeof(why), "cannot be read: %s", strerror(-err));
 		goto out;
 	}
-	s = tree_super(lsm);
+	view = view_current(lsm);
 	if (state.torn)
 		snprintf(why, sizeof(why), "it ends in a damaged edit");
-	else if (!same_tables(state.version, s->version))
+	else if (!same_tables(state.version, view->version))
 		snprintf(why, sizeof(why), "it names other tables than there are");
 	manifest_state_release(&state);
 out:
 	mutex_unlock(&lsm->manifest_mu);
-	super_unref(s);
+	view_unref(view);
 	if (*why)
 		found(v, &(struct lsm_damage){.file = "the manifest", .reason = why});
 	return *why ? 0 : err;
@@ -351,14 +351,14 @@ out:
 
 static void begin(struct verify *v)
 {
-	struct super *s = tree_super(v->lsm);
+	struct view *view = view_current(v->lsm);
 	const char *why;
 
 	for (unsigned n = 0; n < LSM_LEVELS; n++)
-		v->total += s->version->level[n].bytes + s->version->level[n].segment_bytes;
-	if (!version_valid(s->version, &why))
+		v->total += view->version->level[n].bytes + view->version->level[n].segment_bytes;
+	if (!version_valid(view->version, &why))
 		found(v, &(struct lsm_damage){.file = "the manifest", .reason = why});
-	super_unref(s);
+	view_unref(view);
 }
 
 int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_progress_fn *progress,

@@ -41,18 +41,18 @@ struct writer {
 /* ---- rotating ---- */
 
 /*
- * A run with a fresh log of its own, by recycling an old log if there is one.
+ * A memlog with a fresh log of its own, by recycling an old log if there is one.
  * The name is not durable before the next sync.
  */
-int write_rotate(struct lsm *lsm, struct run **fresh)
+int memlog_create(struct lsm *lsm, struct memlog **fresh)
 {
 	char name[LOG_NAME_BYTES], old[LOG_NAME_BYTES];
-	struct run *r = run_new(lsm->segments);
+	struct memlog *m = memlog_new(lsm->segments);
 	uint64_t spare, number;
 	int err;
 
 	*fresh = NULL;
-	if (!r)
+	if (!m)
 		return -ENOMEM;
 	mutex_lock(&lsm->mu);
 	spare = lsm->spare_log;
@@ -61,24 +61,24 @@ int write_rotate(struct lsm *lsm, struct run **fresh)
 	mutex_unlock(&lsm->mu);
 	log_name(name, number);
 	log_name(old, spare);
-	err = wal_create(lsm->st, name, (uint32_t)number, 0, spare ? old : NULL, &r->log);
+	err = wal_create(lsm->st, name, (uint32_t)number, 0, spare ? old : NULL, &m->log);
 	if (err) {
 		/* The spare may have either name now: the next open deletes it. */
 		lsm->st->ops->unlink(lsm->st, name);
-		run_unref(r);
+		memlog_unref(m);
 		return err;
 	}
-	r->log_number = number;
+	m->log_number = number;
 	atomic_store(&lsm->dir_dirty, true);
-	*fresh = r;
+	*fresh = m;
 	return 0;
 }
 
-static bool run_full(const struct lsm *lsm, const struct run *r)
+static bool run_full(const struct lsm *lsm, const struct memlog *m)
 {
-	return memtable_bytes(r->mem) >= lsm->opt.memtable_bytes ||
-	       wal_bytes(r->log) >= 2 * (uint64_t)lsm->opt.memtable_bytes ||
-	       memtable_ranges(r->mem) >= MEMTABLE_RANGES_MAX;
+	return memtable_bytes(m->mem) >= lsm->opt.memtable_bytes ||
+	       wal_bytes(m->log) >= 2 * (uint64_t)lsm->opt.memtable_bytes ||
+	       memtable_ranges(m->mem) >= MEMTABLE_RANGES_MAX;
 }
 
 static void nap_us(unsigned us)
@@ -97,7 +97,7 @@ static int wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 	bool counted = false;
 
 	for (;;) {
-		const struct super *s = lsm->super;
+		const struct view *view = lsm->view;
 		int failed = atomic_load(&lsm->failed);
 		size_t l0_max = lsm->opt.l0_stop * (lsm->l0_stuck ? L0_STUCK_FACTOR : 1);
 
@@ -105,15 +105,16 @@ static int wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 			return -EROFS;
 		/* Closing: nobody is left to make room, and only the queue's length matters. */
 		if (lsm->stop)
-			return s->runs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
-		if (s->runs_count <= lsm->opt.imm_max && s->version->level[0].count < l0_max)
+			return view->memlogs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
+		if (view->memlogs_count <= lsm->opt.imm_max &&
+		    view->version->level[0].count < l0_max)
 			return 0;
 		/* Nothing will make room there: see compact.c. */
-		if (lsm->l0_stuck && s->runs_count <= lsm->opt.imm_max)
+		if (lsm->l0_stuck && view->memlogs_count <= lsm->opt.imm_max)
 			return -EUCLEAN;
-		if (s->runs_count > lsm->opt.imm_max ? lsm->flush_error : lsm->compact_error)
-			return s->runs_count > lsm->opt.imm_max ? lsm->flush_error :
-								  lsm->compact_error;
+		if (view->memlogs_count > lsm->opt.imm_max ? lsm->flush_error : lsm->compact_error)
+			return view->memlogs_count > lsm->opt.imm_max ? lsm->flush_error :
+									lsm->compact_error;
 		if (!counted)
 			atomic_fetch_add(&lsm->stops, 1);
 		counted = true;
@@ -122,58 +123,58 @@ static int wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 	}
 }
 
-/* Put a fresh run in front, the present one in the queue for flushing. Leader only. */
+/* Put a fresh memlog in front, the present one in the queue for flushing. Leader only. */
 static int rotate(struct lsm *lsm)
 {
-	struct run *fresh = NULL, **runs = NULL;
-	struct super *s, *old = NULL;
+	struct memlog *fresh = NULL, **memlogs = NULL;
+	struct view *view, *old = NULL;
 	int err;
 
 	mutex_lock(&lsm->mu);
 	err = wait_for_room(lsm);
 	mutex_unlock(&lsm->mu);
 	if (!err)
-		err = write_rotate(lsm, &fresh);
+		err = memlog_create(lsm, &fresh);
 	if (err)
 		return err;
 	mutex_lock(&lsm->mu);
-	s = lsm->super;
-	runs = malloc((s->runs_count + 1) * sizeof(*runs));
-	if (!runs) {
+	view = lsm->view;
+	memlogs = malloc((view->memlogs_count + 1) * sizeof(*memlogs));
+	if (!memlogs) {
 		err = -ENOMEM;
 	} else {
-		runs[0] = fresh;
-		memcpy(runs + 1, s->runs, s->runs_count * sizeof(*runs));
-		err = tree_install(lsm, runs, s->runs_count + 1, s->version, &old);
+		memlogs[0] = fresh;
+		memcpy(memlogs + 1, view->memlogs, view->memlogs_count * sizeof(*memlogs));
+		err = view_install(lsm, memlogs, view->memlogs_count + 1, view->version, &old);
 		if (!err)
 			lsm->newest = fresh;
 	}
 	lsm->tombstones_pending = 0;
 	pthread_cond_broadcast(&lsm->work);
 	mutex_unlock(&lsm->mu);
-	super_unref(old);
-	free(runs);
-	run_unref(fresh);
+	view_unref(old);
+	free(memlogs);
+	memlog_unref(fresh);
 	return err;
 }
 
 /* Reserve log space for `bytes` more (their framing included). */
-static int reserve_log(struct lsm *lsm, struct run *r, uint64_t bytes)
+static int reserve_log(struct lsm *lsm, struct memlog *m, uint64_t bytes)
 {
-	uint64_t need = wal_bytes(r->log) + bytes, want;
+	uint64_t need = wal_bytes(m->log) + bytes, want;
 	int err;
 
-	if (need <= r->log_reserved)
+	if (need <= m->log_reserved)
 		return 0;
 	want = (need + LOG_RESERVE_STEP - 1) / LOG_RESERVE_STEP * LOG_RESERVE_STEP;
 	if (lsm->opt.memtable_bytes < LOG_RESERVE_STEP)
 		want = (need + lsm->opt.memtable_bytes - 1) / lsm->opt.memtable_bytes *
 		       lsm->opt.memtable_bytes;
-	err = wal_reserve(r->log, want);
+	err = wal_reserve(m->log, want);
 	if (err == -ENOSPC && want > need)
-		err = wal_reserve(r->log, want = need);
+		err = wal_reserve(m->log, want = need);
 	if (!err)
-		r->log_reserved = want;
+		m->log_reserved = want;
 	return err;
 }
 
@@ -188,10 +189,10 @@ static bool is_full(struct lsm *lsm)
 	return true;
 }
 
-/* Make the newest run fit for a group that starts with `w`. Leader only. */
+/* Make the newest memlog fit for a group that starts with `w`. Leader only. */
 static int make_room(struct lsm *lsm, const struct writer *w)
 {
-	struct run *r = lsm->newest;
+	struct memlog *m = lsm->newest;
 	bool slow;
 	int err;
 
@@ -200,13 +201,13 @@ static int make_room(struct lsm *lsm, const struct writer *w)
 	if (w->batch && !(w->flags & LSM_FREES) && is_full(lsm))
 		return -ENOSPC;
 	mutex_lock(&lsm->mu);
-	slow = lsm->super->version->level[0].count >= lsm->opt.l0_slow && !lsm->l0_stuck;
+	slow = lsm->view->version->level[0].count >= lsm->opt.l0_slow && !lsm->l0_stuck;
 	mutex_unlock(&lsm->mu);
 	if (slow) {
 		atomic_fetch_add(&lsm->slowdowns, 1);
 		nap_us(SLOWDOWN_US);
 	}
-	if (w->batch ? run_full(lsm, r) : memtable_entries(r->mem) || memtable_ranges(r->mem)) {
+	if (w->batch ? run_full(lsm, m) : memtable_entries(m->mem) || memtable_ranges(m->mem)) {
 		err = rotate(lsm);
 		/* A batch that gives space back must get through: let the memtable grow. */
 		if (err && !(err == -ENOSPC && w->batch && (w->flags & LSM_FREES)))
@@ -248,7 +249,7 @@ static struct writer *take_group(struct writer *head, size_t *count, uint64_t *b
 	return last;
 }
 
-int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes)
+int memlog_pin_refs(struct lsm *lsm, struct memlog *memlog, struct lsm_slice bytes)
 {
 	struct segment_ref ref;
 	struct segment *g;
@@ -256,22 +257,22 @@ int write_pin_refs(struct lsm *lsm, struct run *run, struct lsm_slice bytes)
 
 	if (err || ref.segment == SEGMENT_LOST)
 		return err;
-	atomic_fetch_add_explicit(&run->segment_bytes, segment_ref_bytes(&ref),
+	atomic_fetch_add_explicit(&memlog->segment_bytes, segment_ref_bytes(&ref),
 				  memory_order_relaxed);
-	if (run->segments_count &&
-	    segment_number(run->segments[run->segments_count - 1]) == ref.segment)
+	if (memlog->segments_count &&
+	    segment_number(memlog->segments[memlog->segments_count - 1]) == ref.segment)
 		return 0;
 	g = segments_get(lsm->segments, ref.segment);
 	if (!g)
 		return -ENOENT;
-	err = run_pin_segment(run, g);
+	err = memlog_pin_segment(memlog, g);
 	if (err)
 		segment_ref_drop(lsm->segments, g);
 	return err;
 }
 
-/* Put one batch's operations into the memtable of `run`. */
-static int insert(struct lsm *lsm, struct run *run, struct lsm_slice record)
+/* Put one batch's operations into the memtable of `memlog`. */
+static int insert(struct lsm *lsm, struct memlog *memlog, struct lsm_slice record)
 {
 	struct batch_reader r;
 	struct batch_entry e;
@@ -280,18 +281,18 @@ static int insert(struct lsm *lsm, struct run *run, struct lsm_slice record)
 	while (!err && (err = batch_next(&r, &e)) == 0) {
 		switch (e.kind) {
 		case BATCH_DELETE_RANGE:
-			err = memtable_add_range(run->mem, e.sequence, e.key, e.value);
+			err = memtable_add_range(memlog->mem, e.sequence, e.key, e.value);
 			break;
 		case BATCH_REF:
 		case BATCH_SLICE:
-			err = write_pin_refs(lsm, run, e.value);
+			err = memlog_pin_refs(lsm, memlog, e.value);
 			if (!err)
-				err = memtable_add(run->mem, e.sequence, IKEY_PUT_REF, e.key,
+				err = memtable_add(memlog->mem, e.sequence, IKEY_PUT_REF, e.key,
 						   e.value);
 			break;
 		case BATCH_PUT:
 		case BATCH_DELETE:
-			err = memtable_add(run->mem, e.sequence, (enum ikey_type)e.kind, e.key,
+			err = memtable_add(memlog->mem, e.sequence, (enum ikey_type)e.kind, e.key,
 					   e.value);
 			break;
 		}
@@ -304,10 +305,10 @@ static int commit_group(struct lsm *lsm, struct writer *head, const struct write
 			size_t count, uint64_t bytes)
 {
 	uint64_t next = tree_sequence(lsm) + 1, synced = atomic_load(&lsm->sequence_synced);
-	struct run *run = lsm->newest;
+	struct memlog *memlog = lsm->newest;
 	struct lsm_slice few[16], *records = few;
 	size_t n = 0;
-	int err = reserve_log(lsm, run, bytes);
+	int err = reserve_log(lsm, memlog, bytes);
 
 	if (err)
 		return err;
@@ -323,18 +324,18 @@ static int commit_group(struct lsm *lsm, struct writer *head, const struct write
 		if (w == last)
 			break;
 	}
-	if (!run->sequence_first)
-		run->sequence_first = tree_sequence(lsm) + 1;
-	err = wal_append(run->log, records, n);
+	if (!memlog->sequence_first)
+		memlog->sequence_first = tree_sequence(lsm) + 1;
+	err = wal_append(memlog->log, records, n);
 	if (err)
 		tree_fail(lsm, err, "writing the log");
 	for (size_t i = 0; !err && i < n; i++) {
-		err = insert(lsm, run, records[i]);
+		err = insert(lsm, memlog, records[i]);
 		if (err)
 			tree_fail(lsm, err, "adding a logged write to memory");
 	}
 	if (!err) {
-		atomic_store(&run->sequence_last, next - 1);
+		atomic_store(&memlog->sequence_last, next - 1);
 		atomic_store_explicit(&lsm->sequence, next - 1, memory_order_release);
 		atomic_fetch_add(&lsm->log_bytes, bytes);
 	}
@@ -400,7 +401,7 @@ static int queue(struct lsm *lsm, struct writer *w)
 	return err;
 }
 
-int write_force_rotate(struct lsm *lsm)
+int write_rotate(struct lsm *lsm)
 {
 	struct writer w = {0};
 

@@ -3,7 +3,7 @@
  * tables, levels and merges of them. Keys are internal keys (ikey.h).
  *
  * After every call either `valid` is true and `key` and `value` are set (good
- * until the next call on the iterator), or it is false and `status` is 0 (end)
+ * until the next call on the iterator), or it is false and `err` is 0 (end)
  * or the error. next() and prev() need `valid`. An iterator that met an error
  * is not valid and stays so until it is positioned again.
  */
@@ -28,7 +28,7 @@ struct iter {
 	const struct iter_ops *ops;
 	struct lsm_slice key;
 	struct lsm_slice value;
-	int status;
+	int err;
 	bool valid;
 };
 

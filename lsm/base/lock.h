@@ -51,7 +51,7 @@ enum lock_rank {
 	LOCK_MANIFEST,
 	LOCK_SEGMENTS_SYNC,
 	LOCK_TREE,
-	LOCK_SUPER,
+	LOCK_VIEW,
 	/* leaves: nothing of the tree's is taken under these */
 	LOCK_WRITERS,
 	LOCK_SYNC,

@@ -433,47 +433,47 @@ static int storage_dir_write_zeros(struct storage_file *f, uint64_t size)
 
 static int storage_dir_allocate(struct storage_file *f, uint64_t size)
 {
-	int res;
+	int err;
 
 	if (!size)
 		return 0;
 	if (size > INT64_MAX)
 		return -EFBIG;
 	do
-		res = fallocate(storage_dir_fd(f), 0, 0, (off_t)size);
-	while (res && errno == EINTR);
-	if (res && (errno == EOPNOTSUPP || errno == ENOSYS))
+		err = fallocate(storage_dir_fd(f), 0, 0, (off_t)size);
+	while (err && errno == EINTR);
+	if (err && (errno == EOPNOTSUPP || errno == ENOSYS))
 		return storage_dir_write_zeros(f, size);
-	return res ? storage_dir_error() : 0;
+	return err ? storage_dir_error() : 0;
 }
 
 static int storage_dir_truncate(struct storage_file *f, uint64_t size)
 {
-	int res;
+	int err;
 
 	if (size > INT64_MAX)
 		return -EFBIG;
 	do
-		res = ftruncate(storage_dir_fd(f), (off_t)size);
-	while (res && errno == EINTR);
-	return res ? storage_dir_error() : 0;
+		err = ftruncate(storage_dir_fd(f), (off_t)size);
+	while (err && errno == EINTR);
+	return err ? storage_dir_error() : 0;
 }
 
 static int storage_dir_punch(struct storage_file *f, uint64_t offset, uint64_t size)
 {
-	int res;
+	int err;
 
 	if (!size)
 		return 0;
 	if (offset > INT64_MAX || size > INT64_MAX - offset)
 		return -EFBIG;
 	do
-		res = fallocate(storage_dir_fd(f), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		err = fallocate(storage_dir_fd(f), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				(off_t)offset, (off_t)size);
-	while (res && errno == EINTR);
-	if (res && (errno == EOPNOTSUPP || errno == ENOSYS))
+	while (err && errno == EINTR);
+	if (err && (errno == EOPNOTSUPP || errno == ENOSYS))
 		return 0;
-	return res ? storage_dir_error() : 0;
+	return err ? storage_dir_error() : 0;
 }
 
 /* Without the flags that wait: those would take the error that the next sync has to tell. */

@@ -309,10 +309,10 @@ int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found
 
 /* ---- the cursor ---- */
 
-static void block_cursor_end(struct block_cursor *c, int status)
+static void block_cursor_end(struct block_cursor *c, int err)
 {
 	c->it.valid = false;
-	c->it.status = status;
+	c->it.err = err;
 }
 
 /*
@@ -339,7 +339,7 @@ static void block_cursor_stand(struct block_cursor *c, size_t offset, size_t nex
 	}
 	c->it.value = value;
 	c->it.valid = true;
-	c->it.status = 0;
+	c->it.err = 0;
 	c->offset = offset;
 	c->next_offset = next_offset;
 }
@@ -429,10 +429,10 @@ static void block_cursor_seek(struct iter *it, struct lsm_slice ikey)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 	struct block_found found;
-	int r = block_find(c->block, ikey, &found);
+	int err = block_find(c->block, ikey, &found);
 
-	if (r)
-		block_cursor_end(c, r < 0 ? r : 0);
+	if (err)
+		block_cursor_end(c, err < 0 ? err : 0);
 	else
 		block_cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
 				   found.delta, found.value);
@@ -442,11 +442,11 @@ static void block_cursor_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 	struct block_found found;
-	int r = block_find(c->block, ikey, &found);
+	int err = block_find(c->block, ikey, &found);
 
-	if (r < 0)
-		block_cursor_end(c, r);
-	else if (r)
+	if (err < 0)
+		block_cursor_end(c, err);
+	else if (err)
 		block_cursor_last(it);
 	else if (found.same_user && found.trailer == ikey_get_trailer(ikey))
 		block_cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,

@@ -170,25 +170,25 @@ int rangedel_finish(struct rangedel_list *l)
 	struct buf open = {0};
 	struct rangedel *fragments;
 	size_t count;
-	int r;
+	int err;
 
 	assert(!l->finished);
-	r = rangedel_make_events(l, &events, &count);
-	if (!r)
-		r = buf_reserve(&open, (count / 2 + 1) * sizeof(uint64_t));
-	for (size_t i = 0; !r && i < count; i++) {
+	err = rangedel_make_events(l, &events, &count);
+	if (!err)
+		err = buf_reserve(&open, (count / 2 + 1) * sizeof(uint64_t));
+	for (size_t i = 0; !err && i < count; i++) {
 		if (i && open.size && slice_compare(events[i - 1].key, events[i].key))
-			r = rangedel_add_fragment(l, events[i - 1].key, events[i].key, &open);
+			err = rangedel_add_fragment(l, events[i - 1].key, events[i].key, &open);
 		/* At one key ends may come before starts: never close what is not open. */
-		if (!r)
+		if (!err)
 			rangedel_open_apply(&open, &events[i]);
 	}
 	free(events);
 	buf_release(&open);
-	if (r) { /* as it was */
+	if (err) { /* as it was */
 		l->fragments.size = 0;
 		l->sequences.size = 0;
-		return r;
+		return err;
 	}
 	fragments = (struct rangedel *)l->fragments.data;
 	for (size_t i = 0; i < l->fragments.size / sizeof(*fragments); i++)

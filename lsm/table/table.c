@@ -67,9 +67,9 @@ static void table_close(void *value)
 static int table_load_block(struct table *t, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
-	int r = table_block_load(t->file, t->number, h, out, &reason);
+	int err = table_block_load(t->file, t->number, h, out, &reason);
 
-	return r == -EUCLEAN ? table_corrupt(t->env, t->number, h.offset, reason) : r;
+	return err == -EUCLEAN ? table_corrupt(t->env, t->number, h.offset, reason) : err;
 }
 
 static int table_load_footer(struct table *t, uint64_t bytes)
@@ -77,92 +77,93 @@ static int table_load_footer(struct table *t, uint64_t bytes)
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	const char *reason = "file is too short for a table";
 	uint64_t offset;
-	int r;
+	int err;
 
 	if (bytes < sizeof(footer))
 		return table_corrupt(t->env, t->number, 0, reason);
 	offset = bytes - sizeof(footer);
-	r = storage_pread_full(t->file, footer, sizeof(footer), offset);
-	if (r == -EUCLEAN)
+	err = storage_pread_full(t->file, footer, sizeof(footer), offset);
+	if (err == -EUCLEAN)
 		return table_corrupt(t->env, t->number, offset,
 				     "file is shorter than it should be");
-	if (r)
-		return r;
-	r = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
-	if (r)
+	if (err)
+		return err;
+	err = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
+	if (err)
 		table_corrupt(t->env, t->number, offset, reason);
-	return r;
+	return err;
 }
 
 static int table_load_index(struct table *t)
 {
-	int r = table_load_block(t, t->footer.index, &t->index);
+	int err = table_load_block(t, t->footer.index, &t->index);
 
-	if (!r && block_check(table_block_slice(t->index)))
-		r = table_corrupt(t->env, t->number, t->footer.index.offset, "index is malformed");
-	return r;
+	if (!err && block_check(table_block_slice(t->index)))
+		err = table_corrupt(t->env, t->number, t->footer.index.offset,
+				    "index is malformed");
+	return err;
 }
 
 /* Without its filter a table is only slower: damage to it is reported and left at that. */
 static int table_load_filter(struct table *t)
 {
 	struct table_block *b;
-	int r;
+	int err;
 
 	if (!t->footer.filter.size)
 		return 0;
-	r = table_load_block(t, t->footer.filter, &b);
-	if (r)
-		return r == -EUCLEAN ? 0 : r;
+	err = table_load_block(t, t->footer.filter, &b);
+	if (err)
+		return err == -EUCLEAN ? 0 : err;
 	if (posix_memalign(&t->filter, FILTER_ALIGN, b->size ? b->size : 1)) {
 		t->filter = NULL;
-		r = -ENOMEM;
+		err = -ENOMEM;
 	} else {
 		memcpy(t->filter, b->data, b->size);
 		t->filter_size = b->size;
 	}
 	free(b);
-	return r;
+	return err;
 }
 
 static int table_load_ranges(struct table *t)
 {
 	struct table_block *b;
 	const uint8_t *p, *limit;
-	int r;
+	int err;
 
 	if (!t->footer.ranges.size)
 		return 0;
-	r = table_load_block(t, t->footer.ranges, &b);
-	if (r)
-		return r;
+	err = table_load_block(t, t->footer.ranges, &b);
+	if (err)
+		return err;
 	t->ranges = rangedel_new();
 	if (!t->ranges)
-		r = -ENOMEM;
+		err = -ENOMEM;
 	p = b->data;
 	limit = p + b->size;
-	while (!r && p < limit) {
+	while (!err && p < limit) {
 		struct lsm_slice start, end;
 		uint64_t sequence;
 
 		p = table_range_decode(p, limit, &sequence, &start, &end);
 		if (p)
-			r = rangedel_add(t->ranges, sequence, start, end);
+			err = rangedel_add(t->ranges, sequence, start, end);
 		else
-			r = table_corrupt(t->env, t->number, t->footer.ranges.offset,
-					  "range tombstone is malformed");
+			err = table_corrupt(t->env, t->number, t->footer.ranges.offset,
+					    "range tombstone is malformed");
 	}
-	if (!r)
-		r = rangedel_finish(t->ranges);
+	if (!err)
+		err = rangedel_finish(t->ranges);
 	free(b);
-	return r;
+	return err;
 }
 
 static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, struct table **out)
 {
 	char name[TABLE_NAME_BYTES];
 	struct table *t = calloc(1, sizeof(*t));
-	int r;
+	int err;
 
 	*out = NULL;
 	if (!t)
@@ -170,22 +171,22 @@ static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, st
 	t->env = env;
 	t->number = number;
 	table_name(name, number);
-	r = storage_open_file(env->st, name, STORAGE_READ, &t->file);
-	if (r == -ENOENT)
-		r = table_corrupt(env, number, 0, "the file is missing");
-	if (!r)
-		r = table_load_footer(t, bytes);
-	if (!r)
-		r = table_load_index(t);
-	if (!r)
-		r = table_load_ranges(t);
-	if (!r)
-		r = table_load_filter(t);
-	if (r)
+	err = storage_open_file(env->st, name, STORAGE_READ, &t->file);
+	if (err == -ENOENT)
+		err = table_corrupt(env, number, 0, "the file is missing");
+	if (!err)
+		err = table_load_footer(t, bytes);
+	if (!err)
+		err = table_load_index(t);
+	if (!err)
+		err = table_load_ranges(t);
+	if (!err)
+		err = table_load_filter(t);
+	if (err)
 		table_close(t);
 	else
 		*out = t;
-	return r;
+	return err;
 }
 
 static size_t table_memory(const struct table *t)
@@ -198,13 +199,13 @@ int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct
 {
 	struct cache_entry *e = cache_get(env->cache, number, CACHE_TABLE);
 	struct table *t;
-	int r;
+	int err;
 
 	*out = NULL;
 	if (!e) {
-		r = table_open(env, number, bytes, &t);
-		if (r)
-			return r;
+		err = table_open(env, number, bytes, &t);
+		if (err)
+			return err;
 		e = cache_put(env->cache, number, CACHE_TABLE, t, table_memory(t), table_close);
 		if (!e) {
 			table_close(t);
@@ -263,7 +264,7 @@ static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_
 	struct cache *cache = t->env->cache;
 	struct table_block *b;
 	struct table_handle h;
-	int r;
+	int err;
 
 	*held = (struct held_block){0};
 	if (!table_handle_decode(handle, table_data_end(t), &h))
@@ -274,9 +275,9 @@ static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_
 		held->bytes = table_block_slice(cache_value(held->entry));
 		return 0;
 	}
-	r = table_load_block(t, h, &b);
-	if (r)
-		return r;
+	err = table_load_block(t, h, &b);
+	if (err)
+		return err;
 	if (block_check(table_block_slice(b))) {
 		free(b);
 		return table_corrupt(t->env, t->number, h.offset, "block is malformed");
@@ -330,22 +331,22 @@ static int table_search(struct table *t, struct lsm_slice ikey, struct held_bloc
 {
 	struct block_found index;
 	uint64_t offset = t->footer.index.offset;
-	int r = block_find(table_block_slice(t->index), ikey, &index);
+	int err = block_find(table_block_slice(t->index), ikey, &index);
 
 	found->same_user = false;
-	*has_newer = r >= 0 && index.after_newer;
-	if (!r) {
+	*has_newer = err >= 0 && index.after_newer;
+	if (!err) {
 		struct table_handle h;
 
-		r = table_hold_block(t, index.value, true, held);
-		if (r)
-			return r;
+		err = table_hold_block(t, index.value, true, held);
+		if (err)
+			return err;
 		(void)table_handle_decode(index.value, table_data_end(t), &h); /* it was valid */
 		offset = h.offset;
-		r = block_find(held->bytes, ikey, found);
-		*has_newer |= r >= 0 && found->after_newer;
+		err = block_find(held->bytes, ikey, found);
+		*has_newer |= err >= 0 && found->after_newer;
 	}
-	return r < 0 ? table_corrupt(t->env, t->number, offset, "entry is malformed") : r;
+	return err < 0 ? table_corrupt(t->env, t->number, offset, "entry is malformed") : err;
 }
 
 int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ikey_type *type,
@@ -355,7 +356,7 @@ int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ike
 	struct block_found found;
 	struct ikey_buf space;
 	bool has_newer;
-	int r;
+	int err;
 
 	*type = IKEY_DELETE;
 	*entry_sequence = 0;
@@ -365,20 +366,20 @@ int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ike
 		table_count(&t->env->filter_negatives);
 		return 1;
 	}
-	r = table_search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found,
-			 &has_newer);
-	if (!r && !found.same_user)
-		r = 1;
-	if (!r)
-		r = table_value_copy(value, found.value);
-	if (!r) {
+	err = table_search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found,
+			   &has_newer);
+	if (!err && !found.same_user)
+		err = 1;
+	if (!err)
+		err = table_value_copy(value, found.value);
+	if (!err) {
 		*type = (enum ikey_type)(found.trailer & 0xff);
 		*entry_sequence = found.trailer >> 8;
 	}
-	if (r == 1 && t->filter && !has_newer)
+	if (err == 1 && t->filter && !has_newer)
 		table_count(&t->env->filter_false_positives);
 	table_drop_block(t, &held);
-	return r;
+	return err;
 }
 
 uint64_t table_offset_of(struct table *t, struct lsm_slice key)
@@ -410,32 +411,32 @@ struct table_iter {
 	const void *held_handle;  /* the index value it was found by */
 };
 
-static void table_iter_end(struct table_iter *ti, int status)
+static void table_iter_end(struct table_iter *ti, int err)
 {
 	ti->it.valid = false;
-	ti->it.status = status;
+	ti->it.err = err;
 }
 
 /* Hold the block the index stands on. False: at the end, or an error; the iterator says which. */
 static bool table_iter_load(struct table_iter *ti)
 {
 	struct table *t = ti->t;
-	int r;
+	int err;
 
 	if (!ti->index.it.valid) {
-		r = ti->index.it.status;
-		if (r == -EUCLEAN)
-			r = table_corrupt(t->env, t->number, t->footer.index.offset,
-					  "index entry is malformed");
-		table_iter_end(ti, r);
+		err = ti->index.it.err;
+		if (err == -EUCLEAN)
+			err = table_corrupt(t->env, t->number, t->footer.index.offset,
+					    "index entry is malformed");
+		table_iter_end(ti, err);
 		return false;
 	}
 	if (ti->held.bytes.data && ti->held_handle == ti->index.it.value.data)
 		return true;
 	table_drop_block(t, &ti->held);
-	r = table_hold_block(t, ti->index.it.value, ti->fill_cache, &ti->held);
-	if (r) {
-		table_iter_end(ti, r);
+	err = table_hold_block(t, ti->index.it.value, ti->fill_cache, &ti->held);
+	if (err) {
+		table_iter_end(ti, err);
 		return false;
 	}
 	ti->held_handle = ti->index.it.value.data;
@@ -448,7 +449,7 @@ static void table_iter_show(struct table_iter *ti, bool forwards)
 {
 	struct iter *index = &ti->index.it, *data = &ti->data.it;
 
-	while (!data->valid && !data->status) {
+	while (!data->valid && !data->err) {
 		if (forwards)
 			index->ops->next(index);
 		else
@@ -460,7 +461,7 @@ static void table_iter_show(struct table_iter *ti, bool forwards)
 		else
 			data->ops->last(data);
 	}
-	if (data->status == -EUCLEAN) {
+	if (data->err == -EUCLEAN) {
 		struct table_handle h;
 
 		(void)table_handle_decode(index->value, table_data_end(ti->t),
@@ -470,7 +471,7 @@ static void table_iter_show(struct table_iter *ti, bool forwards)
 	ti->it.key = data->key;
 	ti->it.value = data->value;
 	ti->it.valid = data->valid;
-	ti->it.status = data->status;
+	ti->it.err = data->err;
 }
 
 static void table_iter_first(struct iter *it)
@@ -511,7 +512,7 @@ static void table_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->seek(&ti->index.it, ikey);
-	if (!ti->index.it.valid && !ti->index.it.status) { /* above all of them */
+	if (!ti->index.it.valid && !ti->index.it.err) { /* above all of them */
 		table_iter_last(it);
 		return;
 	}

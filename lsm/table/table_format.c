@@ -328,7 +328,7 @@ static int table_block_unwrap(const uint8_t *bytes, uint64_t number, struct tabl
 	uint32_t payload_size = get_u32(bytes + size);
 	uint8_t stored_as = bytes[size + 4];
 	struct table_block *b;
-	int r;
+	int err;
 
 	*reason = NULL;
 	if (get_u32(bytes + h.size - 4) !=
@@ -350,14 +350,14 @@ static int table_block_unwrap(const uint8_t *bytes, uint64_t number, struct tabl
 	b->size = payload_size;
 	if (stored_as == STORED_RAW) {
 		memcpy(b->data, bytes, size);
-		r = 0;
+		err = 0;
 	} else {
-		r = table_block_decompress((enum stored_as)stored_as,
-					   (struct lsm_slice){bytes, size}, b, reason);
+		err = table_block_decompress((enum stored_as)stored_as,
+					     (struct lsm_slice){bytes, size}, b, reason);
 	}
-	if (r) {
+	if (err) {
 		free(b);
-		return r;
+		return err;
 	}
 	*reason = NULL;
 	*out = b;
@@ -368,7 +368,7 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 		     struct table_block **out, const char **reason)
 {
 	uint8_t stack[STACK_BLOCK_BYTES], *bytes = stack;
-	int r;
+	int err;
 
 	*out = NULL;
 	*reason = "block is longer than a block can be";
@@ -381,14 +381,14 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 		if (!bytes)
 			return -ENOMEM;
 	}
-	r = storage_pread_full(f, bytes, h.size, h.offset);
-	if (r)
-		*reason = r == -EUCLEAN ? "file ends within the block" : "block cannot be read";
+	err = storage_pread_full(f, bytes, h.size, h.offset);
+	if (err)
+		*reason = err == -EUCLEAN ? "file ends within the block" : "block cannot be read";
 	else
-		r = table_block_unwrap(bytes, number, h, out, reason);
+		err = table_block_unwrap(bytes, number, h, out, reason);
 	if (bytes != stack)
 		free(bytes);
-	return r;
+	return err;
 }
 
 /* ---- stored blocks that no handle is left of ---- */

@@ -55,7 +55,7 @@ struct salvage {
 /* Have the `size` bytes at `offset` in the window. 0; -ENOMEM; 1: they cannot be read. */
 static int table_salvage_window(struct salvage *s, uint64_t offset, size_t size)
 {
-	int r;
+	int err;
 
 	if (size > s->window_room) {
 		uint8_t *grown = realloc(s->window, size);
@@ -65,8 +65,8 @@ static int table_salvage_window(struct salvage *s, uint64_t offset, size_t size)
 		s->window = grown;
 		s->window_room = size;
 	}
-	r = storage_pread_full(s->file, s->window, size, offset);
-	return r ? 1 : 0;
+	err = storage_pread_full(s->file, s->window, size, offset);
+	return err ? 1 : 0;
 }
 
 /* The block at `offset`; size 0: there is none, or it is longer. 0 or -ENOMEM. */
@@ -75,7 +75,7 @@ static int table_salvage_measure(struct salvage *s, uint64_t offset, uint64_t lo
 {
 	uint64_t size = WINDOW_BYTES_MIN, rest = s->end - offset;
 	size_t stored = 0;
-	int r = 0;
+	int err = 0;
 
 	*h = (struct table_handle){.offset = offset};
 	for (;;) {
@@ -83,16 +83,16 @@ static int table_salvage_measure(struct salvage *s, uint64_t offset, uint64_t lo
 		if (size > s->work_left)
 			return 0;
 		s->work_left -= size;
-		r = table_salvage_window(s, offset, (size_t)size);
-		if (!r)
-			r = table_block_measure(s->window, (size_t)size, s->number, offset,
-						&stored);
-		if (r || stored || size == rest || size >= longest)
+		err = table_salvage_window(s, offset, (size_t)size);
+		if (!err)
+			err = table_block_measure(s->window, (size_t)size, s->number, offset,
+						  &stored);
+		if (err || stored || size == rest || size >= longest)
 			break;
 		size = size * 16 < longest ? size * 16 : longest;
 	}
 	h->size = stored;
-	return r < 0 ? r : 0;
+	return err < 0 ? err : 0;
 }
 
 /* The first block behind a damaged one, which begins at `offset`; size 0: there is none. */
@@ -145,9 +145,9 @@ static int table_salvage_entries(struct salvage *s, struct lsm_slice block)
 		err = buf_add(&last, it->key.data, it->key.size);
 	}
 	buf_release(&last);
-	if (!err && it->status)
-		err = it->status == -EUCLEAN ? 0 : it->status;
-	if (err || !data || it->status)
+	if (!err && it->err)
+		err = it->err == -EUCLEAN ? 0 : it->err;
+	if (err || !data || it->err)
 		return err;
 	for (it->ops->first(it); !err && it->valid; it->ops->next(it)) {
 		s->last_key.size = 0;
@@ -182,22 +182,22 @@ static int table_salvage_block(struct salvage *s, struct table_handle h)
 	struct lsm_slice block;
 	const char *reason;
 	bool whole;
-	int r = table_block_load(s->file, s->number, h, &b, &reason);
+	int err = table_block_load(s->file, s->number, h, &b, &reason);
 
-	if (r)
-		return r == -ENOMEM ? r : 0;
+	if (err)
+		return err == -ENOMEM ? err : 0;
 	block = (struct lsm_slice){b->data, b->size};
 	if (h.offset + h.size + TABLE_FOOTER_BYTES != s->bytes) {
-		r = table_salvage_entries(s, block);
-		if (!r)
-			r = table_salvage_ranges(s, block, false, &whole);
-		if (!r && whole)
-			r = table_salvage_ranges(s, block, true, &whole);
-		else if (!r && !s->filter->size && h.size == b->size + TABLE_BLOCK_TRAILER_BYTES)
-			r = buf_add(s->filter, b->data, b->size);
+		err = table_salvage_entries(s, block);
+		if (!err)
+			err = table_salvage_ranges(s, block, false, &whole);
+		if (!err && whole)
+			err = table_salvage_ranges(s, block, true, &whole);
+		else if (!err && !s->filter->size && h.size == b->size + TABLE_BLOCK_TRAILER_BYTES)
+			err = buf_add(s->filter, b->data, b->size);
 	}
 	free(b);
-	return r < 0 ? r : 0;
+	return err < 0 ? err : 0;
 }
 
 static int table_salvage_blocks(struct salvage *s)
@@ -225,11 +225,11 @@ static int table_salvage_blocks(struct salvage *s)
 static int table_salvage_load(struct salvage *s, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
-	int r;
+	int err;
 
 	*out = NULL;
-	r = h.size ? table_block_load(s->file, s->number, h, out, &reason) : 0;
-	return r == -ENOMEM ? r : 0;
+	err = h.size ? table_block_load(s->file, s->number, h, out, &reason) : 0;
+	return err == -ENOMEM ? err : 0;
 }
 
 /* Whether footer and index can be read; then filter and range tombstones are taken as well. */

@@ -82,9 +82,9 @@ static bool table_verify_within(const struct verify *v, struct lsm_slice user)
 static int table_verify_load(struct verify *v, struct table_handle h, struct table_block **out,
 			     const char **reason)
 {
-	int r = table_block_load(v->file, v->number, h, out, reason);
+	int err = table_block_load(v->file, v->number, h, out, reason);
 
-	return !r || r == -ENOMEM ? r : 1; /* what a device cannot read is lost as well */
+	return !err || err == -ENOMEM ? err : 1; /* what a device cannot read is lost as well */
 }
 
 static struct lsm_slice table_verify_slice(const struct table_block *b)
@@ -121,7 +121,7 @@ static const char *table_verify_problem(struct verify *v, struct lsm_slice index
 static int table_verify_entries(struct verify *v, uint64_t offset, struct lsm_slice index_key)
 {
 	struct iter *it = &v->data_cursor.it;
-	int r = 0;
+	int err = 0;
 
 	for (it->ops->first(it); it->valid; it->ops->next(it)) {
 		const char *problem = table_verify_problem(v, index_key);
@@ -131,40 +131,40 @@ static int table_verify_entries(struct verify *v, uint64_t offset, struct lsm_sl
 			return 0;
 		}
 		v->last_key.size = 0;
-		r = buf_add(&v->last_key, it->key.data, it->key.size);
-		if (!r && v->entry)
+		err = buf_add(&v->last_key, it->key.data, it->key.size);
+		if (!err && v->entry)
 			v->stop = v->entry(v->entry_ctx, it->key, it->value);
-		if (r || v->stop)
-			return r ? r : 1;
+		if (err || v->stop)
+			return err ? err : 1;
 		v->entries++;
 		v->tombstones += ikey_type(it->key) == IKEY_DELETE;
 	}
-	if (it->status == -EUCLEAN) {
+	if (it->err == -EUCLEAN) {
 		table_verify_damage_block(v, offset, index_key, "entry is malformed");
 		return 0;
 	}
-	return it->status;
+	return it->err;
 }
 
 static int table_verify_block(struct verify *v, struct table_handle h, struct lsm_slice index_key)
 {
 	struct table_block *b;
 	const char *reason;
-	int r = table_verify_load(v, h, &b, &reason);
+	int err = table_verify_load(v, h, &b, &reason);
 
-	if (r) {
-		if (r > 0)
+	if (err) {
+		if (err > 0)
 			table_verify_damage_block(v, h.offset, index_key, reason);
-		return r < 0 ? r : 0;
+		return err < 0 ? err : 0;
 	}
 	if (block_check(table_verify_slice(b))) {
 		table_verify_damage_block(v, h.offset, index_key, "block is malformed");
 	} else {
 		block_cursor_reset(&v->data_cursor, table_verify_slice(b));
-		r = table_verify_entries(v, h.offset, index_key);
+		err = table_verify_entries(v, h.offset, index_key);
 	}
 	free(b);
-	return r;
+	return err;
 }
 
 /* Every data block, through the index. */
@@ -177,7 +177,7 @@ static int table_verify_data(struct verify *v)
 	block_cursor_reset(&v->index_cursor, table_verify_slice(v->index));
 	for (it->ops->first(it); it->valid; it->ops->next(it)) {
 		struct table_handle h;
-		int r;
+		int err;
 
 		if (v->last_index.size && ikey_compare(buf_slice(&v->last_index), it->key) >= 0) {
 			table_verify_damage_block(v, index_offset, (struct lsm_slice){0},
@@ -192,19 +192,19 @@ static int table_verify_data(struct verify *v)
 				table_verify_damage_block(v, index_offset, it->key,
 							  "index leaves a gap");
 			end = h.offset + h.size;
-			r = table_verify_block(v, h, it->key);
-			if (r)
-				return r;
+			err = table_verify_block(v, h, it->key);
+			if (err)
+				return err;
 		}
 		v->blocks++;
 		v->last_index.size = 0;
-		r = buf_add(&v->last_index, it->key.data, it->key.size);
-		if (r)
-			return r;
+		err = buf_add(&v->last_index, it->key.data, it->key.size);
+		if (err)
+			return err;
 	}
-	if (it->status && it->status != -EUCLEAN)
-		return it->status;
-	if (it->status)
+	if (it->err && it->err != -EUCLEAN)
+		return it->err;
+	if (it->err)
 		table_verify_damage_block(v, index_offset, (struct lsm_slice){0},
 					  "index entry is malformed");
 	else if (end != data_end)
@@ -221,16 +221,16 @@ static int table_verify_open(struct verify *v, struct storage *st)
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	uint64_t size, allocated, offset;
 	const char *reason;
-	int r = storage_open_file(st, v->name, STORAGE_READ, &v->file);
+	int err = storage_open_file(st, v->name, STORAGE_READ, &v->file);
 
-	if (r == -ENOENT) {
+	if (err == -ENOENT) {
 		table_verify_damage_table(v, 0, "file is missing");
 		return 1;
 	}
-	if (!r)
-		r = st->ops->size(v->file, &size, &allocated);
-	if (r)
-		return r;
+	if (!err)
+		err = st->ops->size(v->file, &size, &allocated);
+	if (err)
+		return err;
 	if (size != v->bytes)
 		table_verify_damage_table(v, size < v->bytes ? size : v->bytes,
 					  size < v->bytes ? "file is shorter than it should be" :
@@ -256,28 +256,28 @@ static int table_verify_open(struct verify *v, struct storage *st)
 static int table_verify_index(struct verify *v)
 {
 	const char *reason;
-	int r = table_verify_load(v, v->footer.index, &v->index, &reason);
+	int err = table_verify_load(v, v->footer.index, &v->index, &reason);
 
-	if (!r && block_check(table_verify_slice(v->index))) {
+	if (!err && block_check(table_verify_slice(v->index))) {
 		reason = "index is malformed";
-		r = 1;
+		err = 1;
 	}
-	if (r > 0)
+	if (err > 0)
 		table_verify_damage_table(v, v->footer.index.offset, reason);
-	return r;
+	return err;
 }
 
 static int table_verify_filter(struct verify *v)
 {
 	const char *reason;
-	int r;
+	int err;
 
 	if (!v->footer.filter.size)
 		return 0;
-	r = table_verify_load(v, v->footer.filter, &v->filter, &reason);
-	if (r > 0)
+	err = table_verify_load(v, v->footer.filter, &v->filter, &reason);
+	if (err > 0)
 		table_verify_damage_table(v, v->footer.filter.offset, reason);
-	return r < 0 ? r : 0;
+	return err < 0 ? err : 0;
 }
 
 static int table_verify_ranges(struct verify *v)
@@ -286,14 +286,14 @@ static int table_verify_ranges(struct verify *v)
 	const uint8_t *p = NULL, *limit = NULL;
 	struct table_block *b = NULL;
 	const char *reason = NULL;
-	int r = 0;
+	int err = 0;
 
 	if (v->footer.ranges.size) {
-		r = table_verify_load(v, v->footer.ranges, &b, &reason);
-		if (r > 0)
+		err = table_verify_load(v, v->footer.ranges, &b, &reason);
+		if (err > 0)
 			table_verify_damage_table(v, offset, reason);
-		if (r)
-			return r < 0 ? r : 0;
+		if (err)
+			return err < 0 ? err : 0;
 		p = b->data;
 		limit = p + b->size;
 	}
@@ -343,22 +343,22 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 		.entry = entry,
 		.entry_ctx = entry_ctx,
 	};
-	int r;
+	int err;
 
 	assert(damage);
 	table_name(v.name, number);
 	block_cursor_init(&v.index_cursor);
 	block_cursor_init(&v.data_cursor);
-	r = table_verify_open(&v, env->st);
-	if (!r)
-		r = table_verify_ranges(&v);
-	if (!r)
-		r = table_verify_filter(&v);
-	if (!r)
-		r = table_verify_index(&v);
-	if (!r)
-		r = table_verify_data(&v);
-	if (!r && !v.damaged)
+	err = table_verify_open(&v, env->st);
+	if (!err)
+		err = table_verify_ranges(&v);
+	if (!err)
+		err = table_verify_filter(&v);
+	if (!err)
+		err = table_verify_index(&v);
+	if (!err)
+		err = table_verify_data(&v);
+	if (!err && !v.damaged)
 		table_verify_counts(&v);
 	(void)storage_close(v.file); /* only read from */
 	free(v.index);
@@ -367,7 +367,7 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 	block_cursor_release(&v.data_cursor);
 	buf_release(&v.last_index);
 	buf_release(&v.last_key);
-	if (r < 0 || v.stop)
-		return r < 0 ? r : v.stop;
+	if (err < 0 || v.stop)
+		return err < 0 ? err : v.stop;
 	return v.damaged ? -EUCLEAN : 0;
 }

@@ -84,8 +84,8 @@ static struct lsm_slice build(struct block_builder *b, unsigned interval)
 static bool stands_on(const struct iter *it, ssize_t i)
 {
 	if (i < 0 || (size_t)i >= pairs_count)
-		return !it->valid && !it->status;
-	return it->valid && !it->status && !slice_compare(it->key, key_of(&pairs[i])) &&
+		return !it->valid && !it->err;
+	return it->valid && !it->err && !slice_compare(it->key, key_of(&pairs[i])) &&
 	       it->value.size == pairs[i].value_size &&
 	       (!it->value.size || !memcmp(it->value.data, pairs[i].value, it->value.size));
 }
@@ -242,10 +242,10 @@ static void test_random(void)
 		block_cursor_reset(&c, block);
 		for (c.it.ops->first(&c.it); c.it.valid; c.it.ops->next(&c.it))
 			every_ok &= stands_on(&c.it, (ssize_t)i++);
-		every_ok &= i == pairs_count && !c.it.status;
+		every_ok &= i == pairs_count && !c.it.err;
 		for (c.it.ops->last(&c.it); c.it.valid; c.it.ops->prev(&c.it))
 			every_ok &= stands_on(&c.it, (ssize_t)--i);
-		every_ok &= i == 0 && !c.it.status;
+		every_ok &= i == 0 && !c.it.err;
 		walk_ok &= walk_agrees(&c.it, 300);
 	}
 	ok(every_ok, "every entry forwards and backwards");
@@ -296,7 +296,7 @@ static void test_damage(void)
 		block_cursor_reset(&c, block);
 		for (c.it.ops->first(&c.it); c.it.valid; c.it.ops->next(&c.it))
 			steps++;
-		broken += c.it.status == -EUCLEAN;
+		broken += c.it.err == -EUCLEAN;
 		for (c.it.ops->last(&c.it); c.it.valid && steps < 10000; c.it.ops->prev(&c.it))
 			steps++;
 		c.it.ops->seek(&c.it, random_key(&k));
