@@ -1,11 +1,11 @@
 /*
- * report.c - words for what the tree has to say, formatted into the caller's
- * callback. A message that is too long is cut, never lost, and formatting
- * allocates nothing: it must work when memory is what ran out.
+ * report.c - messages of the tree, formatted and passed to the program's callback.
+ *
+ * A message that is too long is cut, never lost. Formatting allocates nothing, because a
+ * message may be about the lack of memory.
  */
 #include "lsm/base/report.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -37,5 +37,5 @@ int report_corrupt(const struct report *r, const char *file, uint64_t offset, co
 	vsnprintf(reason, sizeof(reason), format, args);
 	va_end(args);
 	report(r, LSM_REPORT_ERROR, "%s: damaged at offset %" PRIu64 ": %s", file, offset, reason);
-	return -EUCLEAN;
+	return report_malformed(NULL, "");
 }

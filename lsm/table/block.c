@@ -34,6 +34,8 @@
 
 #include "lsm/table/block.h"
 
+#include "lsm/base/report.h"
+
 struct entry {
 	size_t next; /* offset of the entry after it */
 	size_t shared;
@@ -162,17 +164,18 @@ static size_t block_restart_at(struct lsm_slice block, size_t i)
 	return get_u32(block_bytes(block) + block_restarts_offset(block) + i * sizeof(uint32_t));
 }
 
-int block_check(struct lsm_slice block)
+int block_check(struct lsm_slice block, const char **reason)
 {
 	size_t count;
 
 	if (block.size < sizeof(uint32_t) || block.size > UINT32_MAX)
-		return -EUCLEAN;
+		return report_malformed(reason, "impossible size of a block");
 	count = block_restarts_count(block);
 	if (count > block.size / sizeof(uint32_t) - 1)
-		return -EUCLEAN;
+		return report_malformed(reason, "more restart points than the block has room for");
 	if (!count != !block_restarts_offset(block) || (count && block_restart_at(block, 0) != 0))
-		return -EUCLEAN;
+		return report_malformed(reason,
+					"the restart points do not begin at the first entry");
 	return 0;
 }
 
@@ -217,8 +220,17 @@ static bool block_entry_decode(const uint8_t *base, size_t end, size_t at, size_
 	return true;
 }
 
-/* The offset of the last restart point below `ikey`, or of the first one. */
-static int block_find_restart(struct lsm_slice block, struct lsm_slice ikey, size_t *at)
+static int block_entry_malformed(const char **reason)
+{
+	return report_malformed(reason, "entry is malformed");
+}
+
+/*
+ * The offset of the last restart point below `ikey`, or of the first one. 0; -EUCLEAN, with
+ * the reason in `found`.
+ */
+static int block_find_restart(struct lsm_slice block, struct lsm_slice ikey, size_t *at,
+			      struct block_found *found)
 {
 	size_t low = 0, high = block_restarts_count(block), end = block_restarts_offset(block);
 	struct entry e;
@@ -229,7 +241,7 @@ static int block_find_restart(struct lsm_slice block, struct lsm_slice ikey, siz
 		size_t offset = block_restart_at(block, middle);
 
 		if (!block_entry_decode(block_bytes(block), end, offset, 0, &e))
-			return -EUCLEAN;
+			return block_entry_malformed(&found->reason);
 		if (ikey_compare(e.delta, ikey) < 0) {
 			low = middle + 1;
 			*at = offset;
@@ -282,13 +294,15 @@ int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found
 	size_t end = block_restarts_offset(block), at, before = 0, match = 0;
 	enum side side = BELOW;
 	struct entry e;
+	int err;
 
 	*found = (struct block_found){0};
-	if (block_find_restart(block, ikey, &at))
-		return -EUCLEAN;
+	err = block_find_restart(block, ikey, &at, found);
+	if (err)
+		return err;
 	for (; at < end; at = e.next) {
 		if (!block_entry_decode(block_bytes(block), end, at, before, &e))
-			return -EUCLEAN;
+			return block_entry_malformed(&found->reason);
 		side = block_entry_side(&e, ikey, &match);
 		if (side >= AT_SAME_USER)
 			break;
@@ -296,7 +310,7 @@ int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found
 		before = e.shared + e.delta.size;
 	}
 	if (at >= end)
-		return 1;
+		return LSM_ABSENT;
 	found->value = e.value;
 	found->trailer = ikey_get_trailer(e.delta);
 	found->same_user = side == AT_SAME_USER;
@@ -363,7 +377,7 @@ static void block_cursor_step(struct block_cursor *c, size_t offset, bool restar
 	else if (!block_entry_decode(block_bytes(c->block), c->restarts_offset, offset, before,
 				     &e) ||
 		 block_shares_more(c->it.key, &e))
-		block_cursor_end(c, -EUCLEAN);
+		block_cursor_end(c, block_entry_malformed(&c->reason));
 	else
 		block_cursor_stand(c, offset, e.next, c->it.key.data, e.shared, e.delta, e.value);
 }
@@ -389,7 +403,7 @@ static void block_cursor_before(struct block_cursor *c, size_t end)
 	while (c->it.valid && c->next_offset < end)
 		block_cursor_step(c, c->next_offset, false);
 	if (c->it.valid && c->next_offset != end)
-		block_cursor_end(c, -EUCLEAN);
+		block_cursor_end(c, block_entry_malformed(&c->reason));
 }
 
 static void block_cursor_first(struct iter *it)
@@ -431,8 +445,9 @@ static void block_cursor_seek(struct iter *it, struct lsm_slice ikey)
 	struct block_found found;
 	int err = block_find(c->block, ikey, &found);
 
+	c->reason = found.reason;
 	if (err)
-		block_cursor_end(c, err < 0 ? err : 0);
+		block_cursor_end(c, err == LSM_ABSENT ? 0 : err);
 	else
 		block_cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
 				   found.delta, found.value);
@@ -444,9 +459,10 @@ static void block_cursor_seek_prev(struct iter *it, struct lsm_slice ikey)
 	struct block_found found;
 	int err = block_find(c->block, ikey, &found);
 
+	c->reason = found.reason;
 	if (err < 0)
 		block_cursor_end(c, err);
-	else if (err)
+	else if (err == LSM_ABSENT)
 		block_cursor_last(it);
 	else if (found.same_user && found.trailer == ikey_get_trailer(ikey))
 		block_cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
@@ -477,7 +493,7 @@ void block_cursor_init(struct block_cursor *c)
 
 void block_cursor_reset(struct block_cursor *c, struct lsm_slice block)
 {
-	assert(!block_check(block));
+	assert(!block_check(block, NULL));
 	block_cursor_end(c, 0);
 	c->it.key = c->it.value = (struct lsm_slice){0};
 	c->block = block;

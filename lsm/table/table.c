@@ -2,9 +2,9 @@
  * table.c - reading a table: opening it, point look-ups and iteration.
  *
  * An open table is its file, its index, its filter and its range tombstones, all
- * in memory, as one value of the cache; data blocks are cached each by itself and
- * do not need the table they came from to stay open. Nothing of an open table
- * changes, but the pointer to its own cache entry: any thread may use it.
+ * in memory, as one value of the cache. Data blocks are cached each by itself and
+ * do not need the table they came from to stay open. Of an open table only the
+ * pointer to its own cache entry changes, so any thread may use it.
  *
  * A look-up allocates nothing while the block is in the cache: the index and the
  * block are searched in place (block_find).
@@ -63,7 +63,7 @@ static void table_close(void *value)
 	free(t);
 }
 
-/* Load a block and report what is wrong with it. */
+/* Load a block. -EUCLEAN is reported. */
 static int table_load_block(struct table *t, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
@@ -89,22 +89,22 @@ static int table_load_footer(struct table *t, uint64_t bytes)
 	if (err)
 		return err;
 	err = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
-	if (err)
+	if (err) /* also a later version of the format */
 		table_corrupt(t->env, t->number, offset, reason);
 	return err;
 }
 
 static int table_load_index(struct table *t)
 {
+	const char *reason;
 	int err = table_load_block(t, t->footer.index, &t->index);
 
-	if (!err && block_check(table_block_slice(t->index)))
-		err = table_corrupt(t->env, t->number, t->footer.index.offset,
-				    "index is malformed");
+	if (!err && block_check(table_block_slice(t->index), &reason))
+		err = table_corrupt(t->env, t->number, t->footer.index.offset, reason);
 	return err;
 }
 
-/* Without its filter a table is only slower: damage to it is reported and left at that. */
+/* Without its filter a table is only slower, so damage to the filter is reported and is no error. */
 static int table_load_filter(struct table *t)
 {
 	struct table_block *b;
@@ -213,7 +213,7 @@ int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct
 		}
 	}
 	t = cache_value(e);
-	/* All store the same; only the first has to, and the others leave the line shared. */
+	/* All threads would store the same. Only the first does: the line stays shared by all CPUs. */
 	if (atomic_load_explicit(&t->entry, memory_order_relaxed) != e)
 		atomic_store_explicit(&t->entry, e, memory_order_relaxed);
 	*out = t;
@@ -264,6 +264,7 @@ static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_
 	struct cache *cache = t->env->cache;
 	struct table_block *b;
 	struct table_handle h;
+	const char *reason;
 	int err;
 
 	*held = (struct held_block){0};
@@ -278,9 +279,9 @@ static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_
 	err = table_load_block(t, h, &b);
 	if (err)
 		return err;
-	if (block_check(table_block_slice(b))) {
+	if (block_check(table_block_slice(b), &reason)) {
 		free(b);
-		return table_corrupt(t->env, t->number, h.offset, "block is malformed");
+		return table_corrupt(t->env, t->number, h.offset, reason);
 	}
 	if (fill_cache) {
 		held->entry = cache_put(cache, t->number, h.offset, b, sizeof(*b) + b->size, free);
@@ -321,10 +322,10 @@ static void table_count(_Atomic uint64_t *counter)
 }
 
 /*
- * Search the data block that the index has for `ikey`. It is enough: the block
- * after it begins above the index key, and when this one ends below `ikey` then
- * its index key is a user key that no entry has (see the format), so that the
- * next block is about other users keys.
+ * Search the data block that the index names for `ikey`. No second block need be searched: the
+ * next one begins above the index key. If this block ends below `ikey`, its index key is a
+ * user key that no entry has (see the format), and the next block holds other user keys only.
+ * Returns 0; LSM_ABSENT; an error, reported if it is -EUCLEAN.
  */
 static int table_search(struct table *t, struct lsm_slice ikey, struct held_block *held,
 			struct block_found *found, bool *has_newer)
@@ -335,6 +336,7 @@ static int table_search(struct table *t, struct lsm_slice ikey, struct held_bloc
 
 	found->same_user = false;
 	*has_newer = err >= 0 && index.after_newer;
+	found->reason = index.reason;
 	if (!err) {
 		struct table_handle h;
 
@@ -346,7 +348,7 @@ static int table_search(struct table *t, struct lsm_slice ikey, struct held_bloc
 		err = block_find(held->bytes, ikey, found);
 		*has_newer |= err >= 0 && found->after_newer;
 	}
-	return err < 0 ? table_corrupt(t->env, t->number, offset, "entry is malformed") : err;
+	return err < 0 ? table_corrupt(t->env, t->number, offset, found->reason) : err;
 }
 
 int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ikey_type *type,
@@ -364,19 +366,19 @@ int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ike
 	if (t->filter &&
 	    !filter_may_match((struct lsm_slice){t->filter, t->filter_size}, filter_hash(key))) {
 		table_count(&t->env->filter_negatives);
-		return 1;
+		return LSM_ABSENT;
 	}
 	err = table_search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found,
 			   &has_newer);
 	if (!err && !found.same_user)
-		err = 1;
+		err = LSM_ABSENT;
 	if (!err)
 		err = table_value_copy(value, found.value);
 	if (!err) {
 		*type = (enum ikey_type)(found.trailer & 0xff);
 		*entry_sequence = found.trailer >> 8;
 	}
-	if (err == 1 && t->filter && !has_newer)
+	if (err == LSM_ABSENT && t->filter && !has_newer)
 		table_count(&t->env->filter_false_positives);
 	table_drop_block(t, &held);
 	return err;
@@ -417,7 +419,7 @@ static void table_iter_end(struct table_iter *ti, int err)
 	ti->it.err = err;
 }
 
-/* Hold the block the index stands on. False: at the end, or an error; the iterator says which. */
+/* Hold the block the index stands on. False: the iterator is at its end, or has an error. */
 static bool table_iter_load(struct table_iter *ti)
 {
 	struct table *t = ti->t;
@@ -427,7 +429,7 @@ static bool table_iter_load(struct table_iter *ti)
 		err = ti->index.it.err;
 		if (err == -EUCLEAN)
 			err = table_corrupt(t->env, t->number, t->footer.index.offset,
-					    "index entry is malformed");
+					    ti->index.reason);
 		table_iter_end(ti, err);
 		return false;
 	}
@@ -444,7 +446,7 @@ static bool table_iter_load(struct table_iter *ti)
 	return true;
 }
 
-/* Show the entry `data` stands on; past the block's end go on in the next block that way. */
+/* Show the entry `data` stands on. Behind the block's end, go on in the next block that way. */
 static void table_iter_show(struct table_iter *ti, bool forwards)
 {
 	struct iter *index = &ti->index.it, *data = &ti->data.it;
@@ -464,9 +466,9 @@ static void table_iter_show(struct table_iter *ti, bool forwards)
 	if (data->err == -EUCLEAN) {
 		struct table_handle h;
 
-		(void)table_handle_decode(index->value, table_data_end(ti->t),
-					  &h); /* it was valid */
-		table_corrupt(ti->t->env, ti->t->number, h.offset, "entry is malformed");
+		/* The handle was valid when the block was loaded. */
+		(void)table_handle_decode(index->value, table_data_end(ti->t), &h);
+		data->err = table_corrupt(ti->t->env, ti->t->number, h.offset, ti->data.reason);
 	}
 	ti->it.key = data->key;
 	ti->it.value = data->value;

@@ -79,6 +79,7 @@
 #include <zstd.h>
 
 #include "lsm/base/ikey.h"
+#include "lsm/base/report.h"
 #include "lsm/table/table_format.h"
 
 #define MAGIC UINT64_C(0x5661727665546162)
@@ -181,7 +182,6 @@ int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number
 	const uint8_t *p = bytes;
 
 	*f = (struct table_footer){0};
-	*reason = NULL;
 	p = table_footer_get_handle(p, &f->filter);
 	p = table_footer_get_handle(p, &f->ranges);
 	p = table_footer_get_handle(p, &f->index);
@@ -190,19 +190,16 @@ int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number
 	f->tombstones = get_u64(p + 16);
 	f->range_tombstones = get_u64(p + 24);
 	if (get_u64(p + 48) != MAGIC)
-		*reason = "not the end of a table (magic)";
-	else if (get_u32(p + 44) != table_format_checksum(bytes, 92, number, offset))
-		*reason = "footer checksum is wrong";
-	if (*reason)
-		return -EUCLEAN;
+		return report_malformed(reason, "not the end of a table (magic)");
+	if (get_u32(p + 44) != table_format_checksum(bytes, 92, number, offset))
+		return report_malformed(reason, "footer checksum is wrong");
 	if (get_u32(p + 40) != VERSION) {
 		*reason = "written by a newer version of the format";
 		return -EPROTONOSUPPORT;
 	}
-	if (!table_footer_adds_up(f, offset)) {
-		*reason = "footer contradicts itself";
-		return -EUCLEAN;
-	}
+	if (!table_footer_adds_up(f, offset))
+		return report_malformed(reason, "footer contradicts itself");
+	*reason = NULL;
 	return 0;
 }
 
@@ -316,8 +313,7 @@ static int table_block_decompress(enum stored_as stored_as, struct lsm_slice fro
 	}
 	if (size == to->size)
 		return 0;
-	*reason = "block does not decompress";
-	return -EUCLEAN;
+	return report_malformed(reason, "block does not decompress");
 }
 
 /* Verify the bytes of a stored block and make a payload of them. */
@@ -330,19 +326,16 @@ static int table_block_unwrap(const uint8_t *bytes, uint64_t number, struct tabl
 	struct table_block *b;
 	int err;
 
-	*reason = NULL;
 	if (get_u32(bytes + h.size - 4) !=
 	    table_format_checksum(bytes, h.size - 4, number, h.offset))
-		*reason = "block checksum is wrong";
-	else if (stored_as > STORED_ZSTD)
-		*reason = "block is compressed in an unknown way";
-	else if (stored_as == STORED_RAW && payload_size != size)
-		*reason = "block size is wrong";
-	else if (stored_as != STORED_RAW && (payload_size > TABLE_BLOCK_BYTES_MAX ||
-					     size > TABLE_BLOCK_BYTES_MAX || !payload_size))
-		*reason = "block is larger than a block can be";
-	if (*reason)
-		return -EUCLEAN;
+		return report_malformed(reason, "block checksum is wrong");
+	if (stored_as > STORED_ZSTD)
+		return report_malformed(reason, "block is compressed in an unknown way");
+	if (stored_as == STORED_RAW && payload_size != size)
+		return report_malformed(reason, "block size is wrong");
+	if (stored_as != STORED_RAW &&
+	    (payload_size > TABLE_BLOCK_BYTES_MAX || size > TABLE_BLOCK_BYTES_MAX || !payload_size))
+		return report_malformed(reason, "block is larger than a block can be");
 	*reason = "out of memory";
 	b = malloc(sizeof(*b) + payload_size);
 	if (!b)
@@ -371,10 +364,9 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 	int err;
 
 	*out = NULL;
-	*reason = "block is longer than a block can be";
 	if (h.size <= TABLE_BLOCK_TRAILER_BYTES ||
 	    h.size > RAW_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES)
-		return -EUCLEAN;
+		return report_malformed(reason, "block is longer than a block can be");
 	if (h.size > sizeof(stack)) {
 		*reason = "out of memory";
 		bytes = malloc(h.size);

@@ -1,18 +1,19 @@
 /*
  * table_verify.c - reading all of a table to see whether it is whole.
  *
- * It reads past the cache, as what is to be checked is what the disk has now. It
- * goes on behind each damaged block, so that one run names everything lost. What a
- * data block may hold is bounded by the index keys before it and its own; damage
+ * It reads past the cache, because the bytes to be checked are those on the disk. It
+ * goes on behind each damaged block, so that one verification names everything lost. The
+ * keys of a data block lie between the index key before it and its own. Damage
  * to the footer or the index is damage to the whole table.
  *
- * Each problem goes to the caller's `damage` and not to the tree's report: the
- * caller asked, and tells it in its own way.
+ * Each problem goes to the caller's `damage` callback and not to the tree's report, because
+ * the caller asked for it and reports it in its own way.
  */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "lsm/base/report.h"
 #include "lsm/table/block.h"
 #include "lsm/table/filter.h"
 #include "lsm/table/table.h"
@@ -27,8 +28,8 @@ struct verify {
 	void *damage_ctx;
 	table_entry_fn *entry;
 	void *entry_ctx;
-	bool damaged;
-	int stop; /* what `entry` returned, if it was not 0 */
+	int damaged; /* -EUCLEAN once `damage` was called */
+	int stop;    /* what `entry` returned, if it was not 0 */
 
 	struct table_footer footer;
 	struct table_block *index, *filter; /* filter NULL: none, or damaged */
@@ -38,6 +39,7 @@ struct verify {
 	uint64_t blocks, entries, tombstones;
 };
 
+/* Every problem is named here, and becomes what table_verify() returns. */
 static void table_verify_damage(struct verify *v, uint64_t offset, struct lsm_slice first,
 				struct lsm_slice last, const char *reason)
 {
@@ -49,17 +51,17 @@ static void table_verify_damage(struct verify *v, uint64_t offset, struct lsm_sl
 		.reason = reason,
 	};
 
-	v->damaged = true;
+	v->damaged = report_malformed(NULL, reason);
 	v->damage(v->damage_ctx, &d);
 }
 
-/* It may concern any key of the table. */
+/* Name damage that may concern any key of the table. */
 static void table_verify_damage_table(struct verify *v, uint64_t offset, const char *reason)
 {
 	table_verify_damage(v, offset, v->smallest, v->largest, reason);
 }
 
-/* It concerns what is behind the last index key, up to `index_key` (size 0: all of the rest). */
+/* Name damage to the keys behind the last index key, up to `index_key` (size 0: all of the rest). */
 static void table_verify_damage_block(struct verify *v, uint64_t offset, struct lsm_slice index_key,
 				      const char *reason)
 {
@@ -78,13 +80,16 @@ static bool table_verify_within(const struct verify *v, struct lsm_slice user)
 	return table_bounds_hold(v->smallest, v->largest, user);
 }
 
-/* Load a block. 0; 1 damaged, with the reason; -ENOMEM. */
+/*
+ * Load a block. Bytes that the device cannot read are lost as well as wrong ones: `*out` is
+ * then NULL, and `*reason` says why. 0; -ENOMEM.
+ */
 static int table_verify_load(struct verify *v, struct table_handle h, struct table_block **out,
 			     const char **reason)
 {
 	int err = table_block_load(v->file, v->number, h, out, reason);
 
-	return !err || err == -ENOMEM ? err : 1; /* what a device cannot read is lost as well */
+	return err == -ENOMEM ? err : 0;
 }
 
 static struct lsm_slice table_verify_slice(const struct table_block *b)
@@ -99,7 +104,7 @@ static struct lsm_slice table_verify_filter_slice(const struct verify *v)
 	return v->filter ? table_verify_slice(v->filter) : (struct lsm_slice){0};
 }
 
-/* What is wrong with the entry the cursor is on, in the block of `index_key`; NULL: nothing. */
+/* The problem with the entry under the cursor, in the block of `index_key`; NULL: none. */
 static const char *table_verify_problem(struct verify *v, struct lsm_slice index_key)
 {
 	struct lsm_slice key = v->data_cursor.it.key, user = ikey_user(key);
@@ -117,7 +122,7 @@ static const char *table_verify_problem(struct verify *v, struct lsm_slice index
 	return NULL;
 }
 
-/* Every entry of a block. 0; -ENOMEM; 1 if `entry` said stop. */
+/* Verify every entry of a block, until v->stop is set. 0; -ENOMEM. */
 static int table_verify_entries(struct verify *v, uint64_t offset, struct lsm_slice index_key)
 {
 	struct iter *it = &v->data_cursor.it;
@@ -135,12 +140,12 @@ static int table_verify_entries(struct verify *v, uint64_t offset, struct lsm_sl
 		if (!err && v->entry)
 			v->stop = v->entry(v->entry_ctx, it->key, it->value);
 		if (err || v->stop)
-			return err ? err : 1;
+			return err;
 		v->entries++;
 		v->tombstones += ikey_type(it->key) == IKEY_DELETE;
 	}
 	if (it->err == -EUCLEAN) {
-		table_verify_damage_block(v, offset, index_key, "entry is malformed");
+		table_verify_damage_block(v, offset, index_key, v->data_cursor.reason);
 		return 0;
 	}
 	return it->err;
@@ -152,13 +157,10 @@ static int table_verify_block(struct verify *v, struct table_handle h, struct ls
 	const char *reason;
 	int err = table_verify_load(v, h, &b, &reason);
 
-	if (err) {
-		if (err > 0)
-			table_verify_damage_block(v, h.offset, index_key, reason);
-		return err < 0 ? err : 0;
-	}
-	if (block_check(table_verify_slice(b))) {
-		table_verify_damage_block(v, h.offset, index_key, "block is malformed");
+	if (err)
+		return err;
+	if (!b || block_check(table_verify_slice(b), &reason)) {
+		table_verify_damage_block(v, h.offset, index_key, reason);
 	} else {
 		block_cursor_reset(&v->data_cursor, table_verify_slice(b));
 		err = table_verify_entries(v, h.offset, index_key);
@@ -193,7 +195,7 @@ static int table_verify_data(struct verify *v)
 							  "index leaves a gap");
 			end = h.offset + h.size;
 			err = table_verify_block(v, h, it->key);
-			if (err)
+			if (err || v->stop)
 				return err;
 		}
 		v->blocks++;
@@ -206,7 +208,7 @@ static int table_verify_data(struct verify *v)
 		return it->err;
 	if (it->err)
 		table_verify_damage_block(v, index_offset, (struct lsm_slice){0},
-					  "index entry is malformed");
+					  v->index_cursor.reason);
 	else if (end != data_end)
 		table_verify_damage_table(v, index_offset,
 					  "index does not reach the end of the data");
@@ -215,17 +217,21 @@ static int table_verify_data(struct verify *v)
 
 /* ---- the rest ---- */
 
-/* 0 with the file open and the footer decoded; 1 damaged beyond reading; an error. */
-static int table_verify_open(struct verify *v, struct storage *st)
+/*
+ * Open the file and decode the footer. `*readable` is false if damage, which was named, leaves
+ * nothing to read. 0; an error of the device.
+ */
+static int table_verify_open(struct verify *v, struct storage *st, bool *readable)
 {
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	uint64_t size, allocated, offset;
 	const char *reason;
 	int err = storage_open_file(st, v->name, STORAGE_READ, &v->file);
 
+	*readable = false;
 	if (err == -ENOENT) {
 		table_verify_damage_table(v, 0, "file is missing");
-		return 1;
+		return 0;
 	}
 	if (!err)
 		err = st->ops->size(v->file, &size, &allocated);
@@ -236,35 +242,37 @@ static int table_verify_open(struct verify *v, struct storage *st)
 					  size < v->bytes ? "file is shorter than it should be" :
 							    "file is longer than it should be");
 	if (size < v->bytes)
-		return 1;
+		return 0;
 	if (v->bytes < sizeof(footer)) {
 		table_verify_damage_table(v, 0, "file is too short for a table");
-		return 1;
+		return 0;
 	}
 	offset = v->bytes - sizeof(footer);
 	if (storage_pread_full(v->file, footer, sizeof(footer), offset)) {
 		table_verify_damage_table(v, offset, "footer cannot be read");
-		return 1;
+		return 0;
 	}
 	if (table_footer_decode(footer, v->number, offset, &v->footer, &reason)) {
 		table_verify_damage_table(v, offset, reason);
-		return 1;
+		return 0;
 	}
+	*readable = true;
 	return 0;
 }
 
+/* Load the index, and verify the data blocks through it. 0; an error. */
 static int table_verify_index(struct verify *v)
 {
 	const char *reason;
 	int err = table_verify_load(v, v->footer.index, &v->index, &reason);
 
-	if (!err && block_check(table_verify_slice(v->index))) {
-		reason = "index is malformed";
-		err = 1;
-	}
-	if (err > 0)
+	if (err)
+		return err;
+	if (!v->index || block_check(table_verify_slice(v->index), &reason)) {
 		table_verify_damage_table(v, v->footer.index.offset, reason);
-	return err;
+		return 0;
+	}
+	return table_verify_data(v);
 }
 
 static int table_verify_filter(struct verify *v)
@@ -275,9 +283,9 @@ static int table_verify_filter(struct verify *v)
 	if (!v->footer.filter.size)
 		return 0;
 	err = table_verify_load(v, v->footer.filter, &v->filter, &reason);
-	if (err > 0)
+	if (!err && !v->filter)
 		table_verify_damage_table(v, v->footer.filter.offset, reason);
-	return err < 0 ? err : 0;
+	return err;
 }
 
 static int table_verify_ranges(struct verify *v)
@@ -290,10 +298,12 @@ static int table_verify_ranges(struct verify *v)
 
 	if (v->footer.ranges.size) {
 		err = table_verify_load(v, v->footer.ranges, &b, &reason);
-		if (err > 0)
-			table_verify_damage_table(v, offset, reason);
 		if (err)
-			return err < 0 ? err : 0;
+			return err;
+		if (!b) {
+			table_verify_damage_table(v, offset, reason);
+			return 0;
+		}
 		p = b->data;
 		limit = p + b->size;
 	}
@@ -318,7 +328,7 @@ static int table_verify_ranges(struct verify *v)
 	return 0;
 }
 
-/* Only if nothing was lost: otherwise there is nothing to compare. */
+/* Compare what was counted with the footer. Only for a table without damage so far. */
 static void table_verify_counts(struct verify *v)
 {
 	uint64_t offset = v->bytes - TABLE_FOOTER_BYTES;
@@ -343,22 +353,21 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 		.entry = entry,
 		.entry_ctx = entry_ctx,
 	};
+	bool readable;
 	int err;
 
 	assert(damage);
 	table_name(v.name, number);
 	block_cursor_init(&v.index_cursor);
 	block_cursor_init(&v.data_cursor);
-	err = table_verify_open(&v, env->st);
-	if (!err)
+	err = table_verify_open(&v, env->st, &readable);
+	if (!err && readable)
 		err = table_verify_ranges(&v);
-	if (!err)
+	if (!err && readable)
 		err = table_verify_filter(&v);
-	if (!err)
+	if (!err && readable)
 		err = table_verify_index(&v);
-	if (!err)
-		err = table_verify_data(&v);
-	if (!err && !v.damaged)
+	if (!err && !v.damaged && !v.stop)
 		table_verify_counts(&v);
 	(void)storage_close(v.file); /* only read from */
 	free(v.index);
@@ -367,7 +376,7 @@ int table_verify(struct table_env *env, uint64_t number, uint64_t bytes, struct 
 	block_cursor_release(&v.data_cursor);
 	buf_release(&v.last_index);
 	buf_release(&v.last_key);
-	if (err < 0 || v.stop)
-		return err < 0 ? err : v.stop;
-	return v.damaged ? -EUCLEAN : 0;
+	if (err || v.stop)
+		return err ? err : v.stop;
+	return v.damaged;
 }
