@@ -321,19 +321,18 @@ static int repair_manifest(struct lsm *lsm, const struct listing *l, struct mani
 static int adopt(struct lsm *lsm, const struct listing *l, struct manifest_state *s)
 {
 	size_t named = s->segments_count, kept = 0;
+	enum segments_added added;
 	int err = add_segments(l, s);
 
 	for (size_t i = 0; !err && i < s->segments_count; i++) {
-		err = segments_add(lsm->segments, s->segments[i]);
-		if (err == -EUCLEAN && lsm->repair) { /* once is enough */
-			err = 0;
+		err = segments_add(lsm->segments, s->segments[i], &added);
+		if (added == SEGMENTS_ADDED_BEFORE && lsm->repair)
 			continue;
-		}
-		if (err == -EUCLEAN)
+		if (added == SEGMENTS_ADDED_BEFORE)
 			err = report_corrupt(&lsm->report, "the manifest", 0,
 					     "segment %" PRIu64 " named twice", s->segments[i]);
-		else if (err > 0 || (err != -ENOMEM && i >= named))
-			err = 0; /* missing: whoever refers to it will say so */
+		else if (err != -ENOMEM && i >= named)
+			err = 0; /* a missing one is reported when it is read */
 		s->segments[kept++] = s->segments[i];
 	}
 	s->segments_count = kept;
