@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
+#include "lsm/base/report.h"
 #include "lsm/dbiter.h"
 #include "lsm/segment.h"
 #include "lsm/tree.h"
@@ -58,15 +60,8 @@ static int batch_add(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice
 	if (value.size > LSM_VALUE_BYTES_MAX ||
 	    b->user_bytes + key.size + value.size > LSM_BATCH_BYTES_MAX)
 		return -EFBIG;
-	if (b->ops_count == b->ops_room) {
-		size_t room = b->ops_room ? b->ops_room * 2 : 8;
-		struct batch_op *grown = realloc(b->ops, room * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		b->ops = grown;
-		b->ops_room = room;
-	}
+	if (array_reserve(b->ops, b->ops_room, b->ops_count + 1))
+		return -ENOMEM;
 	if (buf_add(&b->bytes, key.data, key.size) ||
 	    (!borrow && buf_add(&b->bytes, value.data, value.size))) {
 		b->bytes.size = old_size;
@@ -107,14 +102,10 @@ int lsm_batch_delete_range(struct lsm_batch *b, struct lsm_slice start, struct l
 
 static int batch_pin(struct lsm_batch *b, struct view *view)
 {
-	struct view **grown;
-
 	if (b->pins_count && b->pins[b->pins_count - 1] == view)
 		return 0;
-	grown = realloc(b->pins, (b->pins_count + 1) * sizeof(*grown));
-	if (!grown)
+	if (array_reserve(b->pins, b->pins_room, b->pins_count + 1))
 		return -ENOMEM;
-	b->pins = grown;
 	b->pins[b->pins_count++] = view;
 	atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
 	return 0;
@@ -287,11 +278,17 @@ void batch_set_sequences(struct lsm_batch *b, uint64_t first, uint64_t synced)
 	put_u64(b->record.data + 8, synced);
 }
 
+/* Malformed records become an error here. */
+static int batch_malformed(struct batch_reader *r, const char *reason)
+{
+	return report_malformed(&r->reason, reason);
+}
+
 int batch_read(struct lsm_slice record, struct batch_reader *r)
 {
 	*r = (struct batch_reader){0};
 	if (record.size < BATCH_HEADER_BYTES)
-		return -EUCLEAN;
+		return batch_malformed(r, "record is shorter than its header");
 	r->p = record.data;
 	r->end = r->p + record.size;
 	r->sequence = get_u64(r->p);
@@ -299,7 +296,7 @@ int batch_read(struct lsm_slice record, struct batch_reader *r)
 	r->left = get_u32(r->p + 16);
 	r->p += BATCH_HEADER_BYTES;
 	if (!r->sequence || r->synced >= r->sequence || r->sequence > SEQUENCE_MAX - r->left)
-		return -EUCLEAN;
+		return batch_malformed(r, "impossible sequences in a record");
 	return 0;
 }
 
@@ -310,20 +307,21 @@ int batch_next(struct batch_reader *r, struct batch_entry *e)
 
 	*e = (struct batch_entry){0};
 	if (!r->left)
-		return r->p == r->end ? 1 : -EUCLEAN;
+		return r->p == r->end ? BATCH_END :
+					batch_malformed(r, "bytes behind the last operation");
 	if (r->p == r->end || *r->p > BATCH_DELETE_RANGE)
-		return -EUCLEAN;
+		return batch_malformed(r, "no such kind of operation");
 	e->kind = (enum batch_kind) * r->p++;
 	r->p = get_bytes(r->p, r->end, &data, &size);
 	if (!r->p || !size || size > LSM_KEY_BYTES_MAX)
-		return -EUCLEAN;
+		return batch_malformed(r, "malformed key in an operation");
 	e->key = (struct lsm_slice){data, size};
 	r->p = get_bytes(r->p, r->end, &data, &size);
 	if (!r->p || (e->kind == BATCH_DELETE_RANGE && size > LSM_KEY_BYTES_MAX))
-		return -EUCLEAN;
+		return batch_malformed(r, "malformed value in an operation");
 	e->value = (struct lsm_slice){data, size};
 	if (e->kind == BATCH_DELETE_RANGE && slice_compare(e->key, e->value) >= 0)
-		return -EUCLEAN;
+		return batch_malformed(r, "a deleted range ends before it starts");
 	e->sequence = r->sequence++;
 	r->left--;
 	return 0;

@@ -24,6 +24,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
 #include "lsm/dbiter.h"
 #include "lsm/merge.h"
 #include "lsm/tree.h"
@@ -45,7 +46,7 @@ struct lsm_iter {
 	struct lsm_slice lower, upper;
 	struct iter *merge;
 	struct range_source *ranges;
-	size_t ranges_count;
+	size_t ranges_count, ranges_room;
 
 	bool valid, backward;
 	int err;
@@ -66,16 +67,9 @@ static int dbiter_add_child(struct parts *p, struct iter *it)
 {
 	if (!it)
 		return -ENOMEM;
-	if (p->count == p->room) {
-		size_t room = p->room ? p->room * 2 : 16;
-		struct iter **grown = realloc(p->children, room * sizeof(*grown));
-
-		if (!grown) {
-			iter_free(it);
-			return -ENOMEM;
-		}
-		p->children = grown;
-		p->room = room;
+	if (array_reserve(p->children, p->room, p->count + 1)) {
+		iter_free(it);
+		return -ENOMEM;
 	}
 	p->children[p->count++] = it;
 	return 0;
@@ -83,11 +77,8 @@ static int dbiter_add_child(struct parts *p, struct iter *it)
 
 static int dbiter_add_ranges(struct lsm_iter *it, struct range_source source)
 {
-	struct range_source *grown = realloc(it->ranges, (it->ranges_count + 1) * sizeof(*grown));
-
-	if (!grown)
+	if (array_reserve(it->ranges, it->ranges_room, it->ranges_count + 1))
 		return -ENOMEM;
-	it->ranges = grown;
 	it->ranges[it->ranges_count++] = source;
 	return 0;
 }

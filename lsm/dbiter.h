@@ -10,6 +10,6 @@ struct view;
 
 /* The entry here as it is stored, and the view that keeps what it refers to alive. */
 struct view *dbiter_stored(const struct lsm_iter *it, enum ikey_type *type,
-			    struct lsm_slice *stored);
+			   struct lsm_slice *stored);
 
 #endif

@@ -46,6 +46,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "lsm/base/array.h"
 #include "lsm/wal.h"
 
 enum tag {
@@ -247,12 +248,9 @@ static int manifest_decode_delete_table(struct decoder *d)
 
 static int manifest_state_add_segment(struct manifest_state *s, uint64_t number)
 {
-	uint64_t *grown = realloc(s->segments, (s->segments_count + 1) * sizeof(*grown));
-
-	if (!grown)
+	if (array_reserve(s->segments, s->segments_room, s->segments_count + 1))
 		return -ENOMEM;
-	grown[s->segments_count++] = number;
-	s->segments = grown;
+	s->segments[s->segments_count++] = number;
 	return 0;
 }
 
@@ -431,7 +429,7 @@ static int manifest_read_records(struct wal_reader *r, const char *name, const s
 	err = wal_reader_next(r, &record, &offset);
 	if (err == 0)
 		return report_corrupt(rep, name, offset, "damaged before this record");
-	if (err == 1 && !manifest_state_numbers_valid(s))
+	if (err == WAL_END && !manifest_state_numbers_valid(s))
 		return report_corrupt(rep, name, 0, "names a file with a number never given");
 	return err < 0 ? err : 0;
 }

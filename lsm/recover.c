@@ -343,6 +343,7 @@ static int adopt(struct lsm *lsm, const struct listing *l, struct manifest_state
 	lsm->recorded_count = s->segments_count;
 	s->segments = NULL;
 	s->segments_count = 0;
+	s->segments_room = 0;
 	return err;
 }
 
@@ -382,7 +383,7 @@ static int scan_synced(struct replay *p, uint64_t number)
 
 	while (!err) {
 		err = wal_reader_next(r, &record, &offset);
-		if (err == 1 && !resynced) {
+		if (err == WAL_END && !resynced) {
 			wal_reader_resync(r);
 			resynced = true;
 			err = 0;
@@ -415,7 +416,7 @@ static int check_values(struct lsm *lsm, struct lsm_slice record)
 					     !lsm->opt.read_only && !lsm->repair);
 	}
 	buf_release(&scratch);
-	if (err == 1)
+	if (err == BATCH_END)
 		return 0;
 	return err == -EUCLEAN ? 1 : err;
 }
@@ -467,8 +468,7 @@ static int replay_record(struct replay *p, struct memlog *memlog, struct lsm_sli
 			return err;
 	}
 	if (err < 0)
-		return report_corrupt(&p->lsm->report, p->log, p->offset,
-				      "malformed operation in a whole record");
+		return report_corrupt(&p->lsm->report, p->log, p->offset, "%s", b.reason);
 	p->expected = b.sequence;
 	memlog->sequence_first = 1;
 	atomic_store(&memlog->sequence_last, p->expected - 1);
@@ -498,7 +498,7 @@ static int next_record(struct replay *p, struct wal_reader *r, struct lsm_slice 
 {
 	int err = wal_reader_next(r, record, &p->offset);
 
-	if (err != 1 || !p->salvage)
+	if (err != WAL_END || !p->salvage)
 		return err;
 	wal_reader_resync(r);
 	return wal_reader_next(r, record, &p->offset);

@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lsm/base/array.h"
 #include "lsm/base/lock.h"
 #include "lsm/manifest.h"
 
@@ -42,7 +43,7 @@
 
 struct names {
 	char **list;
-	size_t count;
+	size_t count, room;
 };
 
 struct overlay {
@@ -90,14 +91,12 @@ static bool overlay_names_has(const struct names *n, const char *name)
 
 static int overlay_names_add(struct names *n, const char *name)
 {
-	char **grown, *copy;
+	char *copy;
 
 	if (overlay_names_has(n, name))
 		return 0;
-	grown = realloc(n->list, (n->count + 1) * sizeof(*grown));
-	if (!grown)
+	if (array_reserve(n->list, n->room, n->count + 1))
 		return -ENOMEM;
-	n->list = grown;
 	copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;

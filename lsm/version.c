@@ -17,6 +17,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
+#include "lsm/base/report.h"
+
 struct table_meta *table_meta_new(struct lsm_slice smallest, struct lsm_slice largest,
 				  const struct segment_use *uses, size_t uses_count)
 {
@@ -83,39 +86,38 @@ void version_edit_release(struct version_edit *e)
 	*e = (struct version_edit){0};
 }
 
-static int version_change_push(struct version_change **changes, size_t *count, unsigned level,
-			       struct table_meta *t)
-{
-	struct version_change *grown = realloc(*changes, (*count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	table_meta_ref(t);
-	grown[(*count)++] = (struct version_change){level, t};
-	*changes = grown;
-	return 0;
-}
-
 int version_edit_add(struct version_edit *e, unsigned level, struct table_meta *t)
 {
-	return version_change_push(&e->adds, &e->adds_count, level, t);
+	assert(level < LSM_LEVELS);
+	if (array_reserve(e->adds, e->adds_room, e->adds_count + 1))
+		return -ENOMEM;
+	table_meta_ref(t);
+	e->adds[e->adds_count++] = (struct version_change){level, t};
+	return 0;
 }
 
 int version_edit_delete(struct version_edit *e, unsigned level, struct table_meta *t)
 {
-	return version_change_push(&e->deletes, &e->deletes_count, level, t);
+	assert(level < LSM_LEVELS);
+	if (array_reserve(e->deletes, e->deletes_room, e->deletes_count + 1))
+		return -ENOMEM;
+	table_meta_ref(t);
+	e->deletes[e->deletes_count++] = (struct version_change){level, t};
+	return 0;
 }
 
 int version_edit_segment(struct version_edit *e, uint64_t number, bool dead)
 {
-	uint64_t **list = dead ? &e->dead_segments : &e->new_segments;
-	size_t *count = dead ? &e->dead_segments_count : &e->new_segments_count;
-	uint64_t *grown = realloc(*list, (*count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	grown[(*count)++] = number;
-	*list = grown;
+	if (dead) {
+		if (array_reserve(e->dead_segments, e->dead_segments_room,
+				  e->dead_segments_count + 1))
+			return -ENOMEM;
+		e->dead_segments[e->dead_segments_count++] = number;
+	} else {
+		if (array_reserve(e->new_segments, e->new_segments_room, e->new_segments_count + 1))
+			return -ENOMEM;
+		e->new_segments[e->new_segments_count++] = number;
+	}
 	return 0;
 }
 

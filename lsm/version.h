@@ -69,9 +69,10 @@ struct version_change {
 /* What one flush or compaction changes. Holds a reference to each table it adds or deletes. */
 struct version_edit {
 	struct version_change *adds, *deletes;
-	size_t adds_count, deletes_count;
+	size_t adds_count, adds_room, deletes_count, deletes_room;
 	uint64_t *new_segments, *dead_segments;
-	size_t new_segments_count, dead_segments_count;
+	size_t new_segments_count, new_segments_room;
+	size_t dead_segments_count, dead_segments_room;
 	bool has_log;
 	uint64_t log_number;       /* logs below it are not needed */
 	uint64_t sequence_flushed; /* with has_log: everything up to it is in tables */
