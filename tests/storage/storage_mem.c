@@ -1,14 +1,12 @@
 /*
- * storage_mem.c - the storage in memory, for tests: it counts and records what
- * changes it, fails calls when told to, has a size, and can be cut off from
- * power at any recorded call.
+ * storage_mem.c - the storage in memory, for tests. It counts and records the calls that
+ * change it, fails calls on request, has a size, and can lose power at any recorded call.
  *
- * What files and names are, and what a cut leaves of them, is mem_disk.c and
- * mem_node.c. Here every changing call becomes a `struct call`, which is done to the disk and, if
- * the record is on, kept with its data. To cut in the past, a second disk (the
- * replay) is brought from where recording began to the wanted call by
- * doing the same calls to it. It is kept: cuts at rising points, or many at one,
- * only do what lies between.
+ * Files, names, and what a cut leaves of them are in mem_disk.c and mem_node.c. Here every
+ * changing call becomes a `struct call`. It is applied to the disk and, if the record is on,
+ * kept with its data. To cut in the past, the recorded calls are applied to a copy of the disk
+ * from when recording began (the replay), up to the call of the cut. The replay is kept: a
+ * later cut at the same call or behind it only applies the calls between the two.
  *
  * A failed sync of the directory leaves its changes as they were: each may or
  * may not survive, and a later sync_dir that succeeds makes them durable.
@@ -20,11 +18,11 @@
 
 #include <assert.h>
 #include <errno.h>
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lsm/base/array.h"
 #include "lsm/base/lock.h"
 #include "tests/storage/mem_disk.h"
 
@@ -79,7 +77,7 @@ struct mem {
 	struct mem_disk start; /* when recording began, after start_calls */
 	uint64_t start_calls;
 	struct call *record;
-	size_t record_count, record_capacity;
+	size_t record_count, record_room;
 	struct mem_disk replay; /* `start` with the first replay_count calls done */
 	size_t replay_count;
 	bool replay_valid;
@@ -122,7 +120,7 @@ static int storage_mem_rule_check(struct rule *r)
 }
 
 /* The error that this call of kind `op` is to fail with, or 0. */
-static int storage_mem_injected(struct mem *m, enum storage_mem_op op)
+static int storage_mem_injected(struct mem *m, enum storage_mem_op op) REQUIRES(m->mutex)
 {
 	int own = storage_mem_rule_check(&m->rules[op]),
 	    any = storage_mem_rule_check(&m->rules[STORAGE_MEM_ANY]);
@@ -162,7 +160,7 @@ void storage_mem_limit(struct storage *st, uint64_t bytes)
 	mutex_unlock(&m->mutex);
 }
 
-static uint64_t storage_mem_pages_left(const struct mem *m)
+static uint64_t storage_mem_pages_left(const struct mem *m) REQUIRES(m->mutex)
 {
 	if (!m->pages_max)
 		return UINT64_MAX;
@@ -171,7 +169,7 @@ static uint64_t storage_mem_pages_left(const struct mem *m)
 
 /* ---- changing calls and their record ---- */
 
-/* Do `c` to `d`. A file that no name can lead to any more is passed over in a replay. */
+/* Apply `c` to `d`. In a replay, calls about a file that no name leads to any more are skipped. */
 static int storage_mem_call_do(struct mem_disk *d, const struct call *c)
 {
 	struct mem_node *n = NULL;
@@ -186,13 +184,13 @@ static int storage_mem_call_do(struct mem_disk *d, const struct call *c)
 	case CALL_CREATE:
 		return mem_disk_create(d, c->name, &n);
 	case CALL_WRITE:
-		return mem_node_write(d, n, c->data, (size_t)c->size, c->offset);
+		return mem_node_write(n, c->data, (size_t)c->size, c->offset);
 	case CALL_ALLOCATE:
-		return mem_node_allocate(d, n, c->size);
+		return mem_node_allocate(n, c->size);
 	case CALL_TRUNCATE:
-		return mem_node_truncate(d, n, c->size);
+		return mem_node_truncate(n, c->size);
 	case CALL_PUNCH:
-		return mem_node_punch(d, n, c->offset, c->size);
+		return mem_node_punch(n, c->offset, c->size);
 	case CALL_SYNC:
 		return mem_node_sync(n);
 	case CALL_LOSE:
@@ -205,28 +203,18 @@ static int storage_mem_call_do(struct mem_disk *d, const struct call *c)
 	case CALL_SYNC_DIR:
 		return mem_disk_sync_dir(d);
 	case CALL_FLIP:
-		return mem_node_flip(d, n, c->offset, (unsigned char)c->size);
+		return mem_node_flip(n, c->offset, (unsigned char)c->size);
 	}
 	return -EINVAL;
 }
 
-static int storage_mem_record_reserve(struct mem *m)
+static int storage_mem_record_reserve(struct mem *m) REQUIRES(m->mutex)
 {
-	size_t capacity = m->record_capacity ? 2 * m->record_capacity : 64;
-	struct call *grown;
-
-	if (!m->recording || m->record_count < m->record_capacity)
-		return 0;
-	grown = realloc(m->record, capacity * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	m->record = grown;
-	m->record_capacity = capacity;
-	return 0;
+	return m->recording ? array_reserve(m->record, m->record_room, m->record_count + 1) : 0;
 }
 
 /* Do `c` now, count it and keep it. Takes c->data if it succeeds. */
-static int storage_mem_call_now(struct mem *m, const struct call *c)
+static int storage_mem_call_now(struct mem *m, const struct call *c) REQUIRES(m->mutex)
 {
 	int err = storage_mem_record_reserve(m);
 
@@ -242,13 +230,13 @@ static int storage_mem_call_now(struct mem *m, const struct call *c)
 	return 0;
 }
 
-static void storage_mem_record_drop(struct mem *m)
+static void storage_mem_record_drop(struct mem *m) REQUIRES(m->mutex)
 {
 	for (size_t i = 0; i < m->record_count; i++)
 		free(m->record[i].data);
 	free(m->record);
 	m->record = NULL;
-	m->record_count = m->record_capacity = 0;
+	m->record_count = m->record_room = 0;
 	mem_disk_release(&m->start);
 	mem_disk_release(&m->replay);
 	m->replay_count = 0;
@@ -324,7 +312,7 @@ uint64_t storage_mem_recorded(struct storage *st, enum storage_mem_op op, const 
 /* ---- cutting ---- */
 
 /* Bring the replay to the first `count` recorded calls. */
-static int storage_mem_replay_to(struct mem *m, size_t count)
+static int storage_mem_replay_to(struct mem *m, size_t count) REQUIRES(m->mutex)
 {
 	int err = 0;
 
@@ -348,7 +336,7 @@ struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep
 	if (!cut)
 		return NULL;
 	mutex_lock(&m->mutex);
-	err = mem_disk_settle(&m->disk, keep, seed, &storage_mem_of(cut)->disk);
+	err = mem_disk_cut(&m->disk, keep, seed, &storage_mem_of(cut)->disk);
 	mutex_unlock(&m->mutex);
 	if (err) {
 		cut->ops->free(cut);
@@ -371,7 +359,7 @@ struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage
 		assert(calls >= m->start_calls && calls <= m->calls);
 		err = storage_mem_replay_to(m, (size_t)(calls - m->start_calls));
 		if (!err)
-			err = mem_disk_settle(&m->replay, keep, seed, &storage_mem_of(cut)->disk);
+			err = mem_disk_cut(&m->replay, keep, seed, &storage_mem_of(cut)->disk);
 	}
 	mutex_unlock(&m->mutex);
 	if (err) {
@@ -383,9 +371,9 @@ struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage
 
 /* ---- the directory ---- */
 
-/* A call about names; `to` may be NULL. The mutex is held. */
+/* A call about names; `to` may be NULL. */
 static int storage_mem_name_call(struct mem *m, enum call_kind kind, const char *name,
-				 const char *to)
+				 const char *to) REQUIRES(m->mutex)
 {
 	struct call c = {.kind = kind};
 
@@ -396,7 +384,7 @@ static int storage_mem_name_call(struct mem *m, enum call_kind kind, const char 
 }
 
 static int storage_mem_open_node(struct mem *m, const char *name, enum storage_open how,
-				 struct mem_node **node)
+				 struct mem_node **node) REQUIRES(m->mutex)
 {
 	int err = storage_mem_injected(m, STORAGE_MEM_OPEN);
 
@@ -431,7 +419,7 @@ static int storage_mem_open(struct storage *st, const char *name, enum storage_o
 	mutex_lock(&m->mutex);
 	err = storage_mem_open_node(m, name, how, &f->node);
 	if (!err) {
-		mem_node_take(&m->disk, f->node);
+		mem_disk_take(&m->disk, f->node);
 		m->handles++;
 	}
 	mutex_unlock(&m->mutex);
@@ -562,7 +550,8 @@ static int storage_mem_space(struct storage *st, uint64_t *free_bytes, uint64_t 
 	return 0;
 }
 
-static void storage_mem_free(struct storage *st)
+/* No other thread uses the storage any more. */
+static void storage_mem_free(struct storage *st) NO_OTHER_THREADS
 {
 	struct mem *m = storage_mem_of(st);
 
@@ -710,7 +699,7 @@ static int storage_mem_close(struct storage_file *f)
 	struct mem *m = storage_mem_of(f->st);
 
 	mutex_lock(&m->mutex);
-	mem_node_drop(&m->disk, storage_mem_file(f)->node);
+	mem_disk_drop(&m->disk, storage_mem_file(f)->node);
 	m->handles--;
 	mutex_unlock(&m->mutex);
 	free(f);
