@@ -276,6 +276,7 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct memlog *flu
 {
 	struct version *next = NULL;
 	struct view *old = NULL, *base;
+	const char *reason;
 	int err = 0;
 
 	mutex_lock(&lsm->manifest_mu);
@@ -286,8 +287,11 @@ int background_apply(struct lsm *lsm, struct version_edit *e, struct memlog *flu
 	/* The names of the tables it adds, and of the log it makes the oldest one. */
 	if (!err && (e->adds_count || e->has_log))
 		err = sync_directory(lsm);
-	if (!err)
-		err = version_apply(base->version, e, &next);
+	if (!err) {
+		err = version_apply(base->version, e, &next, &reason);
+		if (err == -EUCLEAN)
+			err = report_corrupt(&lsm->report, "the manifest", 0, "%s", reason);
+	}
 	if (!err)
 		err = log_edit(lsm, e);
 	if (!err) {

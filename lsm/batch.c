@@ -128,7 +128,7 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 				 (struct lsm_slice){(const uint8_t *)stored.data + offset, size},
 				 false);
 	}
-	err = segment_ref_decode(stored, &ref);
+	err = dbiter_reference(it, &ref);
 	if (err)
 		return err;
 	if (!size || offset > ref.size || size > ref.size - offset)

@@ -334,7 +334,9 @@ static int emit(struct writing *w, struct lsm_slice ikey, struct lsm_slice value
 	int err = o->builder ? 0 : output_start(w);
 
 	if (!err && ikey_type(ikey) == IKEY_PUT_REF) {
-		err = segment_ref_decode(value, &ref);
+		if (segment_ref_decode(value, &ref))
+			err = report_corrupt_key(&w->job->lsm->report, user,
+						 "malformed segment reference");
 		if (!err && is_relocated(w->job, ref.segment))
 			err = relocate(w, &ref, &value);
 		if (!err && ref.segment != SEGMENT_LOST)

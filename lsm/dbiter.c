@@ -136,7 +136,7 @@ static int dbiter_add_level0(struct lsm_iter *it, struct parts *p, const struct 
 			return err;
 		err = table_acquire(&it->lsm->env, l->tables[i]->number, l->tables[i]->bytes, &t);
 		if (err == -EUCLEAN) {
-			err = dbiter_add_child(p, lost_iter(l->tables[i]));
+			err = dbiter_add_child(p, lost_iter(l->tables[i], err));
 		} else if (!err) {
 			err = dbiter_add_child(p, table_iter(t, fill_cache));
 			table_release(t);
@@ -311,10 +311,19 @@ static void dbiter_pass_saved_key(struct lsm_iter *it)
 	}
 }
 
+/* Damage that shows only in the merge becomes an error here. */
+static int dbiter_corrupt(const struct lsm_iter *it, struct lsm_slice user_key, const char *reason)
+{
+	return report_corrupt_key(&it->lsm->report, user_key, reason);
+}
+
 static void dbiter_out_of_order(struct lsm_iter *it)
 {
+	struct lsm_slice none = {0};
+
 	it->valid = false;
-	it->err = report_corrupt(&it->lsm->report, "table", 0, "keys out of order");
+	it->err = dbiter_corrupt(it, it->merge->valid ? ikey_user(it->merge->key) : none,
+				 "keys out of order");
 }
 
 /*
@@ -620,6 +629,7 @@ bool lsm_iter_lost(const struct lsm_iter *it)
 int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
 {
 	struct segment_ref ref;
+	int err;
 
 	assert(it->valid);
 	if (it->type != IKEY_PUT_REF) {
@@ -629,8 +639,9 @@ int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
 			memcpy(buf, (const uint8_t *)it->stored.data + offset, size);
 		return 0;
 	}
-	if (segment_ref_decode(it->stored, &ref))
-		return report_corrupt(&it->lsm->report, "table", 0, "malformed segment reference");
+	err = dbiter_reference(it, &ref);
+	if (err)
+		return err;
 	if (offset > ref.size || size > ref.size - offset)
 		return -EINVAL;
 	return size ? segments_read(it->lsm->segments, &ref, (uint32_t)offset, buf,
@@ -661,6 +672,14 @@ int lsm_iter_value(struct lsm_iter *it, struct lsm_slice *value)
 		it->value_loaded = true;
 	}
 	*value = buf_slice(&it->value);
+	return 0;
+}
+
+int dbiter_reference(const struct lsm_iter *it, struct segment_ref *ref)
+{
+	assert(it->valid && it->type == IKEY_PUT_REF);
+	if (segment_ref_decode(it->stored, ref))
+		return dbiter_corrupt(it, it->key, "malformed segment reference");
 	return 0;
 }
 

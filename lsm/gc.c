@@ -89,18 +89,20 @@ static bool worth_punching(const struct lsm *lsm, const struct segment_info *s)
 
 /* ---- what is alive in them ---- */
 
-static int collect(struct candidate *list, size_t count, struct lsm_slice value)
+static int collect(struct lsm *lsm, struct candidate *list, size_t count, const struct iter *it)
 {
 	struct segment_ref ref;
-	int err = segment_ref_decode(value, &ref);
 
-	for (size_t i = 0; !err && i < count; i++)
+	if (segment_ref_decode(it->value, &ref))
+		return report_corrupt_key(&lsm->report, ikey_user(it->key),
+					  "malformed segment reference");
+	for (size_t i = 0; i < count; i++)
 		if (list[i].info.number == ref.segment) {
 			struct live_range r = {ref.offset, ref.offset + segment_ref_bytes(&ref)};
 
 			return buf_add(&list[i].ranges, &r, sizeof(r));
 		}
-	return err;
+	return 0;
 }
 
 static bool table_uses(const struct table_meta *t, const struct candidate *list, size_t count)
@@ -127,7 +129,7 @@ static int read_table(struct lsm *lsm, const struct table_meta *meta, struct can
 		return -ENOMEM;
 	for (it->ops->first(it); !err && it->valid; it->ops->next(it))
 		if (ikey_type(it->key) == IKEY_PUT_REF)
-			err = collect(list, count, it->value);
+			err = collect(lsm, list, count, it);
 	if (!err)
 		err = it->err;
 	iter_free(it);

@@ -133,6 +133,7 @@ struct decoder {
 	const uint8_t *p, *end; /* p is NULL once malformed */
 	struct manifest_state *s;
 	struct version_edit edit; /* of this record */
+	const char *reason;       /* with `p` NULL: what is malformed, in words */
 };
 
 static uint64_t manifest_take(struct decoder *d)
@@ -242,7 +243,8 @@ static int manifest_decode_delete_table(struct decoder *d)
 	for (size_t i = 0; i < l->count; i++)
 		if (l->tables[i]->number == number)
 			return version_edit_delete(&d->edit, level, l->tables[i]);
-	d->p = NULL; /* deletes what is not there */
+	d->p = NULL;
+	d->reason = "an edit deletes a table that is not there";
 	return 0;
 }
 
@@ -296,10 +298,11 @@ static int manifest_decode_field(struct decoder *d)
 	}
 }
 
-/* Apply one record to `s`. -EUCLEAN if it is malformed. */
-static int manifest_decode_record(struct manifest_state *s, struct lsm_slice record)
+/* Apply one record to `s`. 0; -ENOMEM; -EUCLEAN (not reported), with the reason. */
+static int manifest_decode_record(struct manifest_state *s, struct lsm_slice record,
+				  const char **reason)
 {
-	struct decoder d = {.p = record.data, .s = s};
+	struct decoder d = {.p = record.data, .s = s, .reason = "malformed edit"};
 	struct version *next;
 	int err = 0;
 
@@ -307,9 +310,9 @@ static int manifest_decode_record(struct manifest_state *s, struct lsm_slice rec
 	while (!err && d.p && d.p < d.end)
 		err = manifest_decode_field(&d);
 	if (!err && !d.p)
-		err = -EUCLEAN;
+		err = report_malformed(reason, d.reason);
 	if (!err)
-		err = version_apply(s->version, &d.edit, &next);
+		err = version_apply(s->version, &d.edit, &next, reason);
 	if (!err) {
 		version_unref(s->version);
 		s->version = next;
@@ -407,13 +410,14 @@ static int manifest_read_records(struct wal_reader *r, const char *name, const s
 {
 	struct lsm_slice record;
 	uint64_t offset;
+	const char *reason;
 	size_t records = 0;
 	int err;
 
 	while ((err = wal_reader_next(r, &record, &offset)) == 0) {
-		err = manifest_decode_record(s, record);
+		err = manifest_decode_record(s, record, &reason);
 		if (err == -EUCLEAN)
-			return report_corrupt(rep, name, offset, "malformed edit");
+			return report_corrupt(rep, name, offset, "%s", reason);
 		if (err)
 			return err;
 		records++;

@@ -389,25 +389,26 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 struct lost_table {
 	struct iter it;
 	const struct table_meta *table;
+	int open_err;
 };
 
 static void lost_iter_first(struct iter *it)
 {
-	it->err = -EUCLEAN;
+	it->err = ((const struct lost_table *)it)->open_err;
 }
 
 static void lost_iter_seek(struct iter *it, struct lsm_slice ikey)
 {
 	const struct lost_table *l = (struct lost_table *)it;
 
-	it->err = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : -EUCLEAN;
+	it->err = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : l->open_err;
 }
 
 static void lost_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	const struct lost_table *l = (struct lost_table *)it;
 
-	it->err = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : -EUCLEAN;
+	it->err = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : l->open_err;
 }
 
 static void lost_iter_free(struct iter *it)
@@ -425,12 +426,14 @@ static const struct iter_ops lost_ops = {
 	.free = lost_iter_free,
 };
 
-struct iter *lost_iter(const struct table_meta *t)
+struct iter *lost_iter(const struct table_meta *t, int err)
 {
 	struct lost_table *l = calloc(1, sizeof(*l));
 
+	assert(err < 0);
 	if (!l)
 		return NULL;
+	l->open_err = err;
 	l->it.ops = &lost_ops;
 	l->table = t;
 	return &l->it;

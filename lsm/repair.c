@@ -304,6 +304,7 @@ int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *lis
 {
 	struct version_edit edit = {0};
 	struct version *next;
+	const char *reason;
 	int err = 0;
 
 	lsm->repair->made_from = lsm->next_file;
@@ -317,8 +318,11 @@ int repair_tables(struct lsm *lsm, struct manifest_state *s, const uint64_t *lis
 	}
 	for (size_t i = 0; !err && i < count; i++)
 		err = take_table(lsm, list[i], &edit);
-	if (!err)
-		err = version_apply(s->version, &edit, &next);
+	if (!err) {
+		err = version_apply(s->version, &edit, &next, &reason);
+		if (err == -EUCLEAN)
+			err = report_corrupt(&lsm->report, "the manifest", 0, "%s", reason);
+	}
 	if (!err) {
 		version_unref(s->version);
 		s->version = next;

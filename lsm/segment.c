@@ -74,6 +74,11 @@ static bool segment_ref_valid(const struct segment_ref *ref)
 	       end <= ref->stored && (end - 1) / SEGMENT_CHUNK + 1 == segment_ref_chunks(ref);
 }
 
+static int segment_ref_malformed(void)
+{
+	return report_malformed(NULL, "malformed segment reference");
+}
+
 int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 {
 	const uint8_t *p, *end;
@@ -81,7 +86,7 @@ int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 
 	*ref = (struct segment_ref){0};
 	if (!bytes.size)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	p = bytes.data;
 	end = p + bytes.size;
 	p = get_varint(p, end, &ref->segment);
@@ -90,11 +95,11 @@ int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 	p = get_varint32(p, end, &ref->skip);
 	p = get_varint32(p, end, &ref->size);
 	if (!p || chunk > INT64_MAX / SEGMENT_CHUNK)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	ref->offset = chunk * SEGMENT_CHUNK;
 	if (!segment_ref_valid(ref) ||
 	    (size_t)(end - p) != (size_t)segment_ref_chunks(ref) * SUM_BYTES)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	ref->sums = p;
 	return 0;
 }

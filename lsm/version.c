@@ -207,7 +207,8 @@ static int version_level_apply(const struct level *base, unsigned l, const struc
 	return 0;
 }
 
-int version_apply(const struct version *base, const struct version_edit *e, struct version **out)
+int version_apply(const struct version *base, const struct version_edit *e, struct version **out,
+		  const char **reason)
 {
 	struct version *v = version_new();
 	const char *why;
@@ -217,7 +218,7 @@ int version_apply(const struct version *base, const struct version_edit *e, stru
 	for (unsigned l = 0; !err && l < LSM_LEVELS; l++)
 		err = version_level_apply(&base->level[l], l, e, &v->level[l]);
 	if (!err && !version_valid(v, &why))
-		err = -EUCLEAN;
+		err = report_malformed(reason, why);
 	if (err) {
 		version_unref(v);
 		return err;

@@ -82,9 +82,13 @@ int version_edit_add(struct version_edit *e, unsigned level, struct table_meta *
 int version_edit_delete(struct version_edit *e, unsigned level, struct table_meta *t);
 int version_edit_segment(struct version_edit *e, uint64_t number, bool dead);
 
-/* An empty version, or `base` with `e` applied. -EUCLEAN if the result breaks an invariant. */
-struct version *version_new(void);
-int version_apply(const struct version *base, const struct version_edit *e, struct version **out);
+struct version *version_new(void); /* an empty one, with one reference; NULL: no memory */
+/*
+ * Make `*out`, with one reference: `base` with `e` applied.
+ * 0; -ENOMEM; -EUCLEAN (not reported), with the reason, if the result breaks an invariant.
+ */
+int version_apply(const struct version *base, const struct version_edit *e, struct version **out,
+		  const char **reason);
 void version_ref(struct version *v);
 void version_unref(struct version *v); /* NULL is fine */
 

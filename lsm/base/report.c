@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define MESSAGE_BYTES 1024
+#define KEY_BYTES 32 /* of a key, in a message */
 
 void report(const struct report *r, enum lsm_report_level level, const char *format, ...)
 {
@@ -37,5 +38,18 @@ int report_corrupt(const struct report *r, const char *file, uint64_t offset, co
 	vsnprintf(reason, sizeof(reason), format, args);
 	va_end(args);
 	report(r, LSM_REPORT_ERROR, "%s: damaged at offset %" PRIu64 ": %s", file, offset, reason);
-	return report_malformed(NULL, "");
+	return report_malformed(NULL, reason);
+}
+
+int report_corrupt_key(const struct report *r, struct lsm_slice user_key, const char *reason)
+{
+	const uint8_t *bytes = user_key.data;
+	size_t count = user_key.size < KEY_BYTES ? user_key.size : KEY_BYTES;
+	char hex[2 * KEY_BYTES + 1] = "";
+
+	for (size_t i = 0; i < count; i++)
+		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+	report(r, LSM_REPORT_ERROR, "a table: damaged at key %s%s: %s", hex,
+	       count < user_key.size ? "..." : "", reason);
+	return report_malformed(NULL, reason);
 }

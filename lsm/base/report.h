@@ -1,9 +1,10 @@
 /*
  * report.h - where the tree's messages go, and how wrong bytes become an error.
  *
- * -EUCLEAN is made by the two functions below and nowhere else:
+ * -EUCLEAN is made by the functions below and nowhere else:
  *
- *   report_corrupt()    is for code that knows the file and the offset. It reports them with
+ *   report_corrupt()    is for code that knows the file and the offset (and
+ *                       report_corrupt_key() for code that knows the key). It reports them with
  *                       the reason. Whoever gets its error passes it on without a second report.
  *   report_malformed()  is for a decoder. A decoder sees bytes and does not know where they
  *                       come from, so it only states the reason. Its caller knows the place,
@@ -36,6 +37,12 @@ void report(const struct report *r, enum lsm_report_level level, const char *for
 /* Report that the bytes of `file` at `offset` are wrong, and why. Returns -EUCLEAN. */
 int report_corrupt(const struct report *r, const char *file, uint64_t offset, const char *format,
 		   ...) __attribute__((format(printf, 4, 5)));
+
+/*
+ * The same for an entry of a table that its key identifies: its file is not known where a merge
+ * of tables is read. The message has the first bytes of `user_key` in hex.
+ */
+int report_corrupt_key(const struct report *r, struct lsm_slice user_key, const char *reason);
 
 /* For decoders: set `*reason` (if not NULL) to `text`, a constant. Returns -EUCLEAN. */
 static inline int report_malformed(const char **reason, const char *text)
