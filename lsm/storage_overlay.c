@@ -130,6 +130,7 @@ static int overlay_open(struct storage *st, const char *name, enum storage_open 
 	char buf[NAME_BYTES];
 	int err;
 
+	*out = NULL;
 	mutex_lock(&o->mu);
 	if (o->preview && how != STORAGE_READ) {
 		err = -EROFS;

@@ -1,5 +1,5 @@
 /*
- * storage.c - what is the same for every storage.
+ * storage.c - calls that are the same for every storage.
  */
 #include "lsm/storage/storage.h"
 

@@ -4,21 +4,21 @@
  * Everything is relative to one descriptor of the directory, so neither a later
  * chdir nor a rename of a parent matters. Names are single components.
  *
- * Making the directory syncs its parent: a store that is synced but whose own
- * directory entry is not would vanish as a whole when the power goes.
+ * Making the directory syncs its parent: if the entry of the directory itself were not
+ * synced, a power cut could remove a store whose files are all synced.
  *
  * The lock is an open-file-description lock on the file LOCK. The kernel drops
- * it however its holder ends, so there is never a stale one to clean up, and two
+ * it however its holder ends, so no stale lock is ever left. Two
  * storages in one process exclude each other as two processes do. An exclusive
- * holder writes its process id into the file for messages; nothing else depends
- * on that text, and it is believed only while somebody does hold the lock for
- * writing. The lock belongs to the descriptor: take it after the last fork.
+ * holder writes its process id into the file, for messages only. The text is
+ * believed only while the lock is held for writing. The lock belongs to the descriptor, so it
+ * must be taken after the last fork.
  *
- * Whoever may write to the directory may have put anything under a name. So no
- * symbolic link is followed, only a regular file is opened, without waiting for a
- * fifo's other end, and the LOCK is not written to if it has a second name elsewhere.
+ * Another user who may write to the directory may have put anything under a name. So no
+ * symbolic link is followed, only regular files are opened, a fifo does not make the call
+ * wait, and the LOCK is not written to if it has a second name elsewhere.
  *
- * A disk quota is a full disk to its owner: EDQUOT becomes ENOSPC.
+ * For its owner an exhausted disk quota is a full disk: EDQUOT becomes ENOSPC.
  */
 #include "lsm/storage/storage.h"
 
@@ -40,7 +40,7 @@
 /* Parts per system call: enough for few calls, few enough for the stack; below IOV_MAX. */
 #define IOV_BATCH 256
 
-/* What is written at once where a filesystem cannot reserve space. */
+/* The size of one write of zeros, where a filesystem cannot reserve space. */
 #define ZERO_BYTES (64u << 10)
 
 struct dir {
@@ -52,7 +52,7 @@ struct dir {
 	struct mutex mutex;
 	bool locked;
 	bool exclusive;
-	int lock_fd; /* -1: none, also while a read-only store is locked without a file */
+	int lock_fd; /* -1: none. A read-only store may be locked without a file */
 };
 
 struct dir_file {
@@ -80,7 +80,7 @@ static bool storage_dir_name_valid(const char *name)
 	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-/* openat that a signal does not stop. Returns a descriptor or a negative errno. */
+/* openat(), repeated after a signal. Returns a descriptor or a negative errno. */
 static int storage_dir_openat(int dir_fd, const char *name, int flags)
 {
 	int fd;
@@ -159,7 +159,7 @@ static int storage_dir_unlink(struct storage *st, const char *name)
 	return unlinkat(d->fd, name, 0) ? storage_dir_error() : 0;
 }
 
-/* Everything is listed, also what is not a file (size 0): it tells that this is no store. */
+/* Lists directories and other non-files too, with size 0: they show that this is no store. */
 static int storage_dir_list(struct storage *st, storage_list_fn *fn, void *ctx)
 {
 	struct dir *d = storage_dir_of(st);
@@ -232,8 +232,9 @@ static void storage_dir_free(struct storage *st)
 /* ---- the lock ---- */
 
 /*
- * The descriptor to lock, made if need be. A reader that may not make the file
- * gets -ENOENT: a store without it, that it cannot be made in, has no writer.
+ * Open the LOCK, and make it if it is absent. Returns a descriptor or a negative errno.
+ * A reader that cannot make the file gets -ENOENT, and goes on without a lock: a writer could
+ * not make it either, so there is none.
  */
 static int storage_dir_lock_open(const struct dir *d, bool exclusive)
 {
@@ -247,7 +248,7 @@ static int storage_dir_lock_open(const struct dir *d, bool exclusive)
 	return fd;
 }
 
-/* Whose process id the file tells, if it is still held for writing; else 0. */
+/* The process id in the file, if the lock is still held for writing; else 0. */
 static long storage_dir_lock_holder(int fd, bool exclusive)
 {
 	struct flock held = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
@@ -265,7 +266,7 @@ static long storage_dir_lock_holder(int fd, bool exclusive)
 	return pid > 0 ? pid : 0;
 }
 
-/* Put `text` into the lock file, which is only for messages: the lock is as good without. */
+/* Put `text` into the LOCK. Errors do not matter, because it is only for messages. */
 static void storage_dir_lock_write(int fd, const char *text)
 {
 	size_t size = strlen(text);
@@ -275,7 +276,7 @@ static void storage_dir_lock_write(int fd, const char *text)
 	if (fstat(fd, &stat) || stat.st_nlink > 1)
 		return;
 	written = !ftruncate(fd, 0) && pwrite(fd, text, size, 0) == (ssize_t)size;
-	(void)written; /* perhaps the disk is full */
+	(void)written;
 }
 
 static int storage_dir_lock_take(int fd, bool exclusive, long *holder)
@@ -338,7 +339,7 @@ static void storage_dir_unlock(struct storage *st)
 
 	mutex_lock(&d->mutex);
 	if (d->lock_fd >= 0) {
-		/* So that nobody is named when a later reader holds the lock. */
+		/* A later reader that holds the lock must not be taken for this process. */
 		if (d->exclusive)
 			storage_dir_lock_write(d->lock_fd, "");
 		close(d->lock_fd);
@@ -400,13 +401,13 @@ static int storage_dir_pwritev(struct storage_file *f, const struct iovec *iov, 
 		if (written < 0)
 			return storage_dir_error();
 		if (written == 0)
-			return -EIO; /* a device that takes nothing and says nothing */
+			return -EIO; /* the device wrote nothing and returned no error */
 		offset += (size_t)written;
 		skip += (size_t)written;
 	}
 }
 
-/* Where space cannot be reserved, written zeros are the best reservation there is. */
+/* Extend the file with zeros: the best reservation where the filesystem offers none. */
 static int storage_dir_write_zeros(struct storage_file *f, uint64_t size)
 {
 	static const char zeros[ZERO_BYTES];
@@ -476,13 +477,13 @@ static int storage_dir_punch(struct storage_file *f, uint64_t offset, uint64_t s
 	return err ? storage_dir_error() : 0;
 }
 
-/* Without the flags that wait: those would take the error that the next sync has to tell. */
+/* No flag that waits: a wait would consume the error that the next sync must return. */
 static void storage_dir_start_write(struct storage_file *f, uint64_t offset, uint64_t size)
 {
 	(void)sync_file_range(storage_dir_fd(f), (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
 }
 
-/* Not fsync: fdatasync also writes a changed size, and only leaves out times. */
+/* fdatasync() writes bytes and a changed size. Unlike fsync() it leaves out the times. */
 static int storage_dir_sync(struct storage_file *f)
 {
 	return fdatasync(storage_dir_fd(f)) ? storage_dir_error() : 0;
@@ -502,7 +503,7 @@ static int storage_dir_size(struct storage_file *f, uint64_t *size, uint64_t *al
 
 static int storage_dir_close(struct storage_file *f)
 {
-	/* After EINTR the descriptor is gone on Linux, and nothing else is lost. */
+	/* On Linux EINTR means that the descriptor is closed, so it is no error. */
 	int err = close(storage_dir_fd(f)) && errno != EINTR ? storage_dir_error() : 0;
 
 	free(f);
@@ -568,7 +569,7 @@ int storage_dir_open(const char *path, bool create, bool read_only, struct stora
 		err = d->fd;
 		goto out;
 	}
-	/* Also when it was there: who made it may have been killed before this. */
+	/* Also if it was there: the process that made it may have been killed before this. */
 	if (create)
 		err = storage_dir_sync_parent(d->fd);
 	if (!err)
