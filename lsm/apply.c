@@ -44,11 +44,11 @@ void apply_adopt_table(struct lsm *lsm, struct table_meta *t)
 int apply_to_version(const struct lsm *lsm, const struct version *base,
 		     const struct version_edit *e, struct version **next)
 {
-	int err = version_apply(base, e, next);
+	const char *reason;
+	int err = version_apply(base, e, next, &reason);
 
 	if (err == -EUCLEAN)
-		return report_corrupt(&lsm->report, "the tree", 0,
-				      "tables overlap or are missing that a change refers to");
+		return report_corrupt(&lsm->report, "the manifest", 0, "%s", reason);
 	return err;
 }
 

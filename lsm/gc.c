@@ -92,12 +92,12 @@ static bool gc_worth_punching(const struct lsm *lsm, const struct segment_info *
 
 /* ---- what is alive in them ---- */
 
-/* Note what the reference `value` keeps alive of the candidates. */
+/* Note what the reference in the entry at `it` keeps alive of the candidates. */
 static int gc_collect(const struct lsm *lsm, struct candidate *list, size_t count,
-		      struct lsm_slice value)
+		      const struct iter *it)
 {
 	struct segment_ref ref;
-	int err = tree_ref_decode(lsm, value, &ref);
+	int err = tree_ref_decode(lsm, ikey_user(it->key), it->value, &ref);
 
 	for (size_t i = 0; !err && i < count; i++)
 		if (list[i].info.number == ref.segment) {
@@ -132,9 +132,9 @@ static int gc_read_table(struct lsm *lsm, const struct table_meta *meta, struct 
 		return -ENOMEM;
 	for (it->ops->first(it); !err && it->valid; it->ops->next(it))
 		if (ikey_type(it->key) == IKEY_PUT_REF)
-			err = gc_collect(lsm, list, count, it->value);
+			err = gc_collect(lsm, list, count, it);
 	if (!err)
-		err = it->status;
+		err = it->err;
 	iter_free(it);
 	return err;
 }

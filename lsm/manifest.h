@@ -24,7 +24,7 @@ struct manifest_state {
 	uint64_t log_number;
 	uint64_t sequence_flushed;
 	uint64_t *segments; /* numbers, in the order they were added */
-	size_t segments_count;
+	size_t segments_count, segments_room;
 	uint64_t number; /* of the manifest file itself */
 	bool torn;       /* it ends in a broken edit: see the crash rules in manifest.c */
 };

@@ -26,9 +26,10 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 			size_t first, size_t count, bool fill_cache);
 
 /*
- * In the place of a table that cannot be opened: at its end where a seek goes past the
- * table's bounds, an error (-EUCLEAN) everywhere else. `t` must outlive it. NULL: no memory.
+ * An iterator in the place of a table that cannot be opened. `err` is the error of
+ * table_acquire(), which has reported it. A seek past the bounds of the table finds the end;
+ * every other call leaves the iterator with `err`. `t` must outlive it. NULL: no memory.
  */
-struct iter *lost_iter(const struct table_meta *t);
+struct iter *lost_iter(const struct table_meta *t, int err);
 
 #endif

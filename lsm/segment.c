@@ -65,13 +65,18 @@ void segment_name(char *name, uint64_t number)
 }
 
 /* Everything about a reference that does not depend on how it is encoded. */
-static bool ref_valid(const struct segment_ref *ref)
+static bool segment_ref_valid(const struct segment_ref *ref)
 {
 	uint64_t end = (uint64_t)ref->skip + ref->size;
 
 	return ref->offset % SEGMENT_CHUNK == 0 && ref->offset <= INT64_MAX - LSM_VALUE_BYTES_MAX &&
 	       ref->stored <= LSM_VALUE_BYTES_MAX && ref->size > 0 && ref->skip < SEGMENT_CHUNK &&
 	       end <= ref->stored && (end - 1) / SEGMENT_CHUNK + 1 == segment_ref_chunks(ref);
+}
+
+static int segment_ref_malformed(void)
+{
+	return report_malformed(NULL, "malformed segment reference");
 }
 
 int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
@@ -81,7 +86,7 @@ int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 
 	*ref = (struct segment_ref){0};
 	if (!bytes.size)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	p = bytes.data;
 	end = p + bytes.size;
 	p = get_varint(p, end, &ref->segment);
@@ -90,10 +95,11 @@ int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 	p = get_varint32(p, end, &ref->skip);
 	p = get_varint32(p, end, &ref->size);
 	if (!p || chunk > INT64_MAX / SEGMENT_CHUNK)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	ref->offset = chunk * SEGMENT_CHUNK;
-	if (!ref_valid(ref) || (size_t)(end - p) != (size_t)segment_ref_chunks(ref) * SUM_BYTES)
-		return -EUCLEAN;
+	if (!segment_ref_valid(ref) ||
+	    (size_t)(end - p) != (size_t)segment_ref_chunks(ref) * SUM_BYTES)
+		return segment_ref_malformed();
 	ref->sums = p;
 	return 0;
 }
@@ -140,7 +146,7 @@ int segment_ref_slice(const struct segment_ref *ref, uint32_t offset, uint32_t s
 	return segment_ref_encode(&slice, out);
 }
 
-static uint32_t chunk_sum(uint64_t segment, uint64_t offset, const void *data, size_t size)
+static uint32_t segment_chunk_sum(uint64_t segment, uint64_t offset, const void *data, size_t size)
 {
 	uint64_t seed = segment * UINT64_C(0x9e3779b97f4a7c15) ^ offset;
 
@@ -154,7 +160,7 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 	while (size) {
 		size_t n = size < SEGMENT_CHUNK ? size : SEGMENT_CHUNK;
 
-		put_u32(sums, chunk_sum(segment, offset, p, n));
+		put_u32(sums, segment_chunk_sum(segment, offset, p, n));
 		sums += SUM_BYTES;
 		offset += n;
 		p += n;
@@ -164,8 +170,8 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 
 /* ---- reading ---- */
 
-static int corrupt(const struct report *report, const struct segment_ref *ref, uint64_t at,
-		   const char *what)
+static int segment_corrupt(const struct report *report, const struct segment_ref *ref, uint64_t at,
+			   const char *what)
 {
 	char name[SEGMENT_NAME_BYTES];
 
@@ -174,8 +180,9 @@ static int corrupt(const struct report *report, const struct segment_ref *ref, u
 }
 
 /* Read `size` stored bytes from `at`, whole chunks of `ref`, and verify them all. */
-static int read_chunks(struct storage_file *file, const struct report *report,
-		       const struct segment_ref *ref, uint32_t at, uint8_t *buf, uint32_t size)
+static int segment_read_chunks(struct storage_file *file, const struct report *report,
+			       const struct segment_ref *ref, uint32_t at, uint8_t *buf,
+			       uint32_t size)
 {
 	size_t got;
 	int err = storage_pread(file, buf, size, ref->offset + at, &got);
@@ -187,16 +194,17 @@ static int read_chunks(struct storage_file *file, const struct report *report,
 		size_t sum = (size_t)((at + done) / SEGMENT_CHUNK) * SUM_BYTES;
 
 		if (done + n > got)
-			return corrupt(report, ref, at + done, "the file ends within a value");
-		if (chunk_sum(ref->segment, ref->offset + at + done, buf + done, n) !=
+			return segment_corrupt(report, ref, at + done,
+					       "the file ends within a value");
+		if (segment_chunk_sum(ref->segment, ref->offset + at + done, buf + done, n) !=
 		    get_u32(ref->sums + sum))
-			return corrupt(report, ref, at + done, "wrong checksum in a value");
+			return segment_corrupt(report, ref, at + done, "wrong checksum in a value");
 	}
 	return 0;
 }
 
 /* Where the chunk that holds stored byte `at` ends. */
-static uint32_t chunk_end(const struct segment_ref *ref, uint32_t at)
+static uint32_t segment_chunk_end(const struct segment_ref *ref, uint32_t at)
 {
 	uint32_t end = (at / SEGMENT_CHUNK + 1) * SEGMENT_CHUNK;
 
@@ -204,12 +212,14 @@ static uint32_t chunk_end(const struct segment_ref *ref, uint32_t at)
 }
 
 /* Read [from, to) through a buffer of its own; whole chunks cover at most BOUNCE_CHUNKS. */
-static int read_bounced(struct storage_file *file, const struct report *report,
-			const struct segment_ref *ref, uint32_t from, uint32_t to, void *buf)
+static int segment_read_bounced(struct storage_file *file, const struct report *report,
+				const struct segment_ref *ref, uint32_t from, uint32_t to,
+				void *buf)
 {
 	uint8_t bounce[BOUNCE_CHUNKS * SEGMENT_CHUNK];
 	uint32_t start = from - from % SEGMENT_CHUNK;
-	int err = read_chunks(file, report, ref, start, bounce, chunk_end(ref, to - 1) - start);
+	int err = segment_read_chunks(file, report, ref, start, bounce,
+				      segment_chunk_end(ref, to - 1) - start);
 
 	if (!err)
 		memcpy(buf, bounce + (from - start), to - from);
@@ -227,21 +237,21 @@ int segment_read(struct storage_file *file, const struct report *report,
 	from = ref->skip + offset;
 	to = from + size;
 	while (from < to) {
-		bool whole_first = from % SEGMENT_CHUNK == 0 && to >= chunk_end(ref, from);
-		bool whole_last = to == chunk_end(ref, to - 1);
+		bool whole_first = from % SEGMENT_CHUNK == 0 && to >= segment_chunk_end(ref, from);
+		bool whole_last = to == segment_chunk_end(ref, to - 1);
 		uint32_t chunks = (to - 1) / SEGMENT_CHUNK - from / SEGMENT_CHUNK + 1;
 		uint32_t until;
 		int err;
 
 		if (chunks <= BOUNCE_CHUNKS && !(whole_first && whole_last)) {
 			until = to;
-			err = read_bounced(file, report, ref, from, until, out);
+			err = segment_read_bounced(file, report, ref, from, until, out);
 		} else if (!whole_first) {
-			until = chunk_end(ref, from);
-			err = read_bounced(file, report, ref, from, until, out);
+			until = segment_chunk_end(ref, from);
+			err = segment_read_bounced(file, report, ref, from, until, out);
 		} else {
 			until = whole_last ? to : to - to % SEGMENT_CHUNK;
-			err = read_chunks(file, report, ref, from, out, until - from);
+			err = segment_read_chunks(file, report, ref, from, out, until - from);
 		}
 		if (err)
 			return err;

@@ -31,8 +31,9 @@ struct segment_ref {
 /* No file has this number: a reference to it is one to a value that is lost, on purpose. */
 #define SEGMENT_LOST 0u
 
-int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref); /* 0 or -EUCLEAN */
-int segment_ref_encode(const struct segment_ref *ref, struct buf *out);  /* appends; -ENOMEM */
+/* Decode a reference; `bytes` must stay as long as `ref` is used. 0; -EUCLEAN (not reported). */
+int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref);
+int segment_ref_encode(const struct segment_ref *ref, struct buf *out); /* appends; -ENOMEM */
 
 /* A part of `ref` as a reference of its own, appended to `out`. -EINVAL when not within it. */
 int segment_ref_slice(const struct segment_ref *ref, uint32_t offset, uint32_t size,

@@ -69,9 +69,10 @@ struct version_change {
 /* What one flush or compaction changes. Holds a reference to each table it adds or deletes. */
 struct version_edit {
 	struct version_change *adds, *deletes;
-	size_t adds_count, deletes_count;
+	size_t adds_count, adds_room, deletes_count, deletes_room;
 	uint64_t *new_segments, *dead_segments;
-	size_t new_segments_count, dead_segments_count;
+	size_t new_segments_count, new_segments_room;
+	size_t dead_segments_count, dead_segments_room;
 	bool has_log;
 	uint64_t log_number;       /* logs below it are not needed */
 	uint64_t sequence_flushed; /* with has_log: everything up to it is in tables */
@@ -81,9 +82,13 @@ int version_edit_add(struct version_edit *e, unsigned level, struct table_meta *
 int version_edit_delete(struct version_edit *e, unsigned level, struct table_meta *t);
 int version_edit_segment(struct version_edit *e, uint64_t number, bool dead);
 
-/* An empty version, or `base` with `e` applied. -EUCLEAN if the result breaks an invariant. */
-struct version *version_new(void);
-int version_apply(const struct version *base, const struct version_edit *e, struct version **out);
+struct version *version_new(void); /* an empty one, with one reference; NULL: no memory */
+/*
+ * Make `*out`, with one reference: `base` with `e` applied.
+ * 0; -ENOMEM; -EUCLEAN (not reported), with the reason, if the result breaks an invariant.
+ */
+int version_apply(const struct version *base, const struct version_edit *e, struct version **out,
+		  const char **reason);
 void version_ref(struct version *v);
 void version_unref(struct version *v); /* NULL is fine */
 

@@ -44,7 +44,7 @@ static inline enum ikey_type ikey_type(struct lsm_slice ikey)
 {
 	return (enum ikey_type)(ikey_get_trailer(ikey) & 0xff);
 }
-/* Bytes from disk: long enough, known type, key within limits. */
+/* Whether bytes from disk are an internal key: long enough, of a known type, within limits. */
 static inline bool ikey_valid(struct lsm_slice ikey)
 {
 	return ikey.size > IKEY_TRAILER_BYTES && ikey.size <= IKEY_BYTES_MAX &&
@@ -70,7 +70,7 @@ static inline int ikey_compare(struct lsm_slice a, struct lsm_slice b)
 	return (ta < tb) - (ta > tb);
 }
 
-/* An internal key built on the stack. */
+/* Space for an internal key on the stack, and the function that fills it. */
 struct ikey_buf {
 	uint8_t bytes[IKEY_BYTES_MAX];
 	size_t size;

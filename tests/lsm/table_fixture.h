@@ -403,8 +403,8 @@ static inline int get_agrees(struct table *t, struct lsm_slice user, uint64_t se
 static inline bool stands_on(const struct iter *it, ssize_t i)
 {
 	if (i < 0 || (size_t)i >= pairs_count)
-		return !it->valid && !it->status;
-	return it->valid && !it->status && !slice_compare(it->key, key_of(&pairs[i])) &&
+		return !it->valid && !it->err;
+	return it->valid && !it->err && !slice_compare(it->key, key_of(&pairs[i])) &&
 	       !slice_compare(it->value, buf_slice(&pairs[i].value));
 }
 
@@ -418,7 +418,7 @@ static inline bool walk_agrees(struct table *t, int steps, bool fill_cache)
 
 	if (!it)
 		bail("table_iter");
-	right &= !it->valid && !it->status;
+	right &= !it->valid && !it->err;
 	for (int i = 0; i < steps && right; i++) {
 		struct lsm_slice key =
 			ikey_make(&k, random_user(space), rng() % 22, (enum ikey_type)(rng() % 3));
@@ -459,10 +459,10 @@ static inline bool all_agree(struct table *t)
 		bail("table_iter");
 	for (it->ops->first(it); it->valid; it->ops->next(it))
 		right &= stands_on(it, (ssize_t)i++);
-	right &= i == pairs_count && !it->status;
+	right &= i == pairs_count && !it->err;
 	for (it->ops->last(it); it->valid; it->ops->prev(it))
 		right &= stands_on(it, (ssize_t)--i);
-	right &= i == 0 && !it->status;
+	right &= i == 0 && !it->err;
 	iter_free(it);
 	for (i = 0; i < pairs_count && right; i++) {
 		uint64_t sequence = ikey_sequence(key_of(&pairs[i]));
