@@ -9,7 +9,7 @@
 #include "lsm/base/report.h"
 #include "lsm/dbiter.h"
 #include "lsm/segment.h"
-#include "lsm/tree.h"
+#include "lsm/view.h"
 
 struct lsm_batch *lsm_batch_new(void)
 {

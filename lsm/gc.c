@@ -20,10 +20,13 @@
  * the tables that refer to it are rewritten in place (compact.c), and the last
  * reference deletes it. Otherwise a store would gather files with a few blocks each.
  */
+#include "lsm/gc.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
-#include "lsm/tree.h"
+#include "lsm/compact.h"
+#include "lsm/view.h"
 
 #define GARBAGE_BYTES_MIN (1u << 20) /* less dead than this is not worth reading tables for */
 #define EMPTY_BELOW 16               /* empty a segment when less than 1/16 of it is alive */
@@ -40,7 +43,7 @@ struct candidate {
 
 /* ---- which segments ---- */
 
-static void add_live(const struct version *v, struct segment_info *infos, size_t count)
+static void gc_add_live(const struct version *v, struct segment_info *infos, size_t count)
 {
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; i < v->level[l].count; i++) {
@@ -57,7 +60,7 @@ static void add_live(const struct version *v, struct segment_info *infos, size_t
 }
 
 /* The references of tables; -1 if one of those tables is known to be damaged. */
-static int table_refs(const struct version *v, uint64_t segment)
+static int gc_table_refs(const struct version *v, uint64_t segment)
 {
 	int refs = 0;
 
@@ -75,9 +78,9 @@ static int table_refs(const struct version *v, uint64_t segment)
 
 /*
  * Worth punching: enough of what is on disk is dead, more than when it was last
- * punched (where the storage cannot punch, the space on disk never shrinks).
+ * punched (where the storage cannot gc_punch, the space on disk never shrinks).
  */
-static bool worth_punching(const struct lsm *lsm, const struct segment_info *s)
+static bool gc_worth_punching(const struct lsm *lsm, const struct segment_info *s)
 {
 	uint64_t min = lsm->opt.segment_bytes / 16;
 
@@ -89,7 +92,7 @@ static bool worth_punching(const struct lsm *lsm, const struct segment_info *s)
 
 /* ---- what is alive in them ---- */
 
-static int collect(struct lsm *lsm, struct candidate *list, size_t count, const struct iter *it)
+static int gc_collect(struct lsm *lsm, struct candidate *list, size_t count, const struct iter *it)
 {
 	struct segment_ref ref;
 
@@ -105,7 +108,7 @@ static int collect(struct lsm *lsm, struct candidate *list, size_t count, const 
 	return 0;
 }
 
-static bool table_uses(const struct table_meta *t, const struct candidate *list, size_t count)
+static bool gc_table_uses(const struct table_meta *t, const struct candidate *list, size_t count)
 {
 	for (size_t u = 0; u < t->uses_count; u++)
 		for (size_t i = 0; i < count; i++)
@@ -114,8 +117,8 @@ static bool table_uses(const struct table_meta *t, const struct candidate *list,
 	return false;
 }
 
-static int read_table(struct lsm *lsm, const struct table_meta *meta, struct candidate *list,
-		      size_t count)
+static int gc_read_table(struct lsm *lsm, const struct table_meta *meta, struct candidate *list,
+			 size_t count)
 {
 	struct table *t;
 	struct iter *it;
@@ -129,14 +132,14 @@ static int read_table(struct lsm *lsm, const struct table_meta *meta, struct can
 		return -ENOMEM;
 	for (it->ops->first(it); !err && it->valid; it->ops->next(it))
 		if (ikey_type(it->key) == IKEY_PUT_REF)
-			err = collect(lsm, list, count, it);
+			err = gc_collect(lsm, list, count, it);
 	if (!err)
 		err = it->err;
 	iter_free(it);
 	return err;
 }
 
-static int compare_ranges(const void *a, const void *b)
+static int gc_compare_ranges(const void *a, const void *b)
 {
 	const struct live_range *x = a, *y = b;
 
@@ -144,7 +147,7 @@ static int compare_ranges(const void *a, const void *b)
 }
 
 /* Punch everything of the segment that is not in its (sorted) live ranges. */
-static int punch(struct lsm *lsm, struct candidate *c)
+static int gc_punch(struct lsm *lsm, struct candidate *c)
 {
 	struct live_range *r = (struct live_range *)c->ranges.data;
 	size_t count = c->ranges.size / sizeof(*r);
@@ -152,7 +155,7 @@ static int punch(struct lsm *lsm, struct candidate *c)
 	int err = 0;
 
 	if (count)
-		qsort(r, count, sizeof(*r), compare_ranges);
+		qsort(r, count, sizeof(*r), gc_compare_ranges);
 	for (size_t i = 0; !err && i <= count; i++) {
 		uint64_t start = i < count ? r[i].start : size;
 
@@ -169,7 +172,7 @@ static int punch(struct lsm *lsm, struct candidate *c)
 /* ---- the step ---- */
 
 /* Rule 2: nobody holds an older view of the tables, nor an older memlog. */
-static bool only_view(struct lsm *lsm, const struct view *view)
+static bool gc_only_view(struct lsm *lsm, const struct view *view)
 {
 	bool only;
 
@@ -181,26 +184,27 @@ static bool only_view(struct lsm *lsm, const struct view *view)
 	return only;
 }
 
-static int punch_candidates(struct lsm *lsm, const struct view *view, struct candidate *list,
-			    size_t count)
+static int gc_punch_candidates(struct lsm *lsm, const struct view *view, struct candidate *list,
+			       size_t count)
 {
 	int err = 0;
 
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; !err && i < view->version->level[l].count; i++)
-			if (table_uses(view->version->level[l].tables[i], list, count)) {
-				err = read_table(lsm, view->version->level[l].tables[i], list,
-						 count);
+			if (gc_table_uses(view->version->level[l].tables[i], list, count)) {
+				err = gc_read_table(lsm, view->version->level[l].tables[i], list,
+						    count);
 				if (err == -EUCLEAN)
 					compact_mark(lsm, view->version->level[l].tables[i]);
 			}
 	for (size_t i = 0; !err && i < count; i++)
-		err = punch(lsm, &list[i]);
+		err = gc_punch(lsm, &list[i]);
 	return err;
 }
 
 /* Rewrite in place the first table that refers to `segment`, moving its values elsewhere. */
-static int empty_segment(struct lsm *lsm, const struct view *view, uint64_t segment, bool *did)
+static int gc_empty_segment(struct lsm *lsm, const struct view *view, uint64_t segment, bool *did)
+	REQUIRES(lsm->compact_mu)
 {
 	struct pick p;
 	int err;
@@ -232,20 +236,21 @@ int gc_step(struct lsm *lsm, bool *did)
 	size_t count, chosen = 0;
 	int err;
 
+	mutex_assert_held(&lsm->compact_mu);
 	*did = false;
 	err = segments_list(lsm->segments, &infos, &count);
 	if (err)
 		goto out;
-	add_live(view->version, infos, count);
+	gc_add_live(view->version, infos, count);
 	for (size_t i = 0; i < count; i++) {
 		struct segment_info *g = &infos[i];
 
 		/* Rule 1: all its references are tables'. */
-		if (g->refs != table_refs(view->version, g->number))
+		if (g->refs != gc_table_refs(view->version, g->number))
 			continue;
 		if (!g->sealed) {
 			/* What is written to now can only be collected once it is not. */
-			if (worth_punching(lsm, g) && g->live < g->size / 2) {
+			if (gc_worth_punching(lsm, g) && g->live < g->size / 2) {
 				segments_seal(lsm->segments, g->number);
 				*did = true;
 			}
@@ -254,15 +259,15 @@ int gc_step(struct lsm *lsm, bool *did)
 		if (g->live && g->live < lsm->opt.segment_bytes / EMPTY_BELOW &&
 		    g->size >= lsm->opt.segment_bytes / 2 && !to_empty && !g->stuck)
 			to_empty = g->number;
-		else if (worth_punching(lsm, g) && chosen < SEGMENTS_AT_ONCE)
+		else if (gc_worth_punching(lsm, g) && chosen < SEGMENTS_AT_ONCE)
 			list[chosen++].info = *g;
 	}
-	if (chosen && only_view(lsm, view)) {
-		err = punch_candidates(lsm, view, list, chosen);
+	if (chosen && gc_only_view(lsm, view)) {
+		err = gc_punch_candidates(lsm, view, list, chosen);
 		*did = !err;
 	}
 	if (!err && !*did && to_empty)
-		err = empty_segment(lsm, view, to_empty, did);
+		err = gc_empty_segment(lsm, view, to_empty, did);
 	if (err == -EUCLEAN) { /* told and marked: next time without those segments */
 		err = 0;
 		*did = true;

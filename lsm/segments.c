@@ -558,7 +558,7 @@ int segments_sync(struct segments *s)
 
 		mutex_lock(&s->mu);
 		err = s->sync_error;
-		/* Dirty ones are near the end: older ones were synced, and are not written again. */
+		/* Dirty ones are near the end: older ones were synced and are not written to. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];

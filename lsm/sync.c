@@ -1,20 +1,25 @@
 /*
  * sync.c - making what was written survive power loss.
  *
- * One thread syncs at a time, for all who wait. It covers everything published
- * when it starts, in this order, so that the log on disk is never ahead of what
- * it refers to, and no log is durable before the one before it:
+ * One thread syncs at a time, for all that wait. The sync covers everything published when it
+ * starts. It works in this order, so that the log on disk is never ahead of what it refers to,
+ * and no log is durable before the one before it:
  *
  *   1. the segments, which the log's records refer to;
- *   2. the logs of the memlogs, oldest first;
- *   3. the directory, if a log was created since; before the newest log's sync.
+ *   2. the directory, if a log was created since;
+ *   3. the logs, oldest first.
  *
- * A sync that fails is never tried again: what the kernel then holds may not be
- * what the disk holds. The tree becomes read-only, and the next open recovers.
+ * A sync that fails is never tried again: what the kernel then holds may not be what the disk
+ * holds. The tree becomes read-only, and the next open recovers.
  */
-#include "lsm/tree.h"
+#include "lsm/sync.h"
 
-/* Everything up to the last published sequence. Called by the one who syncs. */
+#include "lsm/view.h"
+
+/*
+ * Sync everything up to the last published sequence, which `*reached` gets. Only the thread
+ * that set `syncing` calls this.
+ */
 static int sync_all(struct lsm *lsm, uint64_t *reached)
 {
 	struct view *view = view_current(lsm);
@@ -22,8 +27,9 @@ static int sync_all(struct lsm *lsm, uint64_t *reached)
 	int err;
 
 	/*
-	 * In this order: what is published after the view was taken may be in a memlog
-	 * it does not have, and that is so only for sequences above its newest memlog's.
+	 * In this order: a write that is published after the view was taken may be in a memlog
+	 * that the view does not have. Such a write's sequence is above those of the view's
+	 * newest memlog.
 	 */
 	*reached = tree_sequence(lsm);
 	last = atomic_load(&view->memlogs[0]->sequence_last);
@@ -41,7 +47,7 @@ static int sync_all(struct lsm *lsm, uint64_t *reached)
 		if (!m->log || m->log_synced)
 			continue;
 		err = wal_sync(m->log);
-		/* Older memlogs are not written to any more. */
+		/* Older ones are not written to any more. */
 		if (!err && i > 0)
 			m->log_synced = true;
 	}
@@ -78,6 +84,15 @@ int sync_up_to(struct lsm *lsm, uint64_t sequence)
 	}
 	mutex_unlock(&lsm->sync_mu);
 	return err;
+}
+
+void sync_note(struct lsm *lsm, uint64_t sequence)
+{
+	mutex_lock(&lsm->sync_mu);
+	if (sequence > atomic_load(&lsm->sequence_synced))
+		atomic_store(&lsm->sequence_synced, sequence);
+	pthread_cond_broadcast(&lsm->sync_done);
+	mutex_unlock(&lsm->sync_mu);
 }
 
 int lsm_sync(struct lsm *lsm)

@@ -3,7 +3,7 @@
  *
  * The tree may be in use, for hours, while every table there is gets read with all
  * values its entries refer to. Nothing may be missed that was there at the start,
- * nothing found that is not so, and what is deleted meanwhile has to give its space
+ * nothing verify_found that is not so, and what is deleted meanwhile has to give its space
  * back. The rules:
  *
  *   1. Memtables are written to tables first, so that there are only tables to read. A
@@ -31,7 +31,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "lsm/tree.h"
+#include "lsm/meta_check.h"
+#include "lsm/view.h"
 
 #define SLICE_BYTES (16u << 20) /* a fraction of a second; and seldom more than a table */
 #define TABLE_GONE 1
@@ -55,61 +56,9 @@ struct verify {
 	struct meta_check meta;
 };
 
-/* ---- what the manifest says of a table ---- */
-
-int meta_check_begin(struct meta_check *m, const struct table_meta *t)
-{
-	*m = (struct meta_check){.t = t};
-	if (!t)
-		return 0;
-	m->bytes = calloc(t->uses_count + 1, sizeof(*m->bytes));
-	if (!m->bytes)
-		return -ENOMEM;
-	for (size_t i = 1; i < t->uses_count; i++)
-		if (t->uses[i].number <= t->uses[i - 1].number)
-			m->wrong = "the manifest has its segments in disorder";
-	return 0;
-}
-
-void meta_check_entry(struct meta_check *m, struct lsm_slice ikey, struct lsm_slice value)
-{
-	size_t low = 0, high = m->t ? m->t->uses_count : 0;
-	struct segment_ref ref;
-
-	if (!m->t || m->wrong)
-		return;
-	if (ikey_sequence(ikey) > m->t->sequence_max)
-		m->wrong = "the manifest says that it has older entries only";
-	if (ikey_type(ikey) != IKEY_PUT_REF || segment_ref_decode(value, &ref) ||
-	    ref.segment == SEGMENT_LOST)
-		return;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (m->t->uses[mid].number < ref.segment)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low == m->t->uses_count || m->t->uses[low].number != ref.segment)
-		m->wrong = "the manifest does not have one of its segments";
-	else
-		m->bytes[low] += segment_ref_bytes(&ref);
-}
-
-const char *meta_check_end(struct meta_check *m, bool whole)
-{
-	for (size_t i = 0; m->t && whole && !m->wrong && i < m->t->uses_count; i++)
-		if (m->t->uses[i].bytes != m->bytes[i])
-			m->wrong = "the manifest has other sizes of what is in segments";
-	free(m->bytes);
-	m->bytes = NULL;
-	return m->wrong;
-}
-
 /* ---- what is told ---- */
 
-static void found(void *ctx, const struct lsm_damage *damage)
+static void verify_found(void *ctx, const struct lsm_damage *damage)
 {
 	struct verify *v = ctx;
 
@@ -118,7 +67,7 @@ static void found(void *ctx, const struct lsm_damage *damage)
 		v->damage(v->damage_ctx, damage);
 }
 
-static int advance(struct verify *v, uint64_t bytes)
+static int verify_advance(struct verify *v, uint64_t bytes)
 {
 	v->done += bytes;
 	/* Behind the end only when something was met twice, or came while it ran. */
@@ -128,7 +77,7 @@ static int advance(struct verify *v, uint64_t bytes)
 }
 
 /* The table to be read next in `view`, or NULL at the end of the level. */
-static struct table_meta *next_table(const struct verify *v, const struct view *view)
+static struct table_meta *verify_next_table(const struct verify *v, const struct view *view)
 {
 	const struct level *l = &view->version->level[v->level];
 	size_t i = l->count;
@@ -145,7 +94,7 @@ static struct table_meta *next_table(const struct verify *v, const struct view *
 
 /* ---- values ---- */
 
-static bool table_is_gone(struct verify *v)
+static bool verify_is_gone(struct verify *v)
 {
 	struct view *view = view_current(v->lsm);
 	const struct level *l = &view->version->level[v->level];
@@ -157,7 +106,8 @@ static bool table_is_gone(struct verify *v)
 	return gone;
 }
 
-static void found_value(struct verify *v, struct lsm_slice key, struct lsm_slice stored, int err)
+static void verify_found_value(struct verify *v, struct lsm_slice key, struct lsm_slice stored,
+			       int err)
 {
 	struct lsm_damage d = {.first_key = key,
 			       .last_key = key,
@@ -173,7 +123,7 @@ static void found_value(struct verify *v, struct lsm_slice key, struct lsm_slice
 		d.reason = err == -EIO ? "the device cannot read the value in the segment" :
 					 "the value in the segment is damaged or missing";
 	}
-	found(v, &d);
+	verify_found(v, &d);
 }
 
 /* Each entry: a value in a segment is read and compared with its checksums. */
@@ -194,13 +144,13 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 	if (err && err != -EUCLEAN && err != -EIO)
 		return err;
 	if (err)
-		found_value(v, key, stored, err);
-	err = advance(v, v->value.size);
+		verify_found_value(v, key, stored, err);
+	err = verify_advance(v, v->value.size);
 	v->slice += v->value.size;
 	if (err || !v->table || v->slice < SLICE_BYTES)
 		return err;
 	v->slice = 0;
-	if (!table_is_gone(v))
+	if (!verify_is_gone(v))
 		return 0;
 	/* Only from a key on that was not there before, so that it comes to an end. */
 	if (v->level && v->from.size && !slice_compare(key, buf_slice(&v->from)))
@@ -222,13 +172,13 @@ static int verify_table(struct verify *v, struct table_meta *t)
 		return err;
 	v->table = t;
 	v->slice = 0;
-	err = table_verify(&v->lsm->env, t->number, t->bytes, t->smallest, t->largest, found, v,
-			   verify_entry, v);
+	err = table_verify(&v->lsm->env, t->number, t->bytes, t->smallest, t->largest, verify_found,
+			   v, verify_entry, v);
 	wrong = meta_check_end(&v->meta, !err);
 	v->meta.t = NULL;
 	if (wrong) {
 		table_name(name, t->number);
-		found(v, &(struct lsm_damage){.file = name, .reason = wrong});
+		verify_found(v, &(struct lsm_damage){.file = name, .reason = wrong});
 	}
 	v->table = NULL;
 	v->number = t->number;
@@ -241,7 +191,7 @@ static int verify_table(struct verify *v, struct table_meta *t)
 	/* An excluded end may be where the next one starts. */
 	if (!err && !t->largest_excluded)
 		err = buf_add(&v->from, "", 1);
-	return err ? err : advance(v, t->bytes);
+	return err ? err : verify_advance(v, t->bytes);
 }
 
 static int verify_level(struct verify *v, unsigned level)
@@ -253,7 +203,7 @@ static int verify_level(struct verify *v, unsigned level)
 	v->from.size = 0;
 	while (!err) {
 		struct view *view = view_current(v->lsm);
-		struct table_meta *t = next_table(v, view);
+		struct table_meta *t = verify_next_table(v, view);
 
 		if (t)
 			table_meta_ref(t);
@@ -269,7 +219,7 @@ static int verify_level(struct verify *v, unsigned level)
 }
 
 /* The values that only memtables refer to. */
-static int verify_runs(struct verify *v)
+static int verify_memlogs(struct verify *v)
 {
 	struct view *view = view_current(v->lsm);
 	int err = 0;
@@ -293,13 +243,13 @@ static int verify_runs(struct verify *v)
 #define WHY_BYTES 512u
 
 /* Kept until the lock is gone: who is told may take its time. */
-static void on_manifest_report(void *ctx, enum lsm_report_level level, const char *text)
+static void verify_on_report(void *ctx, enum lsm_report_level level, const char *text)
 {
 	if (level == LSM_REPORT_ERROR)
 		snprintf(ctx, WHY_BYTES, "%s", text);
 }
 
-static bool same_tables(const struct version *a, const struct version *b)
+static bool verify_same_tables(const struct version *a, const struct version *b)
 {
 	for (unsigned n = 0; n < LSM_LEVELS; n++) {
 		if (a->level[n].count != b->level[n].count)
@@ -316,7 +266,7 @@ static int verify_manifest(struct verify *v)
 {
 	struct lsm *lsm = v->lsm;
 	char why[WHY_BYTES] = "";
-	struct report silent = {0}, report = {on_manifest_report, why};
+	struct report silent = {0}, report = {verify_on_report, why};
 	struct manifest_state state;
 	struct view *view = NULL;
 	int err = 0;
@@ -338,18 +288,18 @@ static int verify_manifest(struct verify *v)
 	view = view_current(lsm);
 	if (state.torn)
 		snprintf(why, sizeof(why), "it ends in a damaged edit");
-	else if (!same_tables(state.version, view->version))
+	else if (!verify_same_tables(state.version, view->version))
 		snprintf(why, sizeof(why), "it names other tables than there are");
 	manifest_state_release(&state);
 out:
 	mutex_unlock(&lsm->manifest_mu);
 	view_unref(view);
 	if (*why)
-		found(v, &(struct lsm_damage){.file = "the manifest", .reason = why});
+		verify_found(v, &(struct lsm_damage){.file = "the manifest", .reason = why});
 	return *why ? 0 : err;
 }
 
-static void begin(struct verify *v)
+static void verify_begin(struct verify *v)
 {
 	struct view *view = view_current(v->lsm);
 	const char *why;
@@ -357,7 +307,7 @@ static void begin(struct verify *v)
 	for (unsigned n = 0; n < LSM_LEVELS; n++)
 		v->total += view->version->level[n].bytes + view->version->level[n].segment_bytes;
 	if (!version_valid(view->version, &why))
-		found(v, &(struct lsm_damage){.file = "the manifest", .reason = why});
+		verify_found(v, &(struct lsm_damage){.file = "the manifest", .reason = why});
 	view_unref(view);
 }
 
@@ -373,9 +323,9 @@ int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_pro
 
 	/* If that fails (a full disk, a failed log) what it would have written is in memory. */
 	if (lsm_flush(lsm))
-		err = verify_runs(&v);
+		err = verify_memlogs(&v);
 	v.number_end = tree_new_file(lsm);
-	begin(&v);
+	verify_begin(&v);
 	if (!err)
 		err = verify_manifest(&v);
 	for (unsigned n = 0; !err && n < LSM_LEVELS; n++)

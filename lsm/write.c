@@ -1,120 +1,85 @@
 /*
  * write.c - the write path.
  *
- * Writers queue; the head of the queue leads. The leader makes room (rotating
- * the memtable, slowing down or waiting while the background is behind), takes
- * the batches queued behind it as one group, appends their records to the log
- * in one write, inserts them into the memtable, publishes the last sequence, and
- * wakes the group. So the log, the memtable and the sequence have one writer at
- * a time without a lock held over any of it: being the head is the lock.
+ * Writers queue, and the head of the queue leads. The leader makes room: it rotates the
+ * memtable, and slows down or waits while the background is behind. Then it takes the batches
+ * queued behind it as one group, appends their records to the log in one write, inserts them
+ * into the memtable, publishes the last sequence and wakes the group. So the log, the memtable
+ * and the sequence have one writer at a time without a lock held over any of it: being the
+ * head is the lock.
  *
  * Syncing comes after, outside the queue: see sync.c.
  *
- * A log is never written beyond the space reserved for it, so that a full disk
- * is met when reserving, before anything was logged, and stays an ordinary error.
- * Any failure after that is a failed log write: the tree is read-only from then.
+ * A log is never written beyond the space reserved for it. So a full disk is met when
+ * reserving, before anything was logged, and stays an ordinary error. Any failure after that
+ * is a failed log write: the tree is read-only from then on.
  */
+#include "lsm/write.h"
+
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "lsm/batch.h"
-#include "lsm/tree.h"
+#include "lsm/compact.h"
+#include "lsm/reserve.h"
+#include "lsm/sync.h"
+#include "lsm/view.h"
 
 #define GROUP_BYTES_MAX (1u << 20)
-#define LOG_RESERVE_STEP (4u << 20)
-#define SLOWDOWN_US 1000 /* per group, while level 0 is nearly full */
-/* On a full disk what gives space back is tried so often: somebody may be dropping the reserve. */
+#define GROUP_RECORDS_FEW 16 /* with so many no memory is allocated */
+#define SLOWDOWN_US 1000     /* per group, while level 0 is nearly full */
+/* On a full disk, writes that free space are tried again: another thread may drop the reserve. */
 #define FULL_TRIES 4
 #define FULL_WAIT_US 5000
 
 struct writer {
 	struct lsm_batch *batch; /* NULL: only rotate the memtable */
 	unsigned flags;
-	int status;
+	int err; /* how its group ended, once it is done */
 	bool done;
 	uint64_t sequence_last;
 	pthread_cond_t wake;
-	struct writer *next;
+	STAILQ_ENTRY(writer) link;
 };
 
-/* ---- rotating ---- */
-
-/*
- * A memlog with a fresh log of its own, by recycling an old log if there is one.
- * The name is not durable before the next sync.
- */
-int memlog_create(struct lsm *lsm, struct memlog **fresh)
-{
-	char name[LOG_NAME_BYTES], old[LOG_NAME_BYTES];
-	struct memlog *m = memlog_new(lsm->segments);
-	uint64_t spare, number;
-	int err;
-
-	*fresh = NULL;
-	if (!m)
-		return -ENOMEM;
-	mutex_lock(&lsm->mu);
-	spare = lsm->spare_log;
-	lsm->spare_log = 0;
-	number = lsm->next_file++;
-	mutex_unlock(&lsm->mu);
-	log_name(name, number);
-	log_name(old, spare);
-	err = wal_create(lsm->st, name, (uint32_t)number, 0, spare ? old : NULL, &m->log);
-	if (err) {
-		/* The spare may have either name now: the next open deletes it. */
-		lsm->st->ops->unlink(lsm->st, name);
-		memlog_unref(m);
-		return err;
-	}
-	m->log_number = number;
-	atomic_store(&lsm->dir_dirty, true);
-	*fresh = m;
-	return 0;
-}
-
-static bool run_full(const struct lsm *lsm, const struct memlog *m)
-{
-	return memtable_bytes(m->mem) >= lsm->opt.memtable_bytes ||
-	       wal_bytes(m->log) >= 2 * (uint64_t)lsm->opt.memtable_bytes ||
-	       memtable_ranges(m->mem) >= MEMTABLE_RANGES_MAX;
-}
-
-static void nap_us(unsigned us)
+static void write_nap(unsigned us)
 {
 	struct timespec t = {0, (long)us * 1000};
 
 	nanosleep(&t, NULL);
 }
 
+/* ---- room ---- */
+
 /*
- * Wait until the queue of immutable memtables and level 0 have room for one more.
- * mu held. While the disk is full there is nothing to wait for: -ENOSPC.
+ * Wait until the queue of immutable memtables and level 0 have room for one more. If flush or
+ * compaction, whichever has to make that room, has failed, return its error.
  */
-static int wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
+static int write_wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 {
 	bool counted = false;
 
 	for (;;) {
 		const struct view *view = lsm->view;
-		int failed = atomic_load(&lsm->failed);
+		bool queue_full = view->memlogs_count > lsm->opt.imm_max;
 		size_t l0_max = lsm->opt.l0_stop * (lsm->l0_stuck ? L0_STUCK_FACTOR : 1);
+		int err;
 
-		if (failed)
+		if (atomic_load(&lsm->failed))
 			return -EROFS;
-		/* Closing: nobody is left to make room, and only the queue's length matters. */
+		/* Closing: no thread will make room, and only the length of the queue matters. */
 		if (lsm->stop)
-			return view->memlogs_count <= lsm->opt.imm_max ? 0 : -EAGAIN;
-		if (view->memlogs_count <= lsm->opt.imm_max &&
-		    view->version->level[0].count < l0_max)
+			return queue_full ? -EAGAIN : 0;
+		if (!queue_full && view->version->level[0].count < l0_max)
 			return 0;
-		/* Nothing will make room there: see compact.c. */
-		if (lsm->l0_stuck && view->memlogs_count <= lsm->opt.imm_max)
+		/* Damage, which was reported, keeps level 0 from getting room: see compact.c. */
+		if (lsm->l0_stuck && !queue_full)
 			return -EUCLEAN;
-		if (view->memlogs_count > lsm->opt.imm_max ? lsm->flush_error : lsm->compact_error)
-			return view->memlogs_count > lsm->opt.imm_max ? lsm->flush_error :
-									lsm->compact_error;
+		err = queue_full ? lsm->flush_error : lsm->compact_error;
+		if (err)
+			return err;
 		if (!counted)
 			atomic_fetch_add(&lsm->stops, 1);
 		counted = true;
@@ -123,63 +88,55 @@ static int wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 	}
 }
 
-/* Put a fresh memlog in front, the present one in the queue for flushing. Leader only. */
-static int rotate(struct lsm *lsm)
+/* Make `fresh` the newest memlog. `*old` is for the caller to unref without the lock. */
+static int write_install(struct lsm *lsm, struct memlog *fresh, struct view **old) REQUIRES(lsm->mu)
 {
-	struct memlog *fresh = NULL, **memlogs = NULL;
-	struct view *view, *old = NULL;
+	const struct view *view = lsm->view;
+	size_t count = view->memlogs_count;
+	struct memlog **memlogs = malloc((count + 1) * sizeof(*memlogs));
+	int err;
+
+	*old = NULL;
+	if (!memlogs)
+		return -ENOMEM;
+	memlogs[0] = fresh;
+	memcpy(memlogs + 1, view->memlogs, count * sizeof(*memlogs));
+	err = view_install(lsm, memlogs, count + 1, view->version, old);
+	if (!err)
+		lsm->newest = fresh;
+	free(memlogs);
+	return err;
+}
+
+/*
+ * Put a fresh memlog in front. The present one waits in the queue for flushing from then on.
+ * Leader only.
+ */
+static int write_switch(struct lsm *lsm)
+{
+	struct memlog *fresh = NULL;
+	struct view *old = NULL;
 	int err;
 
 	mutex_lock(&lsm->mu);
-	err = wait_for_room(lsm);
+	err = write_wait_for_room(lsm);
 	mutex_unlock(&lsm->mu);
 	if (!err)
 		err = memlog_create(lsm, &fresh);
 	if (err)
 		return err;
 	mutex_lock(&lsm->mu);
-	view = lsm->view;
-	memlogs = malloc((view->memlogs_count + 1) * sizeof(*memlogs));
-	if (!memlogs) {
-		err = -ENOMEM;
-	} else {
-		memlogs[0] = fresh;
-		memcpy(memlogs + 1, view->memlogs, view->memlogs_count * sizeof(*memlogs));
-		err = view_install(lsm, memlogs, view->memlogs_count + 1, view->version, &old);
-		if (!err)
-			lsm->newest = fresh;
-	}
+	err = write_install(lsm, fresh, &old);
 	lsm->tombstones_pending = 0;
 	pthread_cond_broadcast(&lsm->work);
 	mutex_unlock(&lsm->mu);
 	view_unref(old);
-	free(memlogs);
 	memlog_unref(fresh);
 	return err;
 }
 
-/* Reserve log space for `bytes` more (their framing included). */
-static int reserve_log(struct lsm *lsm, struct memlog *m, uint64_t bytes)
-{
-	uint64_t need = wal_bytes(m->log) + bytes, want;
-	int err;
-
-	if (need <= m->log_reserved)
-		return 0;
-	want = (need + LOG_RESERVE_STEP - 1) / LOG_RESERVE_STEP * LOG_RESERVE_STEP;
-	if (lsm->opt.memtable_bytes < LOG_RESERVE_STEP)
-		want = (need + lsm->opt.memtable_bytes - 1) / lsm->opt.memtable_bytes *
-		       lsm->opt.memtable_bytes;
-	err = wal_reserve(m->log, want);
-	if (err == -ENOSPC && want > need)
-		err = wal_reserve(m->log, want = need);
-	if (!err)
-		m->log_reserved = want;
-	return err;
-}
-
-/* Only what gives space back may be written. */
-static bool is_full(struct lsm *lsm)
+/* Whether the disk is full, so that only writes that free space may go on. */
+static bool write_is_full(struct lsm *lsm)
 {
 	if (!atomic_load(&lsm->no_space))
 		return false;
@@ -190,133 +147,110 @@ static bool is_full(struct lsm *lsm)
 }
 
 /* Make the newest memlog fit for a group that starts with `w`. Leader only. */
-static int make_room(struct lsm *lsm, const struct writer *w)
+static int write_make_room(struct lsm *lsm, const struct writer *w)
 {
+	bool frees = w->flags & LSM_FREES, slow;
 	struct memlog *m = lsm->newest;
-	bool slow;
 	int err;
 
 	if (atomic_load(&lsm->failed))
 		return -EROFS;
-	if (w->batch && !(w->flags & LSM_FREES) && is_full(lsm))
+	if (w->batch && !frees && write_is_full(lsm))
 		return -ENOSPC;
 	mutex_lock(&lsm->mu);
 	slow = lsm->view->version->level[0].count >= lsm->opt.l0_slow && !lsm->l0_stuck;
 	mutex_unlock(&lsm->mu);
 	if (slow) {
 		atomic_fetch_add(&lsm->slowdowns, 1);
-		nap_us(SLOWDOWN_US);
+		write_nap(SLOWDOWN_US);
 	}
-	if (w->batch ? run_full(lsm, m) : memtable_entries(m->mem) || memtable_ranges(m->mem)) {
-		err = rotate(lsm);
-		/* A batch that gives space back must get through: let the memtable grow. */
-		if (err && !(err == -ENOSPC && w->batch && (w->flags & LSM_FREES)))
-			return err;
-	}
-	return 0;
+	if (w->batch ? !memlog_full(lsm, m) : memlog_empty(m))
+		return 0;
+	err = write_switch(lsm);
+	/* A batch that frees space must get through: let the memtable grow. */
+	return err == -ENOSPC && w->batch && frees ? 0 : err;
 }
 
 /* ---- a group ---- */
 
-/* About what `bytes` take in the log, framing included. */
-static uint64_t framed(uint64_t bytes)
+/* About how many bytes of the log a record of `bytes` takes, framing included. */
+static uint64_t write_framed(uint64_t bytes)
 {
 	return bytes + bytes / 1024 + 64;
 }
 
 /*
- * The writers from the head on that go into one group, at most GROUP_BYTES_MAX
- * (the head may be larger). write_mu held. Returns the last of them.
+ * The writers from the head on that go into one group, of at most GROUP_BYTES_MAX (the head
+ * may be larger). Returns the last of them.
  */
-static struct writer *take_group(struct writer *head, size_t *count, uint64_t *bytes)
+static struct writer *write_take_group(struct lsm *lsm, struct writer *head, size_t *count,
+				       uint64_t *bytes) REQUIRES(lsm->write_mu)
 {
-	struct writer *last = head;
+	struct writer *last = head, *next;
 
+	assert(STAILQ_FIRST(&lsm->writers) == head);
 	*count = 1;
-	*bytes = framed(head->batch->record.size);
-	while (last->next && last->next->batch) {
-		uint64_t more = framed(last->next->batch->record.size);
+	*bytes = write_framed(head->batch->record.size);
+	while ((next = STAILQ_NEXT(last, link)) && next->batch) {
+		uint64_t more = write_framed(next->batch->record.size);
 
 		if (*bytes + more > GROUP_BYTES_MAX)
 			break;
-		/* What may use reserved space does not take others with it. */
-		if ((last->next->flags ^ head->flags) & LSM_FREES)
+		/* Only writes that free space may use the space that is reserved for them. */
+		if ((next->flags ^ head->flags) & LSM_FREES)
 			break;
 		*bytes += more;
 		++*count;
-		last = last->next;
+		last = next;
 	}
 	return last;
 }
 
-int memlog_pin_refs(struct lsm *lsm, struct memlog *memlog, struct lsm_slice bytes)
-{
-	struct segment_ref ref;
-	struct segment *g;
-	int err = segment_ref_decode(bytes, &ref);
-
-	if (err || ref.segment == SEGMENT_LOST)
-		return err;
-	atomic_fetch_add_explicit(&memlog->segment_bytes, segment_ref_bytes(&ref),
-				  memory_order_relaxed);
-	if (memlog->segments_count &&
-	    segment_number(memlog->segments[memlog->segments_count - 1]) == ref.segment)
-		return 0;
-	g = segments_get(lsm->segments, ref.segment);
-	if (!g)
-		return -ENOENT;
-	err = memlog_pin_segment(memlog, g);
-	if (err)
-		segment_ref_drop(lsm->segments, g);
-	return err;
-}
-
-/* Put one batch's operations into the memtable of `memlog`. */
-static int insert(struct lsm *lsm, struct memlog *memlog, struct lsm_slice record)
+/* Add the operations of one record to the memtable of `m`. */
+static int write_insert(struct memlog *m, struct lsm_slice record)
 {
 	struct batch_reader r;
 	struct batch_entry e;
 	int err = batch_read(record, &r);
 
-	while (!err && (err = batch_next(&r, &e)) == 0) {
-		switch (e.kind) {
-		case BATCH_DELETE_RANGE:
-			err = memtable_add_range(memlog->mem, e.sequence, e.key, e.value);
-			break;
-		case BATCH_REF:
-		case BATCH_SLICE:
-			err = memlog_pin_refs(lsm, memlog, e.value);
-			if (!err)
-				err = memtable_add(memlog->mem, e.sequence, IKEY_PUT_REF, e.key,
-						   e.value);
-			break;
-		case BATCH_PUT:
-		case BATCH_DELETE:
-			err = memtable_add(memlog->mem, e.sequence, (enum ikey_type)e.kind, e.key,
-					   e.value);
-			break;
-		}
-	}
+	while (!err && (err = batch_next(&r, &e)) == 0)
+		err = memlog_add(m, &e, MEMLOG_MISSING_FAILS);
 	return err < 0 ? err : 0;
 }
 
+/* Log and insert `count` records, the last of which ends with the sequence `last`. */
+static int write_records(struct lsm *lsm, struct memlog *m, const struct lsm_slice *records,
+			 size_t count, uint64_t last)
+{
+	int err = wal_append(m->log, records, count);
+
+	if (err)
+		return tree_fail(lsm, err, "writing the log");
+	for (size_t i = 0; !err && i < count; i++)
+		err = write_insert(m, records[i]);
+	if (err)
+		return tree_fail(lsm, err, "adding a logged write to memory");
+	atomic_store(&m->sequence_last, last);
+	atomic_store_explicit(&lsm->sequence, last, memory_order_release);
+	return 0;
+}
+
 /* Log and apply the group [head, last]; sets each writer's last sequence. Leader only. */
-static int commit_group(struct lsm *lsm, struct writer *head, const struct writer *last,
+static int write_commit(struct lsm *lsm, struct writer *head, const struct writer *last,
 			size_t count, uint64_t bytes)
 {
 	uint64_t next = tree_sequence(lsm) + 1, synced = atomic_load(&lsm->sequence_synced);
-	struct memlog *memlog = lsm->newest;
-	struct lsm_slice few[16], *records = few;
+	struct lsm_slice few[GROUP_RECORDS_FEW], *records = few;
 	size_t n = 0;
-	int err = reserve_log(lsm, memlog, bytes);
+	int err = memlog_reserve(lsm, lsm->newest, bytes);
 
 	if (err)
 		return err;
-	if (count > 16)
+	if (count > GROUP_RECORDS_FEW)
 		records = malloc(count * sizeof(*records));
 	if (!records)
 		return -ENOMEM;
-	for (struct writer *w = head;; w = w->next) {
+	for (struct writer *w = head;; w = STAILQ_NEXT(w, link)) {
 		batch_set_sequences(w->batch, next, synced);
 		next += w->batch->ops_count;
 		w->sequence_last = next - 1;
@@ -324,79 +258,68 @@ static int commit_group(struct lsm *lsm, struct writer *head, const struct write
 		if (w == last)
 			break;
 	}
-	if (!memlog->sequence_first)
-		memlog->sequence_first = tree_sequence(lsm) + 1;
-	err = wal_append(memlog->log, records, n);
-	if (err)
-		tree_fail(lsm, err, "writing the log");
-	for (size_t i = 0; !err && i < n; i++) {
-		err = insert(lsm, memlog, records[i]);
-		if (err)
-			tree_fail(lsm, err, "adding a logged write to memory");
-	}
-	if (!err) {
-		atomic_store(&memlog->sequence_last, next - 1);
-		atomic_store_explicit(&lsm->sequence, next - 1, memory_order_release);
+	assert(n == count);
+	err = write_records(lsm, lsm->newest, records, n, next - 1);
+	if (!err)
 		atomic_fetch_add(&lsm->log_bytes, bytes);
-	}
 	if (records != few)
 		free(records);
 	return err;
 }
 
-/* Take the group off the queue, tell its members, and wake the next leader. write_mu held. */
-static void finish_group(struct lsm *lsm, struct writer *head, struct writer *last, int err)
+/* Take the group [head, last] off the queue, pass `err` on to it, and wake the next leader. */
+static void write_finish_group(struct lsm *lsm, struct writer *head, struct writer *last, int err)
+	REQUIRES(lsm->write_mu)
 {
-	lsm->writers = last->next;
-	if (!lsm->writers)
-		lsm->writers_tail = &lsm->writers;
-	else
-		pthread_cond_signal(&lsm->writers->wake);
-	for (struct writer *w = head;;) {
-		struct writer *next = w->next;
-		bool end = w == last;
+	struct writer *w;
 
-		w->status = err;
+	do {
+		w = STAILQ_FIRST(&lsm->writers);
+		STAILQ_REMOVE_HEAD(&lsm->writers, link);
+		w->err = err;
 		w->done = true;
 		if (w != head)
 			pthread_cond_signal(&w->wake);
-		if (end)
-			break;
-		w = next;
-	}
+	} while (w != last);
+	w = STAILQ_FIRST(&lsm->writers);
+	if (w)
+		pthread_cond_signal(&w->wake);
 }
 
-/* Queue `w`; when it is at the head, lead. Returns its status. */
-static int queue(struct lsm *lsm, struct writer *w)
+/* Put `w` in the queue and wait. True: it is at the head and leads; false: its group is done. */
+static bool write_enqueue(struct lsm *lsm, struct writer *w)
+{
+	mutex_lock(&lsm->write_mu);
+	STAILQ_INSERT_TAIL(&lsm->writers, w, link);
+	if (STAILQ_FIRST(&lsm->writers) != w) {
+		pthread_cond_init(&w->wake, NULL);
+		while (!w->done && STAILQ_FIRST(&lsm->writers) != w)
+			cond_wait(&w->wake, &lsm->write_mu);
+		pthread_cond_destroy(&w->wake);
+	}
+	mutex_unlock(&lsm->write_mu);
+	return !w->done;
+}
+
+/* Queue `w` and see it through, as leader of a group or as a member of one. */
+static int write_queue(struct lsm *lsm, struct writer *w)
 {
 	struct writer *last = w;
 	uint64_t bytes;
 	size_t count;
 	int err;
 
-	mutex_lock(&lsm->write_mu);
-	*lsm->writers_tail = w;
-	lsm->writers_tail = &w->next;
-	if (lsm->writers != w) {
-		pthread_cond_init(&w->wake, NULL);
-		while (!w->done && lsm->writers != w)
-			cond_wait(&w->wake, &lsm->write_mu);
-		pthread_cond_destroy(&w->wake);
-		if (w->done) {
-			mutex_unlock(&lsm->write_mu);
-			return w->status;
-		}
-	}
-	mutex_unlock(&lsm->write_mu);
-	err = make_room(lsm, w);
+	if (!write_enqueue(lsm, w))
+		return w->err;
+	err = write_make_room(lsm, w);
 	if (!err && w->batch) {
 		mutex_lock(&lsm->write_mu);
-		last = take_group(w, &count, &bytes);
+		last = write_take_group(lsm, w, &count, &bytes);
 		mutex_unlock(&lsm->write_mu);
-		err = commit_group(lsm, w, last, count, bytes);
+		err = write_commit(lsm, w, last, count, bytes);
 	}
 	mutex_lock(&lsm->write_mu);
-	finish_group(lsm, w, last, err);
+	write_finish_group(lsm, w, last, err);
 	mutex_unlock(&lsm->write_mu);
 	return err;
 }
@@ -405,11 +328,13 @@ int write_rotate(struct lsm *lsm)
 {
 	struct writer w = {0};
 
-	return queue(lsm, &w);
+	return write_queue(lsm, &w);
 }
 
+/* ---- a batch ---- */
+
 /* How many tombstones are in `b`; a range, which may hide anything, counts as many. */
-static size_t tombstones_in(const struct lsm_batch *b)
+static size_t write_tombstones(const struct lsm_batch *b)
 {
 	size_t n = 0;
 
@@ -421,19 +346,19 @@ static size_t tombstones_in(const struct lsm_batch *b)
 }
 
 /*
- * Queue a batch. The disk may be full: if it gives space back it is tried again, with
- * what is set aside for that, or with what flush and compaction have made of it.
+ * Queue a batch. If the disk is full and the batch frees space, it is tried again: with what
+ * is reserved for that, or with the space that flush and compaction have set free meanwhile.
  */
-static int queue_batch(struct lsm *lsm, struct lsm_batch *b, struct writer *w)
+static int write_batch(struct lsm *lsm, struct lsm_batch *b, struct writer *w)
 {
 	unsigned flags = w->flags;
-	int err = queue(lsm, w);
+	int err = write_queue(lsm, w);
 
 	for (int i = 0; err == -ENOSPC && (flags & LSM_FREES) && i < FULL_TRIES; i++) {
-		if (!background_reserve_drop(lsm) && i)
-			nap_us(FULL_WAIT_US);
+		if (!reserve_drop(lsm) && i)
+			write_nap(FULL_WAIT_US);
 		*w = (struct writer){.batch = b, .flags = flags};
-		err = queue(lsm, w);
+		err = write_queue(lsm, w);
 	}
 	return err;
 }
@@ -449,20 +374,20 @@ int lsm_write(struct lsm *lsm, struct lsm_batch *b, unsigned flags)
 	if (!b->ops_count)
 		return flags & LSM_SYNC ? lsm_sync(lsm) : 0;
 	/* Before its large values take what is left on a full disk. */
-	if (!(flags & LSM_FREES) && is_full(lsm))
+	if (!(flags & LSM_FREES) && write_is_full(lsm))
 		return -ENOSPC;
 	err = batch_encode(b, lsm->segments, lsm->opt.separate_min);
 	if (!err)
-		err = queue_batch(lsm, b, &w);
-	/* The memtable has a reference of its own now, or nothing refers to it. */
+		err = write_batch(lsm, b, &w);
+	/* The memlog has a reference of its own now, or nothing refers to the segment. */
 	segment_ref_drop(lsm->segments, b->segment);
 	b->segment = NULL;
 	if (err == -ENOSPC)
-		background_note_full(lsm);
+		reserve_note_full(lsm);
 	if (err)
 		return err;
 	atomic_fetch_add(&lsm->user_bytes, b->user_bytes);
-	tombstones = tombstones_in(b);
+	tombstones = write_tombstones(b);
 	if (tombstones) {
 		mutex_lock(&lsm->mu);
 		lsm->tombstones_pending += tombstones;
