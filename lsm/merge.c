@@ -188,6 +188,7 @@ struct iter *merge_iter(struct iter **children, size_t count)
 
 	if (!m)
 		return NULL;
+	assert(children || !count);
 	m->children = malloc((count + 1) * sizeof(*children));
 	if (!m->children) {
 		free(m);
@@ -375,7 +376,7 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 
 	if (!c)
 		return NULL;
-	assert(first + count <= v->level[level].count);
+	assert(level > 0 && first + count <= v->level[level].count);
 	c->it.ops = &level_ops;
 	c->env = env;
 	c->tables = v->level[level].tables + first;

@@ -194,7 +194,6 @@ static int recover_adopt_segment(struct lsm *lsm, uint64_t number, bool named, b
 /* Take the segments that the manifest names, and those that are there without being named. */
 static int recover_adopt_segments(struct lsm *lsm, const struct inventory *inv,
 				  const struct manifest_state *s)
-	NO_OTHER_THREADS /* the open that makes the tree's threads later */
 {
 	const struct inventory_numbers named = {.numbers = s->segments, .count = s->segments_count};
 	size_t count = named.count + inv->segments.count;

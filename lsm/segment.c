@@ -46,6 +46,7 @@
  */
 #include "lsm/segment.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <xxhash.h>
 
@@ -109,6 +110,8 @@ int segment_ref_encode(const struct segment_ref *ref, struct buf *out)
 	size_t sums_size = (size_t)segment_ref_chunks(ref) * SUM_BYTES;
 	uint8_t *p;
 
+	assert(segment_ref_valid(ref));
+
 	if (buf_reserve(out, 5 * VARINT64_BYTES_MAX + sums_size))
 		return -ENOMEM;
 	p = out->data + out->size;
@@ -157,6 +160,7 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 {
 	const uint8_t *p = data;
 
+	assert(offset % SEGMENT_CHUNK == 0);
 	while (size) {
 		size_t n = size < SEGMENT_CHUNK ? size : SEGMENT_CHUNK;
 

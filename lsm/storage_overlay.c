@@ -311,7 +311,7 @@ void overlay_preview(struct storage *st, bool on)
 	mutex_unlock(&o->mu);
 }
 
-static int overlay_put_in_place(struct overlay *o, const char *name)
+static int overlay_put_in_place(struct overlay *o, const char *name) REQUIRES(o->mu)
 {
 	char buf[NAME_BYTES];
 
@@ -328,7 +328,7 @@ static int overlay_count_hidden(void *ctx, const char *name, uint64_t size)
 }
 
 /* Rename the files that were replaced. If that fails, the next open deletes them. */
-static void overlay_keep_old(struct overlay *o)
+static void overlay_keep_old(struct overlay *o) REQUIRES(o->mu)
 {
 	char buf[NAME_BYTES];
 
