@@ -3,6 +3,7 @@
  */
 #include "lsm/batch.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "lsm/base/array.h"
@@ -237,6 +238,7 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 	size_t next = 0;
 	int err;
 
+	assert(!b->segment); /* the caller dropped that of the last record */
 	err = batch_write_large(b, segments, separate_min, &writes);
 	if (err)
 		return err;
@@ -274,6 +276,7 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 
 void batch_set_sequences(struct lsm_batch *b, uint64_t first, uint64_t synced)
 {
+	assert(b->record.size >= BATCH_HEADER_BYTES && first && synced < first);
 	put_u64(b->record.data, first);
 	put_u64(b->record.data + 8, synced);
 }

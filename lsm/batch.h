@@ -7,10 +7,10 @@
  *   operation = u8 kind | varint key size | key | varint value size | value
  *
  * Operation i of the record has sequence first + i. "synced" is a sequence that
- * was durable when the record was written: recovery learns from it how far the
- * log must reach. Kinds are BATCH_*; a range delete's value is its end key; a
- * REF's value is a reference to a segment written for this batch, a SLICE's one
- * to bytes that were there before. Example: put "k" = "v" as sequence 5 when 2
+ * was durable when the record was written; recovery learns from it how far the
+ * log must reach. Kinds are BATCH_*. The value of a range delete is its end key. The value of
+ * a REF is a reference to bytes that were written to a segment for this batch, that of a
+ * SLICE a reference to older bytes. Example: put "k" = "v" as sequence 5 when 2
  * is durable:
  *   05 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00  01 00 00 00  01 01 6b 01 76
  */

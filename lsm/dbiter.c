@@ -2,24 +2,24 @@
  * dbiter.c - the public iterator: user keys and values as of one sequence.
  *
  * Below it a merge yields every version of every key, newest first per key. Of
- * a key it shows the newest version that its sequence sees, unless that is a
+ * each key the iterator shows the newest version up to its sequence, unless that is a
  * tombstone or a range tombstone of any source covers it.
  *
- * Forwards the merge stands on the entry shown. Backwards it stands before all
- * versions of the key shown, because going backwards the newest version comes
- * last; key and value are copies then.
+ * Going forwards, the merge is at the entry shown. Going backwards, the newest version of a key
+ * comes last, so the merge is before all versions of the key shown, and
+ * key and value are copies.
  *
  *     merge:   a@5 a@2  b@7(del) b@3  c@4          sequence 9
  *     shown:   a=@5                   c=@4
  *     forwards on c: merge at c@4;  backwards on c: merge at b@3
  *
- * Two things keep long walks short: after a few versions of one key it seeks to
- * the next key instead of stepping; and where a range tombstone hides entry after
- * entry, all sources older than the tombstone's seek to its end.
+ * Two things shorten long walks. After a few versions of one key it seeks to
+ * the next key instead of stepping. Where a range tombstone hides entry after
+ * entry, all sources older than that tombstone seek to its end.
  *
- * A table whose checksums are right may still have been written by somebody hostile,
- * with keys in any order. Nothing here or above may then loop: a step always goes on in
- * the file, and whatever seeks checks that it arrived where it should (dbiter_out_of_order).
+ * A hostile table has right checksums, and keys in any order. Neither this code nor its
+ * callers may loop on it: a step always goes on in the file, and every seek checks that it
+ * arrived at or behind its key (dbiter_out_of_order).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -93,7 +93,7 @@ static int dbiter_add_table_ranges(struct lsm_iter *it, const struct table_meta 
 	if (!meta->ranges)
 		return 0;
 	err = table_acquire(&it->lsm->env, meta->number, meta->bytes, &t);
-	/* They are within the table's bounds, where its own iterator is an error anyway. */
+	/* Within the bounds of the table, its iterator will return an error in any case. */
 	if (err == -EUCLEAN)
 		return 0;
 	if (err)
@@ -112,7 +112,7 @@ static int dbiter_add_memtables(struct lsm_iter *it, struct parts *p)
 	for (size_t i = 0; !err && i < it->view->memlogs_count; i++) {
 		struct memtable *mem = it->view->memlogs[i]->mem;
 
-		/* The newest may get its first range tombstone while we look: it is not ours. */
+		/* The newest may get its first one just now, too new for this iterator. */
 		if (memtable_ranges(mem))
 			err = dbiter_add_ranges(it, (struct range_source){p->count, mem, NULL});
 		if (!err)
@@ -249,7 +249,7 @@ static int dbiter_find_end(void *ctx, uint64_t sequence, struct lsm_slice start,
 	return 0;
 }
 
-/* Whether a range tombstone hides the entry; then `*source` says whose. */
+/* Whether a range tombstone hides the entry. `*source` is then the source of the tombstone. */
 static bool dbiter_hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t sequence,
 			  const struct range_source **source)
 {
@@ -267,7 +267,7 @@ static bool dbiter_hidden(const struct lsm_iter *it, struct lsm_slice key, uint6
 	return false;
 }
 
-/* Let every source older than `r`'s go on at the end of its tombstone over `key`. */
+/* Seek every source older than `r` to the end of the tombstone of `r` over `key`. */
 static void dbiter_skip_hidden(struct lsm_iter *it, const struct range_source *r,
 			       struct lsm_slice key)
 {
@@ -296,7 +296,7 @@ static int dbiter_save_key(struct lsm_iter *it, struct lsm_slice key)
 	return it->err;
 }
 
-/* Past every version of the saved key, quickly if there are many. */
+/* Move the merge past every version of the saved key, with a seek if there are many. */
 static void dbiter_pass_saved_key(struct lsm_iter *it)
 {
 	struct lsm_slice saved = buf_slice(&it->saved_key);
@@ -328,8 +328,8 @@ static void dbiter_out_of_order(struct lsm_iter *it)
 }
 
 /*
- * To the newest visible version of the key the merge is on, or to the next key.
- * Returns how many steps that took.
+ * Move the merge to the newest visible version of its key, or to the next key.
+ * Returns the number of steps.
  */
 static unsigned dbiter_pass_invisible(struct lsm_iter *it)
 {
@@ -344,7 +344,7 @@ static unsigned dbiter_pass_invisible(struct lsm_iter *it)
 			it->merge->ops->next(it->merge);
 			continue;
 		}
-		/* Made before the seek, which may overwrite the key it is made from. */
+		/* A copy of the key, because the seek may overwrite it. */
 		ikey = ikey_make(&targets[seeks++ % 2], ikey_user(it->merge->key), it->sequence,
 				 IKEY_TYPE_MAX);
 		if (last.size && ikey_compare(last, ikey) >= 0) {
@@ -362,8 +362,8 @@ static unsigned dbiter_pass_invisible(struct lsm_iter *it)
 }
 
 /*
- * From where the merge is: show the first entry that is to be seen. `after`: it is
- * to be above the saved key.
+ * Show the first visible entry at or behind the place of the merge. `after`: its key must be
+ * above the saved key.
  */
 static void dbiter_find_forward(struct lsm_iter *it, bool after)
 {
@@ -413,8 +413,8 @@ static void dbiter_find_forward(struct lsm_iter *it, bool after)
 /* ---- backwards ---- */
 
 /*
- * The merge stands on the oldest version of a key, going backwards: walk over
- * all of them, keeping the newest visible one. True if it is to be shown.
+ * The merge is at the oldest version of a key, going backwards. Move it past all versions of
+ * the key, and save the newest visible one. Returns whether that one is to be shown.
  */
 static bool dbiter_take_key_backward(struct lsm_iter *it)
 {
@@ -504,7 +504,7 @@ void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 	if (key.size) {
 		struct lsm_slice ikey = ikey_make(&target, key, it->sequence, IKEY_TYPE_MAX);
 
-		key = ikey_user(ikey); /* the caller's may be one that goes as we move */
+		key = ikey_user(ikey); /* the caller's bytes may be those of the entry here */
 		it->merge->ops->seek(it->merge, ikey);
 	} else {
 		it->merge->ops->first(it->merge);

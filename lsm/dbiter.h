@@ -1,5 +1,5 @@
 /*
- * dbiter.h - what the rest of the tree may ask of a public iterator.
+ * dbiter.h - calls on a public iterator that are for the rest of the tree only.
  */
 #ifndef LSM_DBITER_H
 #define LSM_DBITER_H

@@ -33,11 +33,11 @@
  * record at the end is an edit that did not happen. CURRENT is replaced by
  * rename, after the new manifest was synced.
  *
- * A torn record, or damage to the last one? The bytes do not tell. But what an edit
- * makes superfluous is deleted only after it: so if all that the manifest names
- * without it is there, going on without it is what a crash just before it would
- * have led to, and nothing is lost; if anything is missing, the edit had happened.
- * recover.c looks, as manifest_state.torn asks it to.
+ * A bad record at the end may be torn or damaged, and the bytes do not show which. But files
+ * that an edit makes superfluous are deleted only after the edit. If all files that the
+ * manifest names without the bad record are there, going on without it is right: a crash
+ * just before the edit would have left the same. If any is missing, the edit had happened.
+ * recover.c looks for them when manifest_state.torn is set.
  */
 #include "lsm/manifest.h"
 
@@ -391,7 +391,7 @@ static int manifest_current_read(struct storage *st, const struct report *rep, u
 
 /* ---- files ---- */
 
-/* Whether all that is named has a number that was given, so that no new file gets it. */
+/* Whether all named files have numbers below the next one, so that no new file gets one. */
 static bool manifest_state_numbers_valid(const struct manifest_state *s)
 {
 	bool valid =
@@ -428,7 +428,7 @@ static int manifest_read_records(struct wal_reader *r, const char *name, const s
 		return report_corrupt(rep, name, 0, "no whole edit in the manifest");
 	offset = wal_reader_offset(r);
 	s->torn = wal_reader_torn(r);
-	/* Only the last append can be torn: a whole record behind a bad one means damage. */
+	/* Only the last record can be torn, so a whole one behind a bad one means damage. */
 	wal_reader_resync(r);
 	err = wal_reader_next(r, &record, &offset);
 	if (err == 0)
@@ -473,7 +473,7 @@ int manifest_read(struct storage *st, const struct report *rep, struct manifest_
 	return err ? err : manifest_read_number(st, rep, number, s);
 }
 
-/* An edit that makes all of `s` from nothing. */
+/* Make the edit that turns an empty state into `s`. 0; -ENOMEM. */
 static int manifest_state_edit(const struct manifest_state *s, struct version_edit *e)
 {
 	int err = 0;

@@ -6,24 +6,24 @@
  *
  *   value_size key_size height prev | next[0] .. next[height - 1] | user key, trailer | value
  *
- * A node is filled in whole before the first pointer to it is stored (with
- * release order), and is never changed or freed while the memtable lives, but
- * for its pointers to others. So readers need no lock: what they reach with acquire
+ * A node is complete before the first pointer to it is stored (with
+ * release order). While the memtable lives, a node is not freed, and only its pointers to
+ * other nodes change. So readers need no lock: a node that they reach with acquire
  * loads is complete. A reader may meet a node on a low level that the writer
- * has not linked on the higher ones yet; that costs it a few steps, no more.
+ * has not linked on the higher ones yet. That only costs the reader a few steps.
  *
  * `prev` leads back on the lowest level. It is stored last, so a reader going
- * backwards may miss a node that is being added: one of a sequence that is not
- * published yet, which it would not look at anyway.
+ * backwards may miss a node that is being added. Its sequence is not
+ * published yet, so the reader would skip it anyway.
  *
- * Keys mostly arrive in runs of neighbours (one directory's names, one file's
- * extents), so the writer remembers where the last insertion went, the finger:
- * the last node before or at it on every level. A key that goes nearby climbs
- * only as many levels from there as it is far away, where a search from the
- * head would walk down all of them; ascending keys cost one comparison each.
+ * Keys mostly arrive in groups of neighbours (the names of one directory, the extents of one
+ * file), so the writer remembers the place of the last insertion, the finger:
+ * on every level, the last node before it or at it. The search for the place of the next key
+ * climbs from the finger only as many levels as the distance needs. A search from the
+ * head would walk down all levels. Ascending keys cost one comparison each.
  *
- * Range tombstones are few. They lie in arrays of 16, 32, 64, ... in the order
- * in which they came; the count is stored last, with release order. A look-up
+ * Range tombstones are few. They are in arrays of 16, 32, 64, ... in the order of their
+ * insertion. The count is stored last, with release order. A look-up
  * goes through all of them, newest first, unless the key is outside of them all.
  */
 #include "lsm/memtable.h"
@@ -156,7 +156,7 @@ static struct node *memtable_node_next(const struct node *n, unsigned level)
 	return atomic_load_explicit(&n->next[level], memory_order_acquire);
 }
 
-/* What is looked for: an internal key in two parts, so that no one has to put them together. */
+/* The key of a search: an internal key in two parts, which need not be put together. */
 struct target {
 	struct lsm_slice user;
 	uint64_t trailer;
@@ -176,21 +176,21 @@ static int memtable_node_compare(const struct node *n, const struct target *t)
 }
 
 /*
- * The last node below `t` (or_equal: or at it), searched from `from` on `level`
- * down; the head if there is none. `from` is the head or such a node itself.
- * `path`, if not NULL, gets the same for each level passed. `*after` is the node
- * that was next to it then: to load it again could give a newer one, below `t`.
+ * The last node below `t` (or_equal: or at it), or the head. The search starts from `from`, the
+ * head or another node below `t`, on `level`, and goes down to level 0.
+ * `path`, if not NULL, gets the last such node of each level. `*after` is the node
+ * that followed the result. Loading it again could find a newer node, below `t`.
  */
 static struct node *memtable_find_before(struct node *from, unsigned level, const struct target *t,
 					 bool or_equal, struct node **path, struct node **after)
 {
 	struct node *n = from;
 
-	*after = NULL; /* known to be past `t` */
+	*after = NULL; /* from here on, a node past `t` that need not be compared again */
 	for (;;) {
 		struct node *next = memtable_node_next(n, level);
 
-		/* Where it goes on if `next` is too far: the two cache misses overlap. */
+		/* Where it goes on if `next` is too far: let the two cache misses overlap. */
 		if (level)
 			__builtin_prefetch(memtable_node_next(n, level - 1));
 		if (next && next != *after && memtable_node_compare(next, t) < (or_equal ? 1 : 0)) {
@@ -228,14 +228,14 @@ static struct node *memtable_seek_node(const struct memtable *m, const struct ta
 	return after;
 }
 
-/* Move the finger to where `t` belongs: on each level, the last node before it. */
+/* Move the finger to the place of `t`: on each level, the last node before it. */
 static void memtable_finger_seek(struct memtable *m, const struct target *t)
 {
 	struct node *at = m->finger[0], *after;
 	unsigned height = memtable_height(m), level = 0;
 
 	if (at == m->head || memtable_node_compare(at, t) < 0) {
-		/* Every finger is before `t`; on the right level the next node is not. */
+		/* Every finger is before `t`. Climb until the next node is not. */
 		while (level < height && level < FINGER_LEVELS) {
 			struct node *next = memtable_node_next(m->finger[level], level);
 
@@ -244,7 +244,7 @@ static void memtable_finger_seek(struct memtable *m, const struct target *t)
 			level++;
 		}
 	} else {
-		/* No finger's next node is before `t`; on the right level the finger is. */
+		/* No finger's next node is before `t`. Climb until the finger is. */
 		for (level = 1; level < height && level < FINGER_LEVELS; level++)
 			if (m->finger[level] == m->head ||
 			    memtable_node_compare(m->finger[level], t) < 0)
@@ -301,11 +301,12 @@ int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type, str
 	struct node *n, *after;
 
 	assert(key.size && key.size <= LSM_KEY_BYTES_MAX && value.size <= UINT32_MAX);
+	assert(sequence <= SEQUENCE_MAX);
 	n = memtable_node_new(m, &t, value);
 	if (!n)
 		return -ENOMEM;
 	memtable_finger_seek(m, &t);
-	/* Above the list's height the fingers are at the head, where they belong. */
+	/* Above the height of the list the fingers are at the head, which is right. */
 	for (unsigned i = 0; i < n->height; i++)
 		atomic_init(&n->next[i], memtable_node_next(m->finger[i], i));
 	atomic_init(&n->prev, m->finger[0]);
@@ -350,7 +351,7 @@ static struct range *memtable_range_at(const struct memtable *m, size_t i)
 	return m->range_chunks[chunk] + (i - (((size_t)1 << chunk) - 1) * RANGE_CHUNK_FIRST);
 }
 
-/* The chunk for tombstone `i` is there after this. */
+/* Make room for tombstone `i`. 0; -ENOMEM. */
 static int memtable_range_reserve(struct memtable *m, size_t i)
 {
 	unsigned chunk = 63 - (unsigned)__builtin_clzll(i / RANGE_CHUNK_FIRST + 1);
@@ -365,7 +366,7 @@ static int memtable_range_reserve(struct memtable *m, size_t i)
 	return m->range_chunks[chunk] ? 0 : -ENOMEM;
 }
 
-/* Publish wider bounds if [start, end) needs them. */
+/* Publish wider bounds if [start, end) is not within the old ones. 0; -ENOMEM. */
 static int memtable_bounds_widen(struct memtable *m, struct lsm_slice start, struct lsm_slice end)
 {
 	const struct bounds *old = atomic_load_explicit(&m->bounds, memory_order_relaxed);
@@ -391,7 +392,7 @@ int memtable_add_range(struct memtable *m, uint64_t sequence, struct lsm_slice s
 	size_t i = memtable_ranges(m);
 	char *bytes;
 
-	assert(slice_compare(start, end) < 0);
+	assert(end.size && slice_compare(start, end) < 0 && sequence <= SEQUENCE_MAX);
 	if (memtable_range_reserve(m, i))
 		return -ENOMEM;
 	bytes = arena_alloc(&m->arena, start.size + end.size);
@@ -417,7 +418,7 @@ uint64_t memtable_covering(const struct memtable *m, struct lsm_slice key, uint6
 
 	if (!count)
 		return 0;
-	/* Stored before the count was: at least as wide as the tombstones counted. */
+	/* They were stored before the count, so they hold all tombstones that were counted. */
 	bounds = atomic_load_explicit(&m->bounds, memory_order_acquire);
 	if (slice_compare(key, bounds->start) < 0 || slice_compare(key, bounds->end) >= 0)
 		return 0;

@@ -4,11 +4,11 @@
  * A merge keeps each child at its own next entry and shows the smallest (going
  * forwards) or the largest (going backwards). Two children never hold the same
  * internal key. Going forwards it remembers which child is second: while the
- * current child stays before it, a step costs one comparison.
+ * current child stays before that one, a step costs one comparison.
  *
- * Changing direction re-seeks all the other children around the current key.
- * An error of any child is the merge's: it stops there, since what follows
- * might miss a newer version.
+ * A change of direction seeks all other children to the current key again.
+ * An error of any child ends the merge with that error, because an entry behind it
+ * might be older than one that could not be read.
  */
 #include "lsm/merge.h"
 
@@ -188,6 +188,7 @@ struct iter *merge_iter(struct iter **children, size_t count)
 
 	if (!m)
 		return NULL;
+	assert(children || !count);
 	m->children = malloc((count + 1) * sizeof(*children));
 	if (!m->children) {
 		free(m);
@@ -261,7 +262,7 @@ static void level_iter_show(struct level_cursor *c)
 	}
 }
 
-/* From where `sub` is, on to the next table that has an entry. */
+/* If `sub` is at its end, go on to the next table that has an entry. */
 static void level_iter_forward(struct level_cursor *c)
 {
 	while (!c->sub->valid && !c->sub->err && c->at + 1 < c->count) {
@@ -375,7 +376,7 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 
 	if (!c)
 		return NULL;
-	assert(first + count <= v->level[level].count);
+	assert(level > 0 && first + count <= v->level[level].count);
 	c->it.ops = &level_ops;
 	c->env = env;
 	c->tables = v->level[level].tables + first;
@@ -421,7 +422,7 @@ static const struct iter_ops lost_ops = {
 	.seek_prev = lost_iter_seek_prev,
 	.first = lost_iter_first,
 	.last = lost_iter_first,
-	.next = lost_iter_first, /* never valid, so never called */
+	.next = lost_iter_first, /* next and prev are not called, as it is never valid */
 	.prev = lost_iter_first,
 	.free = lost_iter_free,
 };

@@ -1,14 +1,14 @@
 /*
  * segment.c - references to large values, and reading what they refer to.
  *
- * A segment file is nothing but values, each starting at a multiple of 4096
- * and followed by zeros up to the next one. What is where is known only to the
- * references in the tree, so a segment without references is garbage, and a
- * value needs no header that would spoil the alignment of its bytes.
+ * A segment file has only values, each starting at a multiple of 4096
+ * and followed by zeros up to the next one. The references in the tree alone say where a value
+ * is, so a segment without references is garbage, and a
+ * value needs no header, which would spoil the alignment of its bytes.
  *
- * A reference names a run of chunks and the part of them that is meant. A
- * value just written is all of its chunks; a slice of it (the rest of an extent
- * that was partly overwritten) shares the chunks it needs and skips the bytes
+ * A reference names consecutive chunks and the part of their bytes that is the value. A
+ * value just written is all bytes of its chunks. A slice of it (the rest of an extent
+ * that was partly overwritten) shares the chunks that it needs, and skips the bytes
  * before it:
  *
  *        offset                        offset + stored
@@ -27,16 +27,16 @@
  * and nothing after it. It is valid if skip + size <= stored, if the first and
  * the last chunk each hold at least one byte of the value (a slice drops the
  * chunks it does not need, so that their space can be given back), and if the
- * run ends before 2^63.
+ * chunks end before 2^63.
  *
  * A chunk's checksum is the low half of XXH3_64bits_withSeed() over the
  * chunk's bytes (4096, but for the last one of a value what it has), with
  *
  *   seed = segment * 0x9e3779b97f4a7c15 ^ file offset of the chunk
  *
- * so bytes that are right but in the wrong place are found out too.
+ * so right bytes in the wrong place have a wrong checksum.
  *
- * Segment 0 is never there: a reference to it keeps the place of a value that a repair
+ * There is no segment 0. A reference to it stands in the place of a value that a repair
  * found lost.
  *
  * Example: 5000 bytes 'v' at 8192 of segment 7, and the ten from byte 4090 on of them:
@@ -46,14 +46,15 @@
  */
 #include "lsm/segment.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <xxhash.h>
 
 #define SUM_BYTES 4u
 
 /*
- * A request of up to this many chunks that does not begin and end between
- * chunks is read in one call and copied: that costs less than a second call.
+ * A request of up to this many chunks that covers one of them only in part is read in one call
+ * and copied, which costs less than a second call.
  */
 #define BOUNCE_CHUNKS 4u
 
@@ -64,7 +65,7 @@ void segment_name(char *name, uint64_t number)
 	snprintf(name, SEGMENT_NAME_BYTES, "%06llu.seg", (unsigned long long)number);
 }
 
-/* Everything about a reference that does not depend on how it is encoded. */
+/* The rules for a reference that do not depend on its encoding. */
 static bool segment_ref_valid(const struct segment_ref *ref)
 {
 	uint64_t end = (uint64_t)ref->skip + ref->size;
@@ -108,6 +109,8 @@ int segment_ref_encode(const struct segment_ref *ref, struct buf *out)
 {
 	size_t sums_size = (size_t)segment_ref_chunks(ref) * SUM_BYTES;
 	uint8_t *p;
+
+	assert(segment_ref_valid(ref));
 
 	if (buf_reserve(out, 5 * VARINT64_BYTES_MAX + sums_size))
 		return -ENOMEM;
@@ -157,6 +160,7 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 {
 	const uint8_t *p = data;
 
+	assert(offset % SEGMENT_CHUNK == 0);
 	while (size) {
 		size_t n = size < SEGMENT_CHUNK ? size : SEGMENT_CHUNK;
 

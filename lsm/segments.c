@@ -191,6 +191,7 @@ static int segments_take_file(struct segments *s, struct segment *g, struct stor
 static void segments_drop_file(struct segments *s, struct segment *g)
 {
 	mutex_lock(&s->mu);
+	assert(g->file && g->users);
 	g->users--;
 	mutex_unlock(&s->mu);
 }
@@ -357,6 +358,7 @@ void segment_ref_drop(struct segments *s, struct segment *g)
 	if (!g)
 		return;
 	mutex_lock(&s->mu);
+	assert(g->refs > 0);
 	dead = !--g->refs && g->sealed;
 	if (dead)
 		segments_detach(s, g);
@@ -558,7 +560,7 @@ int segments_sync(struct segments *s)
 
 		mutex_lock(&s->mu);
 		err = s->sync_error;
-		/* Dirty ones are near the end: older ones were synced, and are not written again. */
+		/* Dirty ones are near the end: older ones were synced and are not written to. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];

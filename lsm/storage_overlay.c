@@ -1,29 +1,29 @@
 /*
  * storage_overlay.c - changes to a storage that take effect all at once.
  *
- * A repair has to leave the store as it was, or repaired, whenever it ends. So it works
- * through an overlay: an ordinary storage that shows the files of the one below, in
- * which
+ * A repair may end at any moment, and must leave the store either as it was or repaired. So
+ * it works through an overlay: a storage that shows the files of the storage below, with
+ * these differences:
  *
- *   - a new file NAME is made below as NAME.repair, which no one else takes for a file
+ *   - a new file NAME is made below as NAME.repair, which is not the name of a file
  *     of the store;
  *   - files below are never written to, nor shortened, nor punched;
  *   - a file below that is unlinked is only hidden.
  *
- * The commit, when every new file is synced and nobody writes:
+ * The commit is made when every new file is synced and nothing is written any more:
  *
  *   1. NAME.repair becomes NAME, for all but CURRENT; directory synced
  *   2. CURRENT.repair becomes CURRENT; directory synced
  *   3. each hidden file becomes NAME.old; directory synced
  *
- * Until 2 the old CURRENT names the old files, all of which are there; what 1 brought
- * has numbers that were never used, and a later open deletes it as nobody names it.
- * From 2 on the new state is whole. What 3 has not reached by a crash is deleted by
- * the next open, as it would have been without the overlay. The one new log is empty, as
- * everything is in tables when the tree was closed: an old CURRENT has nothing of it to
- * replay. (A repair makes no RESERVE.)
+ * Until step 2 the old CURRENT names the old files, all of which are there. The files of step 1
+ * have numbers that were never used, and a later open deletes them, as nothing names them.
+ * After step 2 the new state is complete. If a crash interrupts step 3, the next open deletes
+ * the remaining hidden files, as it would without an overlay. The tree was closed before the
+ * commit, so everything is in tables and the new log is empty: with the old CURRENT, no
+ * record of it is replayed. (A repair makes no RESERVE.)
  *
- * Before the commit, a preview shows what it would leave, so that it can be looked at.
+ * A preview shows the state after the commit before it is made, so that it can be verified.
  *
  * Files with the suffix that a crash has left are deleted when an overlay, or the tree
  * itself, takes the lock and may write. Threads: as any storage.
@@ -48,7 +48,7 @@ struct names {
 
 struct overlay {
 	struct storage st;
-	struct storage_ops ops; /* those of files are the base's: it makes the files */
+	struct storage_ops ops; /* calls on files go to the base, which makes the files */
 	struct storage *base;
 	bool owned;
 	struct mutex mu;
@@ -137,7 +137,7 @@ static int overlay_open(struct storage *st, const char *name, enum storage_open 
 	} else if (overlay_names_has(&o->made, name)) {
 		err = ops->open(o->base, overlay_with_suffix(buf, name, OVERLAY_NEW), how, out);
 	} else if (how == STORAGE_CREATE) {
-		/* Noted first: what cannot be noted could not be dropped. */
+		/* Noted first, because a file that is not noted would never be deleted. */
 		err = overlay_names_add(&o->made, name);
 		if (!err)
 			err = ops->open(o->base, overlay_with_suffix(buf, name, OVERLAY_NEW), how,
@@ -238,7 +238,7 @@ static int overlay_space(struct storage *st, uint64_t *free_bytes, uint64_t *tot
 	return o->base->ops->space(o->base, free_bytes, total_bytes);
 }
 
-/* Nothing is given back: the file may be one of those below. */
+/* Does nothing: the file may be one of those below, which stay as they are. */
 static int overlay_punch(struct storage_file *f, uint64_t offset, uint64_t size)
 {
 	(void)f;
@@ -259,7 +259,7 @@ void overlay_drop_new(struct storage *base)
 {
 	struct names names = {0};
 
-	/* What cannot be deleted waits for another time. */
+	/* A file that cannot be deleted is left for the next time. */
 	(void)base->ops->list(base, overlay_note_new, &names);
 	for (size_t i = 0; i < names.count; i++)
 		(void)base->ops->unlink(base, names.list[i]);
@@ -311,7 +311,7 @@ void overlay_preview(struct storage *st, bool on)
 	mutex_unlock(&o->mu);
 }
 
-static int overlay_put_in_place(struct overlay *o, const char *name)
+static int overlay_put_in_place(struct overlay *o, const char *name) REQUIRES(o->mu)
 {
 	char buf[NAME_BYTES];
 
@@ -327,8 +327,8 @@ static int overlay_count_hidden(void *ctx, const char *name, uint64_t size)
 	return 0;
 }
 
-/* Rename what was replaced. It is in nobody's way, so a failure only leaves it to be deleted. */
-static void overlay_keep_old(struct overlay *o)
+/* Rename the files that were replaced. If that fails, the next open deletes them. */
+static void overlay_keep_old(struct overlay *o) REQUIRES(o->mu)
 {
 	char buf[NAME_BYTES];
 

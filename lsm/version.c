@@ -6,11 +6,11 @@
  *   2. a deeper level is ordered by key, and its tables are disjoint: one may
  *      end (excluded: a range tombstone's end) where the next one starts;
  *   3. all versions of a user key in one level > 0 are in one table;
- *   4. what a level says of a key is newer than what any deeper level says, and
- *      in level 0 a table's is newer than an older table's.
+ *   4. a version of a key in one level is newer than every version of it in a deeper
+ *      level; within level 0, a version in one table is newer than one in an older table.
  *
- * Invariant 4 makes look-ups stop at the first level that knows a key, and is
- * why a compaction out of level 0 takes all of that level.
+ * Because of invariant 4 a look-up stops at the first level that knows a key, and a
+ * compaction out of level 0 takes all of that level.
  */
 #include "lsm/version.h"
 
@@ -173,7 +173,7 @@ static bool version_edit_deletes(const struct version_edit *e, unsigned level, u
 	return false;
 }
 
-/* Put `t` into a level with room for it. */
+/* Add `t` to a level that has room for it, and take a reference. */
 static void version_level_add(struct level *level, struct table_meta *t)
 {
 	table_meta_ref(t);
@@ -436,7 +436,7 @@ static double version_level_score(const struct version *v, const struct pick_opt
 	return size >= separated ? size : separated;
 }
 
-/* The index of the first table that starts behind where the last pick of this level ended. */
+/* The index of the first table that starts behind the end of the last pick of this level. */
 static size_t version_next_in_turn(const struct version *v, const struct pick_options *o,
 				   unsigned level)
 {
@@ -450,9 +450,10 @@ static size_t version_next_in_turn(const struct version *v, const struct pick_op
 }
 
 /*
- * Whether pushing `t` of `level` down would help to get rid of tombstones: it
- * has range tombstones, or mostly tombstones, or old ones. At the bottom that is
- * a rewrite, done only when no snapshot keeps them, or it would never end.
+ * The reason to push `t` of `level` down to get rid of its tombstones: it
+ * has range tombstones, or mostly tombstones, or old ones. PICK_NONE: there is no reason. At
+ * the bottom the table is rewritten instead, but not while a snapshot keeps the
+ * tombstones: it would be rewritten again and again.
  */
 static enum pick_reason version_tombstone_reason(const struct version *v,
 						 const struct pick_options *o, unsigned level,
@@ -488,7 +489,7 @@ static int version_pick_one(const struct version *v, unsigned level, struct tabl
 	return err;
 }
 
-/* The next table of `level` in turn whose pick no damage is in the way of; PICK_NONE: none. */
+/* Pick the next table of `level` in turn, and pass over picks with a damaged table. */
 static int version_pick_level(const struct version *v, const struct pick_options *o, unsigned level,
 			      enum pick_reason reason, struct pick *p)
 {

@@ -3,6 +3,7 @@
  */
 #include "lsm/base/arena.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -76,6 +77,7 @@ void *arena_alloc(struct arena *a, size_t size)
 		a->free = block->bytes;
 		a->left = total - sizeof(*block);
 	}
+	assert(size <= a->left);
 	p = a->free;
 	a->free += size;
 	a->left -= size;

@@ -10,6 +10,8 @@
 #ifndef LSM_IKEY_H
 #define LSM_IKEY_H
 
+#include <assert.h>
+
 #include "lsm/base/coding.h"
 #include "lsm/lsm.h"
 
@@ -78,6 +80,7 @@ struct ikey_buf {
 static inline struct lsm_slice ikey_make(struct ikey_buf *b, struct lsm_slice user,
 					 uint64_t sequence, enum ikey_type type)
 {
+	assert(user.size <= LSM_KEY_BYTES_MAX && sequence <= SEQUENCE_MAX);
 	memcpy(b->bytes, user.data, user.size);
 	put_u64(b->bytes + user.size, ikey_trailer(sequence, type));
 	b->size = user.size + IKEY_TRAILER_BYTES;

@@ -12,16 +12,16 @@
  * entry, beginning with the first, is a restart point: it shares nothing, so a
  * search can begin there. Integers are little-endian.
  *
- * Valid is what obeys this, and a reader answers -EUCLEAN to anything else:
+ * A block is valid if it obeys these rules; for any other the reader returns -EUCLEAN:
  *   - only bytes of user keys are shared: the trailer (sequence and type) of the
  *     key before is never a part of this key, and this key's own trailer is
  *     always whole in the entry;
  *   - `shared` is 0, or all that the two user keys have in common at the start.
- *     These two let block_find() compare entry after entry with the key looked
- *     for and never put a key together;
+ *     With these two rules block_find() compares entry after entry with the key it
+ *     looks for, and never puts a key together;
  *   - a key is within the limits of ikey_valid();
  *   - the first restart is at 0; a block without entries has no restart.
- * That keys ascend is checked by table_verify(), not at every read.
+ * The order of the keys is checked by table_verify(), not at every read.
  *
  * Limits: 4 GiB a block.
  *
@@ -43,7 +43,7 @@ struct entry {
 	struct lsm_slice value;
 };
 
-/* How many bytes `a` and `b` begin with in common, up to `size`. */
+/* The number of bytes that `a` and `b` have in common at the start, at most `size`. */
 static size_t block_common_bytes(const uint8_t *a, const uint8_t *b, size_t size)
 {
 	size_t i = 0;
@@ -252,13 +252,13 @@ static int block_find_restart(struct lsm_slice block, struct lsm_slice ikey, siz
 	return 0;
 }
 
-/* Where an entry stands to the key looked for. */
+/* The position of an entry relative to the key that is looked for. */
 enum side { BELOW, BELOW_SAME_USER, AT_SAME_USER, ABOVE };
 
 /*
- * Compare entry `e` with `ikey`. `*match` is how many bytes the user key of the
- * entry before it, which is below `ikey`, has in common with the one looked for;
- * it becomes the same for this entry.
+ * Compare entry `e` with `ikey`. The entry before `e` is below `ikey`. `*match` is the number of
+ * bytes that the user keys of that entry and of `ikey` have in common at the start; it
+ * becomes the same number for `e`.
  */
 static enum side block_entry_side(const struct entry *e, struct lsm_slice ikey, size_t *match)
 {
@@ -267,15 +267,15 @@ static enum side block_entry_side(const struct entry *e, struct lsm_slice ikey, 
 	size_t delta_size = e->delta.size - IKEY_TRAILER_BYTES, want_size = user.size - *match;
 	size_t same;
 
-	if (!e->shared) { /* a restart point: it may have more in common than it says */
+	if (!e->shared) { /* perhaps a restart point, which does not say what it shares */
 		*match = 0;
 		want = user.data;
 		want_size = user.size;
 	}
-	/* It agrees with the key before on the byte that put that one below. */
+	/* The byte that put the key before it below `ikey` is shared, so this key is below too. */
 	if (e->shared > *match)
 		return BELOW;
-	/* It is above the key before on a byte where that one equals ours. */
+	/* It is above the key before it, on a byte which that key has in common with `ikey`. */
 	if (e->shared < *match)
 		return ABOVE;
 	same = block_common_bytes(delta, want, delta_size < want_size ? delta_size : want_size);
@@ -330,9 +330,9 @@ static void block_cursor_end(struct block_cursor *c, int err)
 }
 
 /*
- * Stand on an entry whose key is `shared` bytes of `prefix`, then `delta`.
- * A key that shares nothing is used where it lies in the block. The buffer
- * never moves once it is there: `prefix` may lie in it.
+ * Move the cursor to an entry whose key is `shared` bytes of `prefix`, then `delta`.
+ * A key that shares nothing is used where it lies in the block. `prefix` may lie in the key
+ * buffer, which is allocated once in its full size and never moves.
  */
 static void block_cursor_stand(struct block_cursor *c, size_t offset, size_t next_offset,
 			       const void *prefix, size_t shared, struct lsm_slice delta,
@@ -358,7 +358,7 @@ static void block_cursor_stand(struct block_cursor *c, size_t offset, size_t nex
 	c->next_offset = next_offset;
 }
 
-/* Whether `e` says it shares less with the key before it than it does. */
+/* Whether `e` has more in common with the key before it than its `shared` says. */
 static bool block_shares_more(struct lsm_slice before, const struct entry *e)
 {
 	return e->shared && e->shared + IKEY_TRAILER_BYTES < before.size &&

@@ -1,7 +1,7 @@
 /*
  * block.h - one block of sorted entries with shared-prefix keys and restart
  * points. The format is specified at the top of block.c. A block knows nothing
- * of files, checksums or compression: table.c wraps it in those.
+ * of files, checksums and compression; those are in table_format.c.
  */
 #ifndef LSM_BLOCK_H
 #define LSM_BLOCK_H
@@ -24,11 +24,14 @@ void block_builder_init(struct block_builder *b);
 void block_builder_release(struct block_builder *b);
 void block_builder_clear(struct block_builder *b);
 
-/* Keys ascending (asserted). -ENOMEM; -EFBIG beyond 4 GiB. On an error nothing changed. */
+/*
+ * Add an entry; bytes are copied. Keys come in ascending order (asserted).
+ * 0; -ENOMEM; -EFBIG if the block got larger than 4 GiB. After an error nothing has changed.
+ */
 int block_builder_add(struct block_builder *b, struct lsm_slice ikey, struct lsm_slice value);
-size_t block_builder_bytes(const struct block_builder *b); /* if finished now */
+size_t block_builder_bytes(const struct block_builder *b); /* of the block if finished now */
 
-/* The block's bytes, valid until the builder is changed. An empty block is fine. */
+/* `*block` is valid until the builder is changed. It may have no entry. 0; -ENOMEM. */
 int block_builder_finish(struct block_builder *b, struct lsm_slice *block);
 
 /*

@@ -258,7 +258,7 @@ static bool cache_shard_valid(const struct cache_shard *s, const char **why) REQ
 	return true;
 }
 
-/* In builds with assertions: check the shard if there were enough insertions since the last time. */
+/* In builds with assertions: check the shard, if `now` or after enough insertions. */
 static void cache_shard_check(struct cache_shard *s, bool now) REQUIRES(s->lock)
 {
 	const char *why = NULL;

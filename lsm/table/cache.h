@@ -1,8 +1,7 @@
 /*
  * cache.h - one budget of memory for what is read from disk: blocks and open
- * tables (their indexes and filters). Sharded, each shard with its own lock and
- * an LRU list; entries in use are never evicted, so the budget may be exceeded
- * by what readers hold at that moment.
+ * tables (their indexes and filters). It has several shards, each with its own lock and
+ * LRU list. Entries in use are never evicted, so their charges may exceed the budget.
  *
  * A key is (file number, offset); offset CACHE_TABLE means the open table.
  */

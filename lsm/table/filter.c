@@ -11,12 +11,12 @@
  *   filter_mix(x) = (x ^ x >> 29) * 0xbf58476d1ce4e5b9, folded once more by x ^ x >> 32
  * Bit b of a line is bit b & 7 of byte b >> 3.
  *
- * All bits of a key are in one line, so a query costs one cache miss however many
- * probes there are; for that it wants about a bit per key more than a plain
- * bloom filter. With 10 bits per key about one absent key in 100 passes.
+ * All bits of a key are in one line, so a query costs one cache miss, whatever the number of
+ * probes. In exchange it needs about one bit per key more than a plain bloom filter. With
+ * 10 bits per key about one absent key in 100 passes.
  *
- * A filter whose size or probes make no sense answers "maybe" to everything: a
- * filter may cost time, never an answer.
+ * A filter whose size or number of probes is impossible answers "maybe" for every key: it
+ * costs time then, but no look-up goes wrong.
  *
  * Example: the key "a", 10 bits per key: 64 bytes, six bits of them set, then 06
  * (tests/lsm/test_filter.c has them).

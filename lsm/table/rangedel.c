@@ -9,22 +9,21 @@
  *     event:     +9       +4       -9       -4
  *     open:         {9}     {9,4}     {4}       {}
  *
- * and each stretch with something open becomes a fragment. Neighbours with the
- * same sequences are joined, so that fragments of one tombstone, cut by others
- * that compaction has dropped since, become one again.
+ * and each stretch between two events with a sequence open becomes a fragment. Neighbours with
+ * the same sequences are joined: if compaction drops the tombstones that had cut another
+ * one, its fragments become one again.
  *
  * n tombstones give at most 2n - 1 fragments. A fragment holds every sequence
- * over it, so n tombstones all nested in each other take n * n of them; what
- * bounds n is MEMTABLE_RANGES_MAX at a flush, and in compaction that a sequence
- * hidden by a newer one is dropped.
+ * over it, so n tombstones all nested in each other take n * n of them. At a flush
+ * MEMTABLE_RANGES_MAX bounds n. A compaction drops a sequence that a newer one hides.
  */
-#include <assert.h>
-
 #include "lsm/table/rangedel.h"
+
+#include <assert.h>
 
 #include "lsm/base/buf.h"
 
-struct raw { /* as added: places in `bytes` */
+struct raw { /* a tombstone as it was added: offsets in `bytes` */
 	uint64_t sequence;
 	size_t start, start_size, end, end_size;
 };
@@ -78,7 +77,7 @@ static int rangedel_event_compare(const void *a, const void *b)
 	return slice_compare(((const struct event *)a)->key, ((const struct event *)b)->key);
 }
 
-/* Two events for each tombstone, by key. */
+/* Make two events of each tombstone, sorted by key. The caller frees `*out`. 0; -ENOMEM. */
 static int rangedel_make_events(const struct rangedel_list *l, struct event **out, size_t *count)
 {
 	const struct raw *raws = (const struct raw *)l->raws.data;
@@ -102,8 +101,8 @@ static int rangedel_make_events(const struct rangedel_list *l, struct event **ou
 }
 
 /*
- * Open or close a sequence in `open`, an ascending array of uint64_t in which
- * one that was added twice stands twice. It has room.
+ * Open or close a sequence in `open`, an ascending array of uint64_t with enough room. A
+ * sequence of two tombstones is in it twice.
  */
 static void rangedel_open_apply(struct buf *open, const struct event *e)
 {
@@ -131,9 +130,9 @@ static void rangedel_open_apply(struct buf *open, const struct event *e)
 }
 
 /*
- * Add [start, end) under the sequences in `open`. Until finish() is done,
- * `sequences` holds an index into l->sequences instead of a pointer, as that
- * array still moves.
+ * Add [start, end) under the sequences in `open`. Until rangedel_finish() ends, the field
+ * `sequences` holds an index into l->sequences instead of a pointer, because that array
+ * still moves. 0; -ENOMEM.
  */
 static int rangedel_add_fragment(struct rangedel_list *l, struct lsm_slice start,
 				 struct lsm_slice end, const struct buf *open)
@@ -179,13 +178,13 @@ int rangedel_finish(struct rangedel_list *l)
 	for (size_t i = 0; !err && i < count; i++) {
 		if (i && open.size && slice_compare(events[i - 1].key, events[i].key))
 			err = rangedel_add_fragment(l, events[i - 1].key, events[i].key, &open);
-		/* At one key ends may come before starts: never close what is not open. */
+		/* Every sequence is opened before it is closed, as each start is below its end. */
 		if (!err)
 			rangedel_open_apply(&open, &events[i]);
 	}
 	free(events);
 	buf_release(&open);
-	if (err) { /* as it was */
+	if (err) { /* make the list what it was before */
 		l->fragments.size = 0;
 		l->sequences.size = 0;
 		return err;

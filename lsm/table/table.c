@@ -104,7 +104,7 @@ static int table_load_index(struct table *t)
 	return err;
 }
 
-/* Without its filter a table is only slower, so damage to the filter is reported and is no error. */
+/* Without its filter a table is only slower, so damage to it is reported but is no error. */
 static int table_load_filter(struct table *t)
 {
 	struct table_block *b;
@@ -213,7 +213,7 @@ int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct
 		}
 	}
 	t = cache_value(e);
-	/* All threads would store the same. Only the first does: the line stays shared by all CPUs. */
+	/* All would store the same. Only the first does, so that the line stays shared. */
 	if (atomic_load_explicit(&t->entry, memory_order_relaxed) != e)
 		atomic_store_explicit(&t->entry, e, memory_order_relaxed);
 	*out = t;
@@ -245,21 +245,21 @@ static uint64_t table_data_end(const struct table *t)
 }
 
 /* A data block in use: in the cache, or this reader's own. */
-struct held_block {
+struct pinned_block {
 	struct cache_entry *entry;
 	struct table_block *own;
 	struct lsm_slice bytes;
 };
 
-static void table_drop_block(struct table *t, struct held_block *held)
+static void table_drop_block(struct table *t, struct pinned_block *held)
 {
 	cache_release(t->env->cache, held->entry);
 	free(held->own);
-	*held = (struct held_block){0};
+	*held = (struct pinned_block){0};
 }
 
 static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_cache,
-			    struct held_block *held)
+			    struct pinned_block *held)
 {
 	struct cache *cache = t->env->cache;
 	struct table_block *b;
@@ -267,7 +267,7 @@ static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_
 	const char *reason;
 	int err;
 
-	*held = (struct held_block){0};
+	*held = (struct pinned_block){0};
 	if (!table_handle_decode(handle, table_data_end(t), &h))
 		return table_corrupt(t->env, t->number, t->footer.index.offset,
 				     "index points outside the data");
@@ -327,7 +327,7 @@ static void table_count(_Atomic uint64_t *counter)
  * user key that no entry has (see the format), and the next block holds other user keys only.
  * Returns 0; LSM_ABSENT; an error, reported if it is -EUCLEAN.
  */
-static int table_search(struct table *t, struct lsm_slice ikey, struct held_block *held,
+static int table_search(struct table *t, struct lsm_slice ikey, struct pinned_block *held,
 			struct block_found *found, bool *has_newer)
 {
 	struct block_found index;
@@ -354,7 +354,7 @@ static int table_search(struct table *t, struct lsm_slice ikey, struct held_bloc
 int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ikey_type *type,
 	      uint64_t *entry_sequence, struct lsm_value *value)
 {
-	struct held_block held = {0};
+	struct pinned_block held = {0};
 	struct block_found found;
 	struct ikey_buf space;
 	bool has_newer;
@@ -409,8 +409,8 @@ struct table_iter {
 	bool fill_cache;
 	struct block_cursor index;
 	struct block_cursor data; /* over `held`, the block the index stands on */
-	struct held_block held;   /* bytes.data NULL: none */
-	const void *held_handle;  /* the index value it was found by */
+	struct pinned_block held; /* bytes.data NULL: none */
+	const void *held_handle;  /* the index value that led to it */
 };
 
 static void table_iter_end(struct table_iter *ti, int err)

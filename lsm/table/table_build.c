@@ -1,9 +1,9 @@
 /*
  * table_build.c - writing one table (format: table_format.c).
  *
- * Entries collect in a data block. When it is full it is stored behind those
- * before it, in a buffer that goes to the file in large writes. Its index entry
- * waits until the next key is known, as the index key is chosen between the two.
+ * Entries are collected in a data block. A full block is stored behind those before
+ * it, in a buffer that is written to the file in large pieces. Its index entry is made when
+ * the next key is known, because the index key is chosen between the two.
  *
  * Memory: one block, the write buffer, the index so far, and 8 bytes for each
  * user key, for the filter.
@@ -26,7 +26,7 @@ struct table_builder {
 	uint64_t number;
 	struct table_build_options options;
 	struct table_codec codec;
-	int error; /* the first one: nothing works after it */
+	int err; /* the first error, which every later call returns */
 	bool finished;
 
 	struct buf out;  /* at the end of the file, not written yet */
@@ -149,9 +149,9 @@ static int table_build_close_block(struct table_builder *b)
 }
 
 /*
- * A block grows to block_bytes. An entry that would take it far beyond begins a
- * block of its own: small entries next to a value of megabytes would all cost
- * reading it.
+ * Whether an entry begins a new block. A block grows to block_bytes, but an entry that would
+ * take it far beyond gets a block of its own: otherwise reading a small entry would mean
+ * reading the large value next to it.
  */
 static bool table_build_splits(const struct table_builder *b, size_t entry_bytes)
 {
@@ -198,9 +198,9 @@ int table_builder_add(struct table_builder *b, struct lsm_slice ikey, struct lsm
 {
 	assert(!b->finished && ikey_valid(ikey));
 	assert(!b->last_key.size || ikey_compare(buf_slice(&b->last_key), ikey) < 0);
-	if (!b->error)
-		b->error = table_build_add(b, ikey, value);
-	return b->error;
+	if (!b->err)
+		b->err = table_build_add(b, ikey, value);
+	return b->err;
 }
 
 int table_builder_add_range(struct table_builder *b, uint64_t sequence, struct lsm_slice start,
@@ -208,11 +208,11 @@ int table_builder_add_range(struct table_builder *b, uint64_t sequence, struct l
 {
 	assert(!b->finished && slice_compare(start, end) < 0 && sequence <= SEQUENCE_MAX);
 	assert(start.size <= LSM_KEY_BYTES_MAX && end.size <= LSM_KEY_BYTES_MAX);
-	if (!b->error)
-		b->error = table_range_encode(sequence, start, end, &b->ranges);
-	if (!b->error)
+	if (!b->err)
+		b->err = table_range_encode(sequence, start, end, &b->ranges);
+	if (!b->err)
 		b->footer.range_tombstones++;
-	return b->error;
+	return b->err;
 }
 
 uint64_t table_builder_bytes(const struct table_builder *b)
@@ -237,7 +237,7 @@ uint64_t table_builder_ranges(const struct table_builder *b)
 
 static int table_build_store_filter(struct table_builder *b)
 {
-	struct table_codec raw = {.compression = LSM_COMPRESS_NONE}; /* it is noise */
+	struct table_codec raw = {.compression = LSM_COMPRESS_NONE}; /* bits of hashes */
 	struct buf filter = {0};
 	int err = filter_build((const uint64_t *)b->hashes.data, b->hashes.size / sizeof(uint64_t),
 			       b->options.filter_bits_per_key, &filter);
@@ -248,7 +248,7 @@ static int table_build_store_filter(struct table_builder *b)
 	return err;
 }
 
-/* What follows the data blocks. */
+/* Store everything behind the data blocks. */
 static int table_build_store_rest(struct table_builder *b)
 {
 	uint8_t footer[TABLE_FOOTER_BYTES];
@@ -297,10 +297,10 @@ int table_builder_finish(struct table_builder *b, uint64_t *bytes)
 {
 	assert(!b->finished);
 	*bytes = 0;
-	if (!b->error)
-		b->error = table_build_finish(b, bytes);
-	b->finished = !b->error;
-	return b->error;
+	if (!b->err)
+		b->err = table_build_finish(b, bytes);
+	b->finished = !b->err;
+	return b->err;
 }
 
 void table_builder_free(struct table_builder *b)
@@ -308,7 +308,7 @@ void table_builder_free(struct table_builder *b)
 	if (!b)
 		return;
 	if (!b->finished) {
-		/* Whatever these say, what is left is a file that nothing names. */
+		/* If deleting fails, the next open deletes the file, as nothing names it. */
 		(void)storage_close(b->file);
 		(void)b->st->ops->unlink(b->st, b->name);
 	}

@@ -5,7 +5,7 @@
  *
  * without a gap. All integers are little-endian.
  *
- * A stored block is what is in a block, the payload, and a trailer:
+ * A stored block is its contents, the payload, and a trailer:
  *
  *   payload, maybe compressed
  *   u32 payload bytes once decompressed (of a raw one: its bytes)
@@ -46,17 +46,17 @@
  *    92  u32 checksum as a block's, of bytes 0..91, with the footer's offset
  *    96  u64 magic 0x5661727665546162, "baTevraV" in the file
  *
- * Every byte of a file is so under a checksum or, in the last 8, compared.
+ * So every byte of a file is covered by a checksum, but for the last 8, which are compared.
  * A footer of a later version keeps its size, and bytes 88..103 their meaning.
  *
  * Crash rules: a table is written once, synced, and only then named by the
- * manifest. Half of one is never looked at.
+ * manifest. So a half-written table is never read.
  *
  * Limits: a compressed payload is at most TABLE_BLOCK_BYTES_MAX long decompressed (an
  * entry of the largest value makes a block of a little over 4 MiB; a longer
- * payload, of a big index, is stored raw). A raw one is at most RAW_BYTES_MAX long:
- * range tombstones of one batch of the largest size, and as much again. So no bytes
- * of a file make the reader allocate more, however long the file (it may be all holes).
+ * payload, of a big index, is stored raw). A raw one is at most RAW_BYTES_MAX long: twice
+ * the range tombstones of the largest batch. So no file makes the reader allocate
+ * more, whatever its bytes and its length (a sparse file costs nothing to make).
  *
  * Example: table 7 with one entry, "a" @1 put = "x", no filter, not compressed
  *   000  00 09 01 61 01 01 00 00 00 00 00 00 78      data payload: the entry,
@@ -268,8 +268,8 @@ int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t 
 }
 
 /*
- * A decompression context is some 100 KiB and slow to make: keep a few that are
- * not in use. They stay until the process ends.
+ * A decompression context is some 100 KiB and slow to make. So a few that are not in use are
+ * kept, until the process ends.
  */
 static _Atomic(ZSTD_DCtx *) spare_contexts[4];
 #define SPARE_CONTEXTS (sizeof(spare_contexts) / sizeof(spare_contexts[0]))
@@ -383,7 +383,7 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 	return err;
 }
 
-/* ---- stored blocks that no handle is left of ---- */
+/* ---- stored blocks whose handles are lost ---- */
 
 bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64_t before)
 {
@@ -409,7 +409,7 @@ int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint
 		const uint8_t *trailer = bytes + n;
 		uint32_t payload_size = get_u32(trailer);
 
-		/* What was compressed has become shorter. */
+		/* A block is only stored compressed if that made it shorter. */
 		if (!table_trailer_likely(trailer, n) ||
 		    (trailer[4] == STORED_RAW ? payload_size != n : payload_size <= n))
 			continue;

@@ -61,7 +61,7 @@ static void table_verify_damage_table(struct verify *v, uint64_t offset, const c
 	table_verify_damage(v, offset, v->smallest, v->largest, reason);
 }
 
-/* Name damage to the keys behind the last index key, up to `index_key` (size 0: all of the rest). */
+/* Name damage to the keys behind the last index key, up to `index_key` (size 0: the rest). */
 static void table_verify_damage_block(struct verify *v, uint64_t offset, struct lsm_slice index_key,
 				      const char *reason)
 {
