@@ -73,15 +73,23 @@ RUNNABLE = $(patsubst %.c,$(BUILD)/%.t,$(CHOSEN))
 
 # What only tests need of their own below the tree: a storage in memory.
 $(BUILD)/tests/storage.a: $(call objects,tests/storage)
+# What tests share. Members are linked on demand: a test of lsm/ gets none that needs libfs.a.
+$(BUILD)/tests/support.a: $(call objects,tests/support)
+TEST_LIBS = $(BUILD)/tests/support.a $(BUILD)/tests/storage.a
 
-$(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(BUILD)/tests/storage.a $(BUILD)/liblsm.a
+$(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(TEST_LIBS) $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
-$(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(BUILD)/tests/storage.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
+$(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(TEST_LIBS) $(BUILD)/libfs.a $(BUILD)/liblsm.a
+	$(LINK) $(LSM_LIBS)
+# Handlers of requests, with a transport of the test's own: no libfuse.
+$(BUILD)/tests/mount.a: $(filter-out $(BUILD)/mount/main.o $(BUILD)/mount/transport_fuse%,$(call objects,mount))
+$(BUILD)/tests/mount/test_%.t: $(BUILD)/tests/mount/test_%.o $(call objects,tests/mount/fake) \
+		$(BUILD)/tests/mount.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 # Their allocator fails (alloc.h): only calls from our own objects go through it.
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	pthread_create
-$(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
+$(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): private ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o
 	$(LINK)
 
@@ -141,7 +149,7 @@ tsan: ## the C tests under the thread sanitizer
 
 # ---- lint ----
 
-C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch])
+C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
 SCRIPTS = .ci/run tests/run tests/lint/rules $(wildcard tests/*.sh tests/*/*.sh)
 lint-build = +$(MAKE) BUILD=$(BUILD)-lint-$(1) CC=$(1) WERROR='-Werror $(2)' all objects
 

@@ -1,8 +1,8 @@
 /*
  * cmd_files.c - ls, get, put, rm and scan: the files of a store that is not mounted.
  *
- * Names may hold any byte. In a listing control characters and backslashes are
- * written as C writes them (\n, \\, \033), so that a line is always one entry.
+ * A name may contain any byte. Where names are printed, control characters and backslashes
+ * are written as in C (\n, \\, \033), so that a line is always one entry.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include "mount/command.h"
 #include "mount/message.h"
 #include "mount/store.h"
-#include "mount/walk.h"
+#include "mount/path.h"
 
 #define COPY_BYTES (1u << 20)
 
@@ -26,7 +26,8 @@
 struct session {
 	char *store;
 	struct fs *fs;
-	const char *path; /* in the store, as given */
+	const char *path; /* in the store, as it was given */
+	bool reported;    /* why the command failed, or it needs no report */
 };
 
 static int session_open(struct session *s, const char *store, const char *path, bool write,
@@ -53,14 +54,14 @@ static int session_open(struct session *s, const char *store, const char *path, 
 	return err;
 }
 
-static const char *mend(int err)
+static const char *session_advice(int err)
 {
 	switch (-err) {
 	case ENOENT:
 	case ENOTDIR:
 		return "`varve scan` lists what there is";
 	case EISDIR:
-		return "it takes a file (rm: or -r)";
+		return "name a file, or use `rm -r` for a directory";
 	case EINVAL:
 		return "name a file below the root, without ..";
 	case EEXIST:
@@ -72,23 +73,25 @@ static const char *mend(int err)
 	case EIO:
 		return "see what `varve check` finds";
 	default:
-		return "see that its disk is well";
+		return "check the disk that the store is on";
 	}
 }
 
-/* Close the store and make an exit status of `err`, saying it. */
+/* Report `err` unless that was done, close the store, and return the exit status. */
 static int session_end(struct session *s, int err)
 {
 	int close_err;
 
-	if (err && err != -EPIPE)
-		say_error("%s: %s: %s; %s", s->store, s->path, message_reason(err), mend(err));
+	/* command_finish() reports that stdout cannot be written. */
+	if (err && !s->reported && !ferror(stdout))
+		say_error("%s: %s: %s; %s", s->store, s->path, message_reason(err),
+			  session_advice(err));
 	close_err = store_close(s->store, s->fs);
 	free(s->store);
 	return command_finish(err || close_err ? EXIT_FAILED : EXIT_DONE);
 }
 
-static void print_name(const char *name)
+static void print_escaped(const char *name)
 {
 	const unsigned char *at;
 
@@ -124,7 +127,7 @@ static char type_letter(mode_t mode)
 	}
 }
 
-static void mode_text(mode_t mode, char text[11])
+static void ls_mode(mode_t mode, char text[11])
 {
 	static const char letters[] = "rwxrwxrwx";
 	int i;
@@ -144,46 +147,46 @@ static void mode_text(mode_t mode, char text[11])
 /* ---- ls ---- */
 
 /* A line as `ls -ln` has it, the date in a form that sorts. */
-static int print_entry(struct fs *fs, const char *name, const struct stat *st)
+static int ls_print(struct fs *fs, const char *name, const struct stat *st)
 {
 	char mode[11], date[32], target[FS_SYMLINK_BYTES_MAX + 1];
 	struct tm tm;
 	int err = 0;
 
-	mode_text(st->st_mode, mode);
+	ls_mode(st->st_mode, mode);
 	if (!localtime_r(&st->st_mtim.tv_sec, &tm) ||
 	    !strftime(date, sizeof(date), "%Y-%m-%d %H:%M", &tm))
 		snprintf(date, sizeof(date), "%lld", (long long)st->st_mtim.tv_sec);
 	printf("%s %3lu %5lu %5lu %12lld %s ", mode, (unsigned long)st->st_nlink,
 	       (unsigned long)st->st_uid, (unsigned long)st->st_gid, (long long)st->st_size, date);
-	print_name(name);
+	print_escaped(name);
 	if (S_ISLNK(st->st_mode)) {
 		err = fs_readlink(fs, st->st_ino, target);
 		if (!err) {
 			fputs(" -> ", stdout);
-			print_name(target);
+			print_escaped(target);
 		}
 	}
 	putchar('\n');
 	return err;
 }
 
-struct listing {
+struct ls {
 	struct fs *fs;
 	uint64_t next;
 	bool any;
 	int err;
 };
 
-static int on_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
+static int ls_on_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
 {
-	struct listing *l = ctx;
+	struct ls *l = ctx;
 
 	l->next = next;
 	l->any = true;
 	if (!held)
 		return 0;
-	l->err = print_entry(l->fs, name, st);
+	l->err = ls_print(l->fs, name, st);
 	if (!l->err && ferror(stdout))
 		l->err = -EPIPE;
 	if (l->err)
@@ -192,9 +195,9 @@ static int on_entry(void *ctx, const char *name, const struct stat *st, bool hel
 	return 0;
 }
 
-static int list_directory(struct fs *fs, uint64_t ino)
+static int ls_directory(struct fs *fs, uint64_t ino)
 {
-	struct listing l = {.fs = fs};
+	struct ls l = {.fs = fs};
 	struct fs_dir *dir;
 	int err = fs_dir_open(fs, ino, &dir);
 
@@ -202,81 +205,97 @@ static int list_directory(struct fs *fs, uint64_t ino)
 		return err;
 	do {
 		l.any = false;
-		err = fs_dir_read(dir, l.next, true, on_entry, &l);
+		err = fs_dir_read(dir, l.next, true, ls_on_entry, &l);
 	} while (err >= 0 && !l.err && l.any);
 	fs_dir_close(dir);
 	return l.err ? l.err : err < 0 ? err : 0;
 }
 
-int cmd_ls(int argc, char **argv)
+static int cmd_ls(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	struct stat st;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 1, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
 			 false))
 		return EXIT_FAILED;
-	err = walk_path(s.fs, s.path, &st);
+	err = path_lookup(s.fs, s.path, &st);
 	if (!err) {
-		err = S_ISDIR(st.st_mode) ? list_directory(s.fs, st.st_ino) :
-					    print_entry(s.fs, s.path, &st);
-		walk_done(s.fs, &st);
+		err = S_ISDIR(st.st_mode) ? ls_directory(s.fs, st.st_ino) :
+					    ls_print(s.fs, s.path, &st);
+		path_forget(s.fs, &st);
 	}
 	return session_end(&s, err);
 }
 
+const struct command command_ls = {
+	.name = "ls",
+	.run = cmd_ls,
+	.usage = "varve ls STORE [PATH]",
+	.summary = "list a directory without a mount",
+	.help = "",
+};
+
 /* ---- scan ---- */
 
-static int print_path(void *ctx, const char *path, const struct stat *st)
+static int scan_print(void *ctx, const char *path, const struct stat *st)
 {
 	const char *top = ctx;
 
 	printf("%c %12lld ", type_letter(st->st_mode), (long long)st->st_size);
 	if (*top) {
-		print_name(top);
+		print_escaped(top);
 		putchar('/');
 	}
-	print_name(path);
+	print_escaped(path);
 	putchar('\n');
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-int cmd_scan(int argc, char **argv)
+static int cmd_scan(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	struct stat st;
 	char given[8], *top;
 	size_t n;
-	int status = command_arguments(argc, argv, "", 1, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argc - optind > 1 ? argv[optind + 1] : "/", false,
 			 false))
 		return EXIT_FAILED;
-	/* Paths are printed as they can be given to `get`: without slashes around them. */
+	/* Print paths in the form that `get` takes: without slashes around them. */
 	top = strdup(s.path + strspn(s.path, "/"));
-	err = top ? walk_path(s.fs, s.path, &st) : -ENOMEM;
+	err = top ? path_lookup(s.fs, s.path, &st) : -ENOMEM;
 	if (!err) {
 		for (n = strlen(top); n && top[n - 1] == '/'; n--)
 			top[n - 1] = 0;
 		if (S_ISDIR(st.st_mode))
-			err = walk_below(s.fs, st.st_ino, print_path, top);
+			err = path_each_below(s.fs, st.st_ino, scan_print, top);
 		else
-			err = print_path((char *)"", top, &st);
-		walk_done(s.fs, &st);
+			err = scan_print((char *)"", top, &st);
+		path_forget(s.fs, &st);
 	}
 	free(top);
 	return session_end(&s, err);
 }
 
+const struct command command_scan = {
+	.name = "scan",
+	.run = cmd_scan,
+	.usage = "varve scan STORE [PATH]",
+	.summary = "print type, size and path of all below PATH",
+	.help = "",
+};
+
 /* ---- get ---- */
 
-static int write_all(int fd, const char *data, size_t size)
+static int get_write(int fd, const char *data, size_t size)
 {
 	while (size) {
 		ssize_t n = write(fd, data, size);
@@ -291,7 +310,7 @@ static int write_all(int fd, const char *data, size_t size)
 	return 0;
 }
 
-static int get_file(struct session *s, uint64_t ino)
+static int get_copy(struct session *s, uint64_t ino)
 {
 	char *buf = malloc(COPY_BYTES);
 	uint64_t offset = 0;
@@ -303,41 +322,50 @@ static int get_file(struct session *s, uint64_t ino)
 		if (err || !got)
 			break;
 		offset += got;
-		err = write_all(STDOUT_FILENO, buf, got);
-		if (err && err != -EPIPE) {
+		err = get_write(STDOUT_FILENO, buf, got);
+		/* A reader that has closed the pipe wants no more, and no report. */
+		if (err && err != -EPIPE)
 			say_error("stdout: %s", strerror(-err));
-			err = -EPIPE; /* it has been said */
-		}
+		s->reported = err != 0;
 	}
 	free(buf);
 	return err;
 }
 
-int cmd_get(int argc, char **argv)
+static int cmd_get(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	struct stat st;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 2, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 2, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argv[optind + 1], false, false))
 		return EXIT_FAILED;
-	err = walk_path(s.fs, s.path, &st);
+	err = path_lookup(s.fs, s.path, &st);
 	if (!err) {
 		if (S_ISDIR(st.st_mode))
 			err = -EISDIR;
 		else
-			err = S_ISREG(st.st_mode) ? get_file(&s, st.st_ino) : -EINVAL;
-		walk_done(s.fs, &st);
+			err = S_ISREG(st.st_mode) ? get_copy(&s, st.st_ino) : -EINVAL;
+		path_forget(s.fs, &st);
 	}
 	return session_end(&s, err);
 }
 
+const struct command command_get = {
+	.name = "get",
+	.run = cmd_get,
+	.usage = "varve get STORE PATH",
+	.summary = "write a file's bytes to stdout",
+	.help = "",
+};
+
 /* ---- put ---- */
 
-static int fill(struct fs *fs, uint64_t ino, int fd, const char *name)
+/* Write everything that `fd` gives to the file `ino`. `from` is the name of `fd`. */
+static int put_fill(struct session *s, uint64_t ino, int fd, const char *from)
 {
 	char *buf = malloc(COPY_BYTES);
 	uint64_t offset = 0;
@@ -347,21 +375,22 @@ static int fill(struct fs *fs, uint64_t ino, int fd, const char *name)
 		size_t have = 0;
 		ssize_t n = 1;
 
-		/* Whole pieces: a pipe gives less at a time. */
+		/* Fill the whole buffer: a pipe gives less at a time. */
 		while (have < COPY_BYTES && n) {
 			n = read(fd, buf + have, COPY_BYTES - have);
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n < 0) {
-				say_error("%s: %s", name, strerror(errno));
-				err = -EPIPE; /* it has been said */
+				err = -errno;
+				say_error("%s: %s", from, strerror(errno));
+				s->reported = true;
 				goto out;
 			}
 			have += (size_t)n;
 		}
 		if (!have)
 			break;
-		err = fs_write(fs, ino, offset, buf, have, 0, NULL);
+		err = fs_write(s->fs, ino, offset, buf, have, 0, NULL);
 		offset += have;
 	}
 out:
@@ -369,8 +398,11 @@ out:
 	return err;
 }
 
-/* Give the file `ino` the name; what had it keeps its mode and owner in the new file. */
-static int put_in_place(struct fs *fs, uint64_t ino, uint64_t parent, const char *name)
+/*
+ * Give the file `ino` the name `name`. If a regular file has that name, its mode and owner are
+ * given to the new file, which then replaces it.
+ */
+static int put_replace(struct fs *fs, uint64_t ino, uint64_t parent, const char *name)
 {
 	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
 	char temporary[64];
@@ -403,37 +435,37 @@ static int put_in_place(struct fs *fs, uint64_t ino, uint64_t parent, const char
 	return err;
 }
 
-static int put_file(struct session *s, int fd, const char *from)
+static int put_path(struct session *s, int fd, const char *from)
 {
 	struct fs_cred cred = {.uid = getuid(), .gid = getgid(), .privileged = true};
 	char name[FS_NAME_BYTES_MAX + 1];
 	struct stat dir, st;
 	mode_t mask = umask(0);
-	int err = walk_parent(s->fs, s->path, &dir, name);
+	int err = path_lookup_parent(s->fs, s->path, &dir, name);
 
 	umask(mask);
 	if (err)
 		return err;
-	/* Without a name until it is whole: a failure leaves nothing behind. */
+	/* The new file has no name until it is whole. So a failure leaves nothing behind. */
 	err = fs_tmpfile(s->fs, &cred, dir.st_ino, S_IFREG | (0666 & ~mask), &st);
 	if (!err) {
-		err = fill(s->fs, st.st_ino, fd, from);
+		err = put_fill(s, st.st_ino, fd, from);
 		if (!err)
-			err = put_in_place(s->fs, st.st_ino, dir.st_ino, name);
+			err = put_replace(s->fs, st.st_ino, dir.st_ino, name);
 		fs_forget(s->fs, st.st_ino, 1);
 	}
-	walk_done(s->fs, &dir);
+	path_forget(s->fs, &dir);
 	return err;
 }
 
-int cmd_put(int argc, char **argv)
+static int cmd_put(const struct command *self, int argc, char **argv)
 {
 	struct session s;
 	const char *from = "stdin";
 	char given[8];
-	int status = command_arguments(argc, argv, "", 2, 3, given), fd = STDIN_FILENO, err;
+	int status, fd = STDIN_FILENO, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 2, 3, given, &status))
 		return status;
 	if (argc - optind > 2 && strcmp(argv[optind + 2], "-")) {
 		from = argv[optind + 2];
@@ -446,7 +478,7 @@ int cmd_put(int argc, char **argv)
 	if (session_open(&s, argv[optind], argv[optind + 1], true, true)) {
 		status = EXIT_FAILED;
 	} else {
-		err = put_file(&s, fd, from);
+		err = put_path(&s, fd, from);
 		status = session_end(&s, err);
 	}
 	if (fd != STDIN_FILENO)
@@ -454,20 +486,28 @@ int cmd_put(int argc, char **argv)
 	return status;
 }
 
+const struct command command_put = {
+	.name = "put",
+	.run = cmd_put,
+	.usage = "varve put STORE PATH [FILE]",
+	.summary = "make or replace a file from FILE or stdin",
+	.help = "If there is no store, it is made. The old content stays until the new is whole.\n",
+};
+
 /* ---- rm ---- */
 
-int cmd_rm(int argc, char **argv)
+static int cmd_rm(const struct command *self, int argc, char **argv)
 {
 	char name[FS_NAME_BYTES_MAX + 1], given[8];
 	struct session s;
 	struct stat dir, st;
-	int status = command_arguments(argc, argv, "r", 2, 2, given), err;
+	int status, err;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "r", 2, 2, given, &status))
 		return status;
 	if (session_open(&s, argv[optind], argv[optind + 1], true, false))
 		return EXIT_FAILED;
-	err = walk_parent(s.fs, s.path, &dir, name);
+	err = path_lookup_parent(s.fs, s.path, &dir, name);
 	if (!err) {
 		err = fs_lookup(s.fs, dir.st_ino, name, &st);
 		if (!err) {
@@ -475,11 +515,19 @@ int cmd_rm(int argc, char **argv)
 			if (!S_ISDIR(st.st_mode))
 				err = fs_unlink(s.fs, dir.st_ino, name);
 			else if (strchr(given, 'r'))
-				err = walk_remove(s.fs, dir.st_ino, name);
+				err = path_remove(s.fs, dir.st_ino, name);
 			else
 				err = -EISDIR;
 		}
-		walk_done(s.fs, &dir);
+		path_forget(s.fs, &dir);
 	}
 	return session_end(&s, err);
 }
+
+const struct command command_rm = {
+	.name = "rm",
+	.run = cmd_rm,
+	.usage = "varve rm [-r] STORE PATH",
+	.summary = "remove a file, or with -r a directory and all below it",
+	.help = "",
+};

@@ -1,21 +1,21 @@
 /*
  * cmd_mount.c - the life of a daemon, from the terminal to the background.
  *
- *   parent: options, mount point, store's place, FUSE there?   errors: exit 1 or 2
+ *   parent: check options, mount point, store's place and FUSE    errors: exit 1 or 2
  *     fork
  *   child:  open the store, mount, answer the kernel's first request
- *           tell the parent                                    parent: exit 0
- *           leave the terminal, answer requests
- *           unmounted, or a signal: flush and close the store, exit
+ *           leave the terminal, write a byte to the parent          parent: exit 0
+ *           answer requests
+ *           unmounted, or a signal came: flush and close the store, exit
  *
- * The fork comes before any thread and before the store is opened, because
- * neither threads nor locks go to a child. The parent waits on a pipe for one
- * byte; if the child ends without it, its words were said and its exit status
- * is the parent's.
+ * The fork comes before any thread is started and before the store is opened, because
+ * a child inherits neither threads nor locks. The parent waits on a pipe for one byte. If
+ * the child ends without writing it, the child has reported an error, and the parent ends
+ * with the child's exit status.
  *
  * Signals are blocked in every thread and waited for in one. To end, that thread
- * unmounts as anybody would, while requests are still answered; only if a program
- * uses the mount is it detached, and the program's calls fail from then on.
+ * unmounts in the normal way, while requests are still answered. If a program uses the mount,
+ * it is detached instead, and the program's calls fail from then on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@
 #include "mount/syncer.h"
 #include "mount/transport.h"
 
-#define FILES_MIN 64 /* the tree's open tables, log, segments; fewer would thrash or fail */
+#define FILES_MIN 64 /* for tables, log and segments: with fewer, files are opened all the time */
 #define STORE_WAIT_S 30
 
 struct daemon {
@@ -55,7 +55,7 @@ struct daemon {
 
 /* ---- before the fork ---- */
 
-static int resolve(struct mount_options *o)
+static int mount_resolve_paths(struct mount_options *o)
 {
 	char *path = mountpoint_resolve(o->mountpoint);
 
@@ -80,13 +80,13 @@ static int resolve(struct mount_options *o)
 	}
 	free(o->store);
 	o->store = path;
-	if (path_is_within(o->store, o->mountpoint)) {
+	if (mountpoint_is_within(o->store, o->mountpoint)) {
 		say_error("%s: the store is within its own mount point %s and would be hidden by "
 			  "it; keep them apart",
 			  o->store, o->mountpoint);
 		return -EINVAL;
 	}
-	if (path_is_within(o->mountpoint, o->store)) {
+	if (mountpoint_is_within(o->mountpoint, o->store)) {
 		say_error("%s: the mount point is within its own store %s; keep them apart",
 			  o->mountpoint, o->store);
 		return -EINVAL;
@@ -94,8 +94,8 @@ static int resolve(struct mount_options *o)
 	return 0;
 }
 
-/* The tree keeps tables open; take as many descriptors as this process may have. */
-static int raise_file_limit(void)
+/* The tree keeps many files open: allow as many as this process may have. */
+static int mount_raise_file_limit(void)
 {
 	struct rlimit limit;
 
@@ -116,7 +116,7 @@ static int raise_file_limit(void)
 
 /* ---- signals ---- */
 
-static void end_by_signal(struct daemon *d)
+static void daemon_end_by_signal(struct daemon *d)
 {
 	int err = transport_detach(d->transport, false);
 
@@ -127,19 +127,19 @@ static void end_by_signal(struct daemon *d)
 	err = transport_detach(d->transport, true);
 	if (err)
 		say_warning("%s: cannot unmount: %s", d->options.mountpoint, strerror(-err));
-	/* While requests are answered, for one of them may wait for the name being pruned. */
+	/* Requests must still be answered: one of them may wait for the name being pruned. */
 	fs_set_prune(d->mount.fs, NULL, NULL);
 	transport_stop(d->transport);
 }
 
-static void *watch_signals(void *arg)
+static void *daemon_watch_signals(void *arg)
 {
 	static const struct timespec pause = {.tv_nsec = 10000000};
 	struct daemon *d = arg;
 	bool ending = false;
 
 	while (!atomic_load(&d->ended)) {
-		/* Once told to end, look again and again whether it did. */
+		/* After the first signal, do not wait for another: look whether it has ended. */
 		int signal = ending ? sigtimedwait(&d->signals, NULL, &pause) :
 				      sigwaitinfo(&d->signals, NULL);
 
@@ -147,7 +147,7 @@ static void *watch_signals(void *arg)
 			break;
 		if (signal > 0 && !ending) {
 			say_info("ending by signal %d", signal);
-			end_by_signal(d);
+			daemon_end_by_signal(d);
 			ending = true;
 		} else if (signal > 0) {
 			transport_stop(d->transport);
@@ -158,8 +158,8 @@ static void *watch_signals(void *arg)
 
 /* ---- the daemon ---- */
 
-/* Off the terminal: from here on messages go to the system's log. */
-static int go_to_background(void)
+/* Leave the terminal. From here on messages go to the system's log. */
+static int daemon_go_to_background(void)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), i;
 
@@ -176,21 +176,21 @@ static int go_to_background(void)
 	return 0;
 }
 
-static int run(struct daemon *d, int ready_fd)
+static int daemon_run(struct daemon *d, int ready_fd)
 {
 	int err;
 
 	if (ready_fd >= 0) {
-		err = go_to_background();
+		err = daemon_go_to_background();
 		if (err)
 			return err;
-		/* The parent may have been killed; the mount works all the same. */
+		/* The parent may have been killed. The mount works without it. */
 		if (write(ready_fd, "", 1) < 0)
 			say_warning("nobody waits for the mount");
 		close(ready_fd);
 	}
 	say_info("%s mounted at %s", d->options.store, d->options.mountpoint);
-	err = -pthread_create(&d->watcher, NULL, watch_signals, d);
+	err = -pthread_create(&d->watcher, NULL, daemon_watch_signals, d);
 	if (err) {
 		say_error("cannot start a thread: %s", strerror(-err));
 		return err;
@@ -206,7 +206,7 @@ static int run(struct daemon *d, int ready_fd)
 	return err;
 }
 
-static int serve(struct daemon *d, int ready_fd)
+static int daemon_serve(struct daemon *d, int ready_fd)
 {
 	int err, close_err;
 
@@ -215,7 +215,10 @@ static int serve(struct daemon *d, int ready_fd)
 	sigaddset(&d->signals, SIGINT);
 	sigaddset(&d->signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &d->signals, NULL);
-	/* Memory this process needs must not be freed by writing to its own mount. Root only. */
+	/*
+	 * When this process needs memory, the kernel must not try to get it by writing to this
+	 * very mount. Only root may ask for that.
+	 */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	if (chdir("/"))
 		say_warning("/: %s", strerror(errno));
@@ -224,9 +227,9 @@ static int serve(struct daemon *d, int ready_fd)
 	if (err)
 		return err;
 	d->mount.options = &d->options;
-	pthread_mutex_init(&d->mount.dirs_lock, NULL);
+	err = open_dirs_init(&d->mount.dirs);
 	d->mount.control = control_new(d->mount.fs, getuid());
-	if (!d->mount.control) {
+	if (err || !d->mount.control) {
 		say_error("not enough memory to mount");
 		err = -ENOMEM;
 	}
@@ -238,19 +241,19 @@ static int serve(struct daemon *d, int ready_fd)
 	if (!err)
 		err = transport_open(&d->mount, &d->transport);
 	if (!err)
-		err = run(d, ready_fd);
+		err = daemon_run(d, ready_fd);
 	fs_set_prune(d->mount.fs, NULL, NULL);
 	syncer_free(d->mount.syncer);
 	transport_close(d->transport);
-	open_dirs_close(&d->mount);
+	open_dirs_release(&d->mount.dirs);
 	control_free(d->mount.control);
 	close_err = store_close(d->options.store, d->mount.fs);
 	say_info("%s closed", d->options.store);
 	return err ? err : close_err;
 }
 
-/* The parent's part: wait until the mount works, or for the reason it does not. */
-static int wait_for_ready(int fd, pid_t child)
+/* In the parent: wait until the mount works, or the child has failed. The exit status. */
+static int mount_wait_for_ready(int fd, pid_t child)
 {
 	char byte;
 	ssize_t n;
@@ -272,14 +275,14 @@ static int wait_for_ready(int fd, pid_t child)
 	return EXIT_FAILED;
 }
 
-static int start(struct daemon *d)
+static int mount_start(struct daemon *d)
 {
 	int fds[2];
 	pid_t child;
 
 	if (d->options.foreground) {
 		message_verbose();
-		return serve(d, -1) ? EXIT_FAILED : EXIT_DONE;
+		return daemon_serve(d, -1) ? EXIT_FAILED : EXIT_DONE;
 	}
 	if (pipe2(fds, O_CLOEXEC)) {
 		say_error("cannot make a pipe: %s", strerror(errno));
@@ -292,35 +295,75 @@ static int start(struct daemon *d)
 	}
 	if (child) {
 		close(fds[1]);
-		return wait_for_ready(fds[0], child);
+		return mount_wait_for_ready(fds[0], child);
 	}
-	/* What the caller has open is not for the daemon to keep open. */
+	/* The daemon must not keep the files open that its parent has open. */
 	if (dup2(fds[1], 3) != 3)
 		_exit(EXIT_FAILED);
 	fcntl(3, F_SETFD, FD_CLOEXEC);
 	close_range(4, ~0u, 0);
-	return serve(d, 3) ? EXIT_FAILED : EXIT_DONE;
+	return daemon_serve(d, 3) ? EXIT_FAILED : EXIT_DONE;
 }
 
-int cmd_mount(int argc, char **argv)
+static int cmd_mount(const struct command *self, int argc, char **argv)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
-	int err, status = EXIT_FAILED;
+	int status = EXIT_FAILED;
 
 	if (!d) {
 		say_error("not enough memory");
 		return EXIT_FAILED;
 	}
-	err = mount_options_parse(&d->options, argc, argv);
-	if (err == 1) {
-		command_help("mount");
+	switch (mount_options_parse(&d->options, argc, argv)) {
+	case OPTIONS_READ:
+		if (!mount_resolve_paths(&d->options) && !transport_check(&d->options) &&
+		    !mount_raise_file_limit())
+			status = mount_start(d);
+		break;
+	case OPTIONS_HELP:
+		command_help(self);
 		status = command_finish(EXIT_DONE);
-	} else if (err) {
-		status = err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
-	} else if (!resolve(&d->options) && !transport_check(&d->options) && !raise_file_limit()) {
-		status = start(d);
+		break;
+	case OPTIONS_WRONG:
+		status = EXIT_USAGE;
+		break;
+	case OPTIONS_FAILED:
+		break;
 	}
 	mount_options_release(&d->options);
 	free(d);
 	return status;
 }
+
+static const char cmd_mount_help[] =
+	"The store is a directory. It is made on first use. MOUNTPOINT is an empty directory.\n"
+	"When the mount works the daemon goes to the background. With -f it stays in the\n"
+	"foreground, with its messages on stderr.\n"
+	"\n"
+	"  -o memory=SIZE     memory for all caches and buffers (256M; at least 16M)\n"
+	"  -o commit=SECONDS  a change is on disk after this time at the latest (5)\n"
+	"  -o sync            every change survives a power cut before its call returns\n"
+	"  -o ro              read only: not a byte of the store is written\n"
+	"  -o compress=HOW    how tables are compressed: none, lz4 (default) or zstd\n"
+	"  -o noatime|relatime|strictatime   when reading changes a file's access time\n"
+	"  -o acl             POSIX access control lists, as on ext4\n"
+	"  -o writeback       the kernel collects writes: faster when they are tiny\n"
+	"  -o threads=N       answer requests by at most N threads (2)\n"
+	"  -o nonempty        mount over a directory with files in it\n"
+	"  -o idle_halt       let idle virtual CPUs halt, even while requests come\n"
+	"  -o discard_damage  open a store with a damaged log; all that was logged from the\n"
+	"                     damage on is lost\n"
+	"  -o debug           print every request; implies -f\n"
+	"\n"
+	"  -o allow_other, allow_root    let all other users, or root, use the mount\n"
+	"  -o default_permissions        the kernel checks modes and owners. It always does,\n"
+	"                                except on root's own mount without allow_* and acl\n"
+	"  -o auto_unmount, max_read=N, rw, [no]suid, [no]dev, [no]exec   as for any FUSE mount\n";
+
+const struct command command_mount = {
+	.name = "mount",
+	.run = cmd_mount,
+	.usage = "varve mount [-f] [-o OPT,...] STORE MOUNTPOINT",
+	.summary = "make the store's files usable at MOUNTPOINT",
+	.help = cmd_mount_help,
+};

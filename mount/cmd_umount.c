@@ -1,9 +1,10 @@
 /*
- * cmd_umount.c - unmount, and wait until the daemon has put everything on disk.
+ * cmd_umount.c - unmount, and wait until the daemon has written everything to disk.
  *
- * umount(8) returns as soon as the kernel let go, while the daemon still flushes
- * and closes. Whether that succeeds cannot be seen from outside, so everything is
- * synced while the daemon can still answer; then it is unmounted and waited for.
+ * umount(8) returns as soon as the kernel has removed the mount, while the daemon still
+ * flushes and closes. Nothing tells whether that succeeded. So everything is synced first,
+ * while the daemon can still answer. Then the mount is removed, and the daemon's end is
+ * waited for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,13 +19,13 @@
 #include "mount/live.h"
 #include "mount/message.h"
 
-/* First what the kernel holds, then what the daemon does. */
-static int sync_mount(const char *path)
+/* Write what the kernel has cached, then what the daemon has. 0 or a negative errno. */
+static int umount_sync(const char *path)
 {
 	struct statvfs st;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
 
-	/* Its owner may have made the root unreadable; the daemon syncs at its end anyway. */
+	/* The owner may have made the root unreadable. The daemon syncs at its end anyway. */
 	if (fd < 0)
 		return errno == EACCES ? 0 : -errno;
 	if (syncfs(fd))
@@ -37,53 +38,53 @@ static int sync_mount(const char *path)
 	return err;
 }
 
-static int wait_for_exit(int pidfd, const char *path)
+static int umount_wait(int pidfd, const char *path)
 {
 	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
-	bool told = false;
+	bool warned = false;
 	int n;
 
 	for (;;) {
-		n = poll(&poll_fd, 1, told ? -1 : 5000);
+		n = poll(&poll_fd, 1, warned ? -1 : 5000);
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (!n)
 			say_warning("%s: waiting for the daemon to write everything", path);
-		told = told || !n;
+		warned = warned || !n;
 	}
 }
 
-static int unmount_dead(const struct mount_info *info)
+static int umount_dead(const struct mount_info *info)
 {
 	int err = mountpoint_unmount(info->path, true);
 
 	if (err) {
-		say_error("%s: its daemon was killed, and it cannot be unmounted: %s; run "
+		say_error("%s: its daemon was killed, and the mount cannot be removed: %s; run "
 			  "`umount -l %s` as root",
 			  info->path, strerror(-err), info->path);
 		return EXIT_FAILED;
 	}
-	say_warning("%s: its daemon was killed; what it had answered is in %s", info->path,
+	say_warning("%s: its daemon was killed; every change it had confirmed is in %s", info->path,
 		    info->source);
 	return EXIT_DONE;
 }
 
-static int unmount_live(const struct mount_info *info, int pidfd)
+static int umount_live(const struct mount_info *info, int pidfd)
 {
-	int sync_err = sync_mount(info->path), err;
+	int sync_err = umount_sync(info->path), err;
 
 	err = mountpoint_unmount(info->path, false);
 	if (err == -EBUSY)
 		say_error("%s: in use by a program; `fuser -vm %s` lists who uses it", info->path,
 			  info->path);
 	else if (err)
-		say_error("%s: cannot unmount: %s; its owner or root can", info->path,
-			  strerror(-err));
+		say_error("%s: cannot unmount: %s; the user who mounted it can, and root",
+			  info->path, strerror(-err));
 	if (err)
 		return EXIT_FAILED;
-	err = wait_for_exit(pidfd, info->path);
+	err = umount_wait(pidfd, info->path);
 	if (err)
 		say_error("%s: cannot wait for the daemon: %s; it may still be writing",
 			  info->source, strerror(-err));
@@ -94,14 +95,14 @@ static int unmount_live(const struct mount_info *info, int pidfd)
 	return err || sync_err ? EXIT_FAILED : EXIT_DONE;
 }
 
-int cmd_umount(int argc, char **argv)
+static int cmd_umount(const struct command *self, int argc, char **argv)
 {
 	struct mount_info info;
 	char given[8];
-	int status = command_arguments(argc, argv, "", 1, 1, given), pidfd;
+	int status, pidfd;
 	long pid;
 
-	if (status >= 0)
+	if (!command_arguments(self, argc, argv, "", 1, 1, given, &status))
 		return status;
 	if (live_find(argv[optind], &info)) {
 		say_error("%s: no Varve mount there; `findmnt -t fuse.varve` lists them",
@@ -112,7 +113,7 @@ int cmd_umount(int argc, char **argv)
 	if (pid > 0 && geteuid() && geteuid() != info.user_id)
 		pid = -EPERM;
 	if (pid == -ENOTCONN) {
-		status = unmount_dead(&info);
+		status = umount_dead(&info);
 	} else if (pid < 0) {
 		live_say(&info, (int)pid);
 		status = EXIT_FAILED;
@@ -124,10 +125,18 @@ int cmd_umount(int argc, char **argv)
 				  info.path, pid, strerror(errno));
 			status = EXIT_FAILED;
 		} else {
-			status = unmount_live(&info, pidfd);
+			status = umount_live(&info, pidfd);
 			close(pidfd);
 		}
 	}
 	mount_info_release(&info);
 	return status;
 }
+
+const struct command command_umount = {
+	.name = "umount",
+	.run = cmd_umount,
+	.usage = "varve umount MOUNTPOINT",
+	.summary = "unmount; returns when everything is on disk",
+	.help = "Fails if a program still uses the mount.\n",
+};

@@ -1,6 +1,7 @@
 /*
- * command.h - the subcommands. Each gets its own name as argv[0] and returns the
- * exit status of the program.
+ * command.h - a subcommand of varve, and what all of them share.
+ *
+ * Each cmd_*.c defines the rows of its subcommands; main.c has the table of all.
  */
 #ifndef MOUNT_COMMAND_H
 #define MOUNT_COMMAND_H
@@ -9,27 +10,46 @@
 
 enum exit_status {
 	EXIT_DONE = 0,
-	EXIT_FAILED = 1, /* the thing asked for failed, or damage was found */
+	EXIT_FAILED = 1, /* the command failed, or it found damage */
 	EXIT_USAGE = 2,
 };
 
-typedef int command_fn(int argc, char **argv);
+/* One subcommand. All texts are for people; none is NULL. */
+struct command {
+	const char *name;
+	/*
+	 * Run the subcommand. `self` is this row; `argv[0]` is the subcommand's name.
+	 * Returns the exit status of the program.
+	 */
+	int (*run)(const struct command *self, int argc, char **argv);
+	const char *usage;   /* the command line; with PATH in it, help explains paths, too */
+	const char *summary; /* half a sentence, for the list of subcommands */
+	const char *help;    /* whole lines, or "" */
+};
 
-command_fn cmd_mount, cmd_umount, cmd_check, cmd_scrub, cmd_ls, cmd_get, cmd_put, cmd_rm, cmd_scan,
-	cmd_stat, cmd_compact;
+extern const struct command command_mount, command_umount, command_check, command_scrub, command_ls,
+	command_get, command_put, command_rm, command_scan, command_stat, command_compact;
 
-/* Print a command's help on stdout. */
-void command_help(const char *name);
+/* Print the subcommand's help on stdout. */
+void command_help(const struct command *self);
 
 /*
- * Take one-letter flags (those in `flags`), "--help" and, for "J" and "R" among the
- * flags, "--json" and "--repair" from the arguments, and see that `min` to `max` others
- * are left, the first of which is argv[optind]. `*given` gets the letters. Returns -1 to
- * go on, or the exit status to end with; what is wrong was said.
+ * Read the options in front of a subcommand's arguments, and count the arguments.
+ *
+ * `flags` has the letters of the options that `self` takes: "r" is -r or --recursive, "J" is
+ * --json, "R" is --repair. --help and -h are always taken. `given` gets the letters of those
+ * that were given, NUL-terminated. From `min` to `max` arguments must follow; argv[optind] is
+ * the first of them.
+ * Returns true if the subcommand is to go on. Otherwise `*status` is the exit status to end
+ * with: help was printed, or an error was reported.
  */
-int command_arguments(int argc, char **argv, const char *flags, int min, int max, char given[8]);
+bool command_arguments(const struct command *self, int argc, char **argv, const char *flags,
+		       int min, int max, char given[8], int *status);
 
-/* Flush stdout. Returns `status`, or EXIT_FAILED (said, but for a closed pipe) if that failed. */
+/*
+ * Flush stdout, at the end of a subcommand that printed. Returns `status`, or EXIT_FAILED if
+ * stdout could not be written. That is reported, unless the reader has closed the pipe.
+ */
 int command_finish(int status);
 
 #endif

@@ -1,20 +1,20 @@
 /*
- * control.c - what the command line may ask of a running daemon.
+ * control.c - the attributes by which the command line asks a running daemon.
  *
- * A compaction of a large store takes longer than a request may, so it runs on
- * a thread of its own; whoever asked for it watches the numbers.
+ * A compaction of a large store takes longer than a request may. So it runs on
+ * a thread of its own, and the command that asked for it watches the numbers.
  */
 #include "mount/control.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "mount/lock_ranks.h"
 #include "mount/message.h"
 #include "mount/scrub.h"
 #include "mount/stats.h"
@@ -24,68 +24,68 @@ struct control {
 	struct scrub *scrub;
 	uid_t owner;
 	atomic_bool stopping;
-	pthread_mutex_t lock;
+	struct mutex lock;
 	/* guarded by `lock` */
 	bool joinable, running;
 	pthread_t thread;
 	uint64_t done, total, runs;
-	int result;
+	int last_err; /* of the last one that ended */
 };
 
-static int get_pid(struct control *c, char *text)
+static int control_get_pid(struct control *c, char *text)
 {
 	(void)c;
 	return sprintf(text, "%ld", (long)getpid());
 }
 
-static int get_stats(struct control *c, char *text)
+static int control_get_stats(struct control *c, char *text)
 {
 	struct stats stats = {.pid = (uint64_t)getpid()};
 	int err = fs_stats(c->fs, &stats.fs);
 
 	if (err)
 		return err;
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	stats.compacting = c->running;
 	stats.compact_done = c->done;
 	stats.compact_total = c->total;
 	stats.compact_runs = c->runs;
-	stats.compact_errno = (uint64_t)-c->result;
-	pthread_mutex_unlock(&c->lock);
+	stats.compact_errno = (uint64_t)-c->last_err;
+	mutex_unlock(&c->lock);
 	return (int)stats_write(&stats, text, STATS_BYTES_MAX);
 }
 
-static int on_progress(void *ctx, uint64_t done, uint64_t total)
+static int control_on_progress(void *ctx, uint64_t done, uint64_t total)
 {
 	struct control *c = ctx;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	c->done = done;
 	c->total = total;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return atomic_load(&c->stopping);
 }
 
-static void *compact(void *ctx)
+static void *control_compact(void *ctx)
 {
 	struct control *c = ctx;
-	int err = fs_compact(c->fs, on_progress, c);
+	int err = fs_compact(c->fs, control_on_progress, c);
 
 	if (err && err != -EINTR)
 		say_error("compaction failed: %s", message_reason(err));
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	c->running = false;
-	c->result = err;
+	c->last_err = err;
 	c->runs++;
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return NULL;
 }
 
-static int set_compact(struct control *c)
+static int control_set_compact(struct control *c)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&c->lock);
+	mutex_lock(&c->lock);
 	if (c->running) {
 		err = -EALREADY;
 		goto out;
@@ -93,49 +93,55 @@ static int set_compact(struct control *c)
 	if (c->joinable)
 		pthread_join(c->thread, NULL);
 	c->done = c->total = 0;
-	err = -pthread_create(&c->thread, NULL, compact, c);
+	err = -pthread_create(&c->thread, NULL, control_compact, c);
 	c->joinable = c->running = !err;
 out:
-	pthread_mutex_unlock(&c->lock);
+	mutex_unlock(&c->lock);
 	return err;
 }
 
-/* The only place that knows the names. A getter fills STATS_BYTES_MAX bytes at most. */
-static const struct attribute {
+/*
+ * The only place that knows the names. A getter writes STATS_BYTES_MAX bytes at most, and
+ * returns how many they are, or a negative errno.
+ */
+static const struct control_attribute {
 	const char *name;
 	int (*get)(struct control *c, char *text);
 	int (*set)(struct control *c);
-} attributes[] = {
-	{CONTROL_PID, get_pid, NULL},
-	{CONTROL_STATS, get_stats, NULL},
-	{CONTROL_COMPACT, NULL, set_compact},
+} control_attributes[] = {
+	{CONTROL_PID, control_get_pid, NULL},
+	{CONTROL_STATS, control_get_stats, NULL},
+	{CONTROL_COMPACT, NULL, control_set_compact},
 };
 
-static const struct attribute *find_attribute(const char *name)
+static const struct control_attribute *control_find(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(attributes) / sizeof(*attributes); i++)
-		if (!strcmp(attributes[i].name, name))
-			return &attributes[i];
+	for (i = 0; i < sizeof(control_attributes) / sizeof(*control_attributes); i++)
+		if (!strcmp(control_attributes[i].name, name))
+			return &control_attributes[i];
 	return NULL;
 }
 
 bool control_has(uint64_t ino, const char *name)
 {
 	return ino == FS_ROOT_INO &&
-	       (find_attribute(name) || !strncmp(name, CONTROL_SCRUB, strlen(CONTROL_SCRUB)));
+	       (control_find(name) || !strncmp(name, CONTROL_SCRUB, strlen(CONTROL_SCRUB)));
 }
 
-/* ---- a scrub: what is asked for is in the name ---- */
+/* ---- a scrub: the command and its numbers are in the attribute's name ---- */
 
-static bool may(const struct control *c, uid_t uid)
+static bool control_may(const struct control *c, uid_t uid)
 {
 	return !uid || uid == c->owner;
 }
 
-/* Up to two numbers behind `verb` and a dot each: how many there are, or -1. */
-static int take_numbers(const char *ask, const char *verb, uint64_t number[2])
+/*
+ * Read up to two numbers behind `verb`, each after a dot. Returns how many there are, or -1 if
+ * `ask` is something else.
+ */
+static int control_numbers(const char *ask, const char *verb, uint64_t number[2])
 {
 	size_t size = strlen(verb);
 	int n = 0;
@@ -151,7 +157,8 @@ static int take_numbers(const char *ask, const char *verb, uint64_t number[2])
 	return *ask ? -1 : n;
 }
 
-static int get_scrub(struct control *c, const char *ask, char *text, size_t size, size_t *got)
+static int control_get_scrub(struct control *c, const char *ask, char *text, size_t size,
+			     size_t *got)
 {
 	struct scrub_state state;
 	uint64_t number[2], run;
@@ -161,17 +168,17 @@ static int get_scrub(struct control *c, const char *ask, char *text, size_t size
 
 	if (size < SCRUB_HEAD_BYTES)
 		return -ERANGE;
-	if (take_numbers(ask, "begin", number) == 1) {
+	if (control_numbers(ask, "begin", number) == 1) {
 		err = scrub_begin(c->scrub, number[0], &run);
 		if (!err)
 			*got = (size_t)sprintf(text, "%" PRIu64, run);
 		return err;
 	}
-	if (take_numbers(ask, "stop", number) == 1)
+	if (control_numbers(ask, "stop", number) == 1)
 		return scrub_stop(c->scrub, number[0]);
-	if (take_numbers(ask, "at", number) != 2)
+	if (control_numbers(ask, "at", number) != 2)
 		return -ENODATA;
-	/* The findings go where the line will not reach, and then behind it. */
+	/* Leave room for the longest line in front of the findings, then close the gap. */
 	err = scrub_read(c->scrub, number[0], number[1], &state, text + SCRUB_HEAD_BYTES,
 			 size - SCRUB_HEAD_BYTES, got);
 	if (err)
@@ -186,15 +193,16 @@ static int get_scrub(struct control *c, const char *ask, char *text, size_t size
 int control_get(struct control *c, uid_t uid, const char *name, void *value, size_t size,
 		size_t *got)
 {
-	const struct attribute *attribute = find_attribute(name);
+	const struct control_attribute *attribute = control_find(name);
 	char text[STATS_BYTES_MAX];
 	int n;
 
 	*got = 0;
-	/* Findings name files that others may not see. */
+	/* Findings name files. Others may not be allowed to see these names. */
 	if (!strncmp(name, CONTROL_SCRUB, strlen(CONTROL_SCRUB)))
-		return may(c, uid) ? get_scrub(c, name + strlen(CONTROL_SCRUB), value, size, got) :
-				     -EPERM;
+		return control_may(c, uid) ? control_get_scrub(c, name + strlen(CONTROL_SCRUB),
+							       value, size, got) :
+					     -EPERM;
 	if (!attribute || !attribute->get)
 		return -ENODATA;
 	n = attribute->get(c, text);
@@ -211,9 +219,9 @@ int control_get(struct control *c, uid_t uid, const char *name, void *value, siz
 
 int control_set(struct control *c, uid_t uid, const char *name)
 {
-	const struct attribute *attribute = find_attribute(name);
+	const struct control_attribute *attribute = control_find(name);
 
-	if (!attribute || !attribute->set || !may(c, uid))
+	if (!attribute || !attribute->set || !control_may(c, uid))
 		return -EPERM;
 	return attribute->set(c);
 }
@@ -227,12 +235,11 @@ struct control *control_new(struct fs *fs, uid_t owner)
 	c->fs = fs;
 	c->owner = owner;
 	c->scrub = scrub_new(fs);
-	if (!c->scrub || pthread_mutex_init(&c->lock, NULL)) {
-		scrub_free(c->scrub);
-		free(c);
-		return NULL;
-	}
-	return c;
+	if (c->scrub && !mutex_init(&c->lock, LOCK_CONTROL))
+		return c;
+	scrub_free(c->scrub);
+	free(c);
+	return NULL;
 }
 
 void control_free(struct control *c)
@@ -244,6 +251,6 @@ void control_free(struct control *c)
 	if (c->joinable)
 		pthread_join(c->thread, NULL);
 	scrub_free(c->scrub);
-	pthread_mutex_destroy(&c->lock);
+	mutex_destroy(&c->lock);
 	free(c);
 }

@@ -1,24 +1,24 @@
 /*
- * control.h - how the command line talks to a running daemon: through extended
- * attributes of the mount's root that are not files' attributes.
+ * control.h - how the command line talks to a running daemon: through special extended
+ * attributes of the mount's root.
  *
- * They are answered by the daemon, in no list of attributes and in no store:
+ * The daemon answers these itself. They are not stored and not listed:
  *
  *     user.varve.pid      get   the daemon's process id, in decimal
  *     user.varve.stats    get   numbers, as stats_write() writes them
- *     user.varve.compact  set   begin to compact everything; see the stats for how far it is
+ *     user.varve.compact  set   begin to compact everything; the stats say how far it is
  *
- * and, for a scrub (scrub.h), which also has to work where nothing can be set, on a
- * read-only mount:
+ * A scrub (scrub.h) must also work on a read-only mount, where no attribute can be set. So all
+ * of its commands are read:
  *
- *     user.varve.scrub.begin.RATE  get   begin one of RATE MiB a second; its number RUN
- *     user.varve.scrub.at.RUN.FROM get   its state, a line, and findings from byte FROM on
- *     user.varve.scrub.stop.RUN    get   have it stop; nothing
+ *     user.varve.scrub.begin.RATE  get   begin a scrub of RATE MiB a second; its number RUN
+ *     user.varve.scrub.at.RUN.FROM get   a line with its state; findings from byte FROM on
+ *     user.varve.scrub.stop.RUN    get   tell it to stop; an empty answer
  *
- * Attributes need no socket, no port and no file beside the store, and the
- * kernel checks who may reach the mount. On one for all, whoever may read its root
- * may get: that is numbers, no names. Set may its owner and root alone, whatever the
- * mode of the root.
+ * Attributes need no socket, no port and no file beside the store, and the kernel checks
+ * which users can reach the mount. With allow_other, every user who may read the root may read
+ * pid and stats, which are numbers and no names. Only the owner of the mount and root may
+ * compact and scrub, whatever the mode of the root is.
  */
 #ifndef MOUNT_CONTROL_H
 #define MOUNT_CONTROL_H
@@ -32,15 +32,22 @@
 
 struct control;
 
-/* `owner` and root may set and scrub. `fs` is borrowed. NULL: no memory. */
+/*
+ * `owner` is the user who mounted. `fs` is borrowed until control_free().
+ * Returns NULL if there is no memory.
+ */
 struct control *control_new(struct fs *fs, uid_t owner);
-/* Stops a compaction and a scrub that run, and waits for them. Accepts NULL. */
+/* Stop a compaction and a scrub, and wait until they have ended. Accepts NULL. */
 void control_free(struct control *c);
 
-/* Is this attribute one of these? */
+/* Is `name` of the inode `ino` one of these attributes? */
 bool control_has(uint64_t ino, const char *name);
 
-/* As fs_getxattr() and fs_setxattr(). */
+/*
+ * Get or set the attribute `name` for the user `uid`, as fs_getxattr() and fs_setxattr().
+ * Also -EPERM if this user may not; -EALREADY, -ESTALE: see scrub.h.
+ * Threads: any.
+ */
 int control_get(struct control *c, uid_t uid, const char *name, void *value, size_t size,
 		size_t *got);
 int control_set(struct control *c, uid_t uid, const char *name);

@@ -1,8 +1,9 @@
 /*
  * live.c - asking the daemon behind a mount.
  *
- * Not even root reaches the files of a user's private mount. So root becomes that
- * user to ask, for good: what follows (unmounting) the user may do too.
+ * On a mount without allow_other not even root may reach the files of another user. So, to
+ * ask, a process of root becomes that user, and stays that user: the user may also do all
+ * that follows (unmounting).
  */
 #include "mount/live.h"
 
@@ -35,7 +36,7 @@ int live_find(const char *path, struct mount_info *info)
 	return err;
 }
 
-static int become_owner(const struct mount_info *info)
+static int live_become_owner(const struct mount_info *info)
 {
 	if (geteuid() || !info->user_id)
 		return -EACCES;
@@ -45,11 +46,11 @@ static int become_owner(const struct mount_info *info)
 	return 0;
 }
 
-static ssize_t ask(const struct mount_info *info, const char *name, char *text, size_t size)
+static ssize_t live_ask(const struct mount_info *info, const char *name, char *text, size_t size)
 {
 	ssize_t n = getxattr(info->path, name, text, size);
 
-	if (n < 0 && errno == EACCES && !become_owner(info))
+	if (n < 0 && errno == EACCES && !live_become_owner(info))
 		n = getxattr(info->path, name, text, size);
 	if (n < 0 && errno == ECONNABORTED)
 		errno = ENOTCONN;
@@ -59,7 +60,7 @@ static ssize_t ask(const struct mount_info *info, const char *name, char *text, 
 long live_pid(const struct mount_info *info)
 {
 	char text[32];
-	ssize_t n = ask(info, CONTROL_PID, text, sizeof(text) - 1);
+	ssize_t n = live_ask(info, CONTROL_PID, text, sizeof(text) - 1);
 
 	if (n < 0)
 		return n;
@@ -71,7 +72,7 @@ long live_pid(const struct mount_info *info)
 int live_stats(const struct mount_info *info, struct stats *stats)
 {
 	char text[STATS_BYTES_MAX + 1];
-	ssize_t n = ask(info, CONTROL_STATS, text, STATS_BYTES_MAX);
+	ssize_t n = live_ask(info, CONTROL_STATS, text, STATS_BYTES_MAX);
 
 	*stats = (struct stats){0};
 	if (n < 0)
@@ -85,7 +86,7 @@ int live_compact(const struct mount_info *info)
 {
 	if (!setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
 		return 0;
-	if (errno == EACCES && !become_owner(info) &&
+	if (errno == EACCES && !live_become_owner(info) &&
 	    !setxattr(info->path, CONTROL_COMPACT, "", 0, 0))
 		return 0;
 	return -errno;
@@ -97,7 +98,7 @@ int live_scrub_begin(const struct mount_info *info, uint64_t rate_mib, uint64_t 
 	ssize_t n;
 
 	snprintf(name, sizeof(name), CONTROL_SCRUB "begin.%" PRIu64, rate_mib);
-	n = ask(info, name, text, sizeof(text) - 1);
+	n = live_ask(info, name, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = 0;
 	*run = strtoull(text, NULL, 10);
 	return n < 0 ? (int)n : *run ? 0 : -EPROTO;
@@ -112,7 +113,7 @@ int live_scrub_read(const struct mount_info *info, uint64_t run, uint64_t from,
 
 	*got = 0;
 	snprintf(name, sizeof(name), CONTROL_SCRUB "at.%" PRIu64 ".%" PRIu64, run, from);
-	n = ask(info, name, text, LIVE_SCRUB_BYTES - 1);
+	n = live_ask(info, name, text, LIVE_SCRUB_BYTES - 1);
 	if (n < 0)
 		return (int)n;
 	text[n] = 0;
@@ -131,7 +132,7 @@ int live_scrub_stop(const struct mount_info *info, uint64_t run)
 	ssize_t n;
 
 	snprintf(name, sizeof(name), CONTROL_SCRUB "stop.%" PRIu64, run);
-	n = ask(info, name, text, sizeof(text));
+	n = live_ask(info, name, text, sizeof(text));
 	return n < 0 ? (int)n : 0;
 }
 
@@ -141,10 +142,10 @@ void live_say(const struct mount_info *info, int err)
 		say_error("%s: its daemon was killed; mount it again: varve mount %s %s",
 			  info->path, info->source, info->path);
 	else if (err == -EACCES || err == -EPERM)
-		say_error("%s: not your mount; its owner (user %lu) or root can", info->path,
-			  (unsigned long)info->user_id);
+		say_error("%s: not your mount; its owner (user %lu) can do that, and root",
+			  info->path, (unsigned long)info->user_id);
 	else if (err == -EROFS)
-		say_error("%s: mounted read-only; mount it without ro for that", info->path);
+		say_error("%s: mounted read-only; for that, mount it without -o ro", info->path);
 	else
 		say_error("%s: its daemon does not answer: %s", info->path, strerror(-err));
 }

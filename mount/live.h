@@ -9,25 +9,34 @@
 #include "mount/stats.h"
 
 /*
- * Is a mount of Varve's at `path`? Then `info` tells about it: release it. Returns 0;
- * -ENOENT if there is none.
+ * Find Varve's mount at `path`.
+ * On success the caller releases `info`. Returns 0; -ENOENT if there is none.
  */
 int live_find(const char *path, struct mount_info *info);
 
-/* The process id of the daemon; or a negative errno: -ENOTCONN when it was killed. */
+/*
+ * The functions below ask the daemon of the mount `info`.
+ * They return a negative errno on failure: -ENOTCONN if the daemon was killed; -EACCES or
+ *   -EPERM if this user may not ask. live_say() puts it into words.
+ */
+
+/* Returns the process id of the daemon. */
 long live_pid(const struct mount_info *info);
 int live_stats(const struct mount_info *info, struct stats *stats);
-/* Have it begin a compaction. -EALREADY: one is running. */
+/* Begin a compaction, without waiting for its end. Also -EALREADY: one is running. */
 int live_compact(const struct mount_info *info);
 
-/* As the functions of scrub.h. `text` has room for LIVE_SCRUB_BYTES and gets a NUL behind it. */
+/*
+ * As the functions of scrub.h. `text` has room for LIVE_SCRUB_BYTES, and gets a NUL behind the
+ * findings.
+ */
 #define LIVE_SCRUB_BYTES (SCRUB_HEAD_BYTES + SCRUB_TEXT_BYTES + 1)
 int live_scrub_begin(const struct mount_info *info, uint64_t rate_mib, uint64_t *run);
 int live_scrub_read(const struct mount_info *info, uint64_t run, uint64_t from,
 		    struct scrub_state *state, char *text, size_t *got);
 int live_scrub_stop(const struct mount_info *info, uint64_t run);
 
-/* Say why one of these failed, in words. */
+/* Report the error `err` of one of these. */
 void live_say(const struct mount_info *info, int err);
 
 #endif

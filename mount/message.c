@@ -1,8 +1,8 @@
 /*
- * message.c - one way out for every message, whichever thread has one.
+ * message.c - the one way out for every message of every thread.
  *
- * Each message is formatted into one buffer and written by one call, so that
- * two threads' messages do not run into each other on a terminal.
+ * Each message is formatted into one buffer and written by one call. So the messages
+ * of two threads do not mix on a terminal.
  */
 #include "mount/message.h"
 
@@ -34,7 +34,7 @@ void message_clean(char *text)
 			*text = '?';
 }
 
-static void say(int priority, const char *format, va_list args)
+static void message_write(int priority, const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES_MAX + 16] = "varve: ";
 	size_t used = strlen(text);
@@ -52,7 +52,7 @@ static void say(int priority, const char *format, va_list args)
 		return;
 	used = strlen(text);
 	text[used++] = '\n';
-	/* There is nobody left to tell if stderr does not take it. */
+	/* If stderr cannot be written, there is no other place to report that. */
 	if (write(STDERR_FILENO, text, used) < 0)
 		return;
 }
@@ -62,7 +62,7 @@ void say_error(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(LOG_ERR, format, args);
+	message_write(LOG_ERR, format, args);
 	va_end(args);
 }
 
@@ -71,7 +71,7 @@ void say_warning(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(LOG_WARNING, format, args);
+	message_write(LOG_WARNING, format, args);
 	va_end(args);
 }
 
@@ -80,7 +80,7 @@ void say_info(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(LOG_INFO, format, args);
+	message_write(LOG_INFO, format, args);
 	va_end(args);
 }
 

@@ -1,9 +1,9 @@
 /*
- * mountpoint.c - what is mounted where, checked before mounting and taken away.
+ * mountpoint.c - what is mounted where, checked before mounting and unmounted.
  *
- * The kernel's list (/proc/self/mountinfo) is read rather than the mount point
- * itself: a mount whose daemon was killed answers nothing but ENOTCONN, and a
- * daemon that touches its own mount waits for itself.
+ * The kernel's list (/proc/self/mounts) is read and not the mount point itself. Any call into
+ * a mount whose daemon was killed fails with ENOTCONN, and a daemon that calls into its own
+ * mount may wait for itself.
  */
 #include "mount/mountpoint.h"
 
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <mntent.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 #include "mount/control.h"
 #include "mount/message.h"
 
+/* A line has two paths, each byte of which may be escaped, and the options. */
+#define MOUNT_LINE_BYTES_MAX 65536
 #define DEAD_MOUNTS_MAX 64 /* stacked on one mount point: a loop that cannot end is a bug */
 
 void mount_info_release(struct mount_info *info)
@@ -34,81 +37,52 @@ void mount_info_release(struct mount_info *info)
 	*info = (struct mount_info){0};
 }
 
-/* Undo the kernel's \ooo escapes of blanks and backslashes, in place. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	while (*s) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
-		    s[3] >= '0' && s[3] <= '7') {
-			*to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-			s += 4;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = 0;
-}
-
-static unsigned long number_option(const char *options, const char *name)
-{
-	const char *at = strstr(options, name);
-
-	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
-}
-
 /*
- * Take one line apart:
- *   36 35 98:0 /root /mnt/point rw,noatime master:1 - fuse.varve /store rw,user_id=0
- * Returns false for a line of another shape. The parts point into `line`.
+ * getmntent_r() undoes the kernel's escapes of blanks and backslashes, but not (in glibc 2.36)
+ * that of "#", which is in the source only. (A store whose path has these four characters
+ * literally is therefore not recognised as mounted.)
  */
-static bool parse_line(char *line, struct mount_info *info)
+static void mount_info_unescape(char *source)
 {
-	char *tail = strstr(line, " - "), *save = NULL, *options, *field;
+	char *at = source;
 
-	if (!tail)
-		return false;
-	*tail = 0;
-	tail += 3;
-	strtok_r(line, " ", &save);
-	strtok_r(NULL, " ", &save);
-	field = strtok_r(NULL, " ", &save);
-	if (!field || sscanf(field, "%u:%u", &info->major, &info->minor) != 2)
-		return false;
-	strtok_r(NULL, " ", &save);
-	info->path = strtok_r(NULL, " ", &save);
-	info->type = strtok_r(tail, " ", &save);
-	info->source = strtok_r(NULL, " ", &save);
-	options = strtok_r(NULL, " \n", &save);
-	if (!info->path || !info->type || !info->source || !options)
-		return false;
-	unescape(info->path);
-	unescape(info->source);
-	info->user_id = (uid_t)number_option(options, "user_id=");
-	info->group_id = (gid_t)number_option(options, "group_id=");
-	info->is_varve = !strcmp(info->type, "fuse.varve");
-	return true;
+	while ((at = strstr(at, "\\043"))) {
+		*at++ = '#';
+		memmove(at, at + 3, strlen(at + 3) + 1);
+	}
 }
 
-/* Call `fn` for each mount, oldest first, until it returns non-zero. */
-static int each_mount(int (*fn)(void *ctx, const struct mount_info *info), void *ctx)
+static unsigned mount_info_number(const struct mntent *entry, const char *option)
 {
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *line = NULL;
-	size_t capacity = 0;
-	int result = 0;
+	const char *at = hasmntopt(entry, option);
+
+	return at ? (unsigned)strtoul(at + strlen(option) + strlen("="), NULL, 10) : 0;
+}
+
+/* Call `fn` for each mount, oldest first, until it returns non-zero. Returns that, or 0. */
+static int mount_info_each(int (*fn)(void *ctx, const struct mount_info *info), void *ctx)
+{
+	FILE *f = setmntent("/proc/self/mounts", "re");
+	char *line = malloc(MOUNT_LINE_BYTES_MAX);
+	struct mntent entry;
+	int result = f && line ? 0 : -ENOMEM;
 
 	if (!f)
-		return -errno;
-	while (!result && getline(&line, &capacity, f) > 0) {
-		struct mount_info info = {0};
-
-		if (parse_line(line, &info))
-			result = fn(ctx, &info);
+		result = -errno;
+	while (!result && getmntent_r(f, &entry, line, MOUNT_LINE_BYTES_MAX)) {
+		mount_info_unescape(entry.mnt_fsname);
+		result = fn(ctx, &(struct mount_info){
+					 .path = entry.mnt_dir,
+					 .type = entry.mnt_type,
+					 .source = entry.mnt_fsname,
+					 .user_id = mount_info_number(&entry, "user_id"),
+					 .group_id = mount_info_number(&entry, "group_id"),
+					 .is_varve = !strcmp(entry.mnt_type, "fuse.varve"),
+				 });
 	}
+	if (f)
+		endmntent(f);
 	free(line);
-	fclose(f);
 	return result;
 }
 
@@ -117,7 +91,7 @@ struct find {
 	struct mount_info *found;
 };
 
-static int find_one(void *ctx, const struct mount_info *info)
+static int mount_info_on_path(void *ctx, const struct mount_info *info)
 {
 	struct find *find = ctx;
 	struct mount_info *copy = find->found;
@@ -138,7 +112,7 @@ int mount_info_find(const char *path, struct mount_info *info)
 	int err;
 
 	*info = (struct mount_info){0};
-	err = each_mount(find_one, &find);
+	err = mount_info_each(mount_info_on_path, &find);
 	if (!err && !info->path)
 		err = -ENOENT;
 	if (err)
@@ -146,7 +120,7 @@ int mount_info_find(const char *path, struct mount_info *info)
 	return err;
 }
 
-static int find_store(void *ctx, const struct mount_info *info)
+static int mount_info_on_store(void *ctx, const struct mount_info *info)
 {
 	struct find *find = ctx;
 
@@ -161,7 +135,7 @@ char *mountpoint_of_store(const char *path)
 	struct mount_info info = {0};
 	struct find find = {path, &info};
 
-	each_mount(find_store, &find);
+	mount_info_each(mount_info_on_store, &find);
 	return info.path;
 }
 
@@ -171,7 +145,7 @@ char *mountpoint_resolve(const char *path)
 
 	if (whole || (errno != ENOTCONN && errno != EACCES && errno != EIO))
 		return whole;
-	/* A dead mount, or another user's: its parent can still be asked. */
+	/* The mount is dead, or another user's: resolve its parent directory. */
 	copy = strdup(path);
 	copy2 = strdup(path);
 	if (copy && copy2)
@@ -185,7 +159,7 @@ char *mountpoint_resolve(const char *path)
 	return whole;
 }
 
-bool path_is_within(const char *inner, const char *outer)
+bool mountpoint_is_within(const char *inner, const char *outer)
 {
 	size_t n = strlen(outer);
 
@@ -194,8 +168,8 @@ bool path_is_within(const char *inner, const char *outer)
 	return !strncmp(inner, outer, n) && (inner[n] == '/' || !inner[n]);
 }
 
-/* fusermount3, quietly: its words are for somebody who called it. */
-static int run_fusermount(const char *path, bool lazy)
+/* Run fusermount3 without its messages, which are for people who called it themselves. */
+static int mountpoint_run_fusermount(const char *path, bool lazy)
 {
 	char *argv[] = {"fusermount3",
 			"-u",
@@ -216,7 +190,7 @@ static int run_fusermount(const char *path, bool lazy)
 	err = posix_spawnattr_init(&attributes);
 	if (err)
 		goto out_actions;
-	/* The daemon's threads block the signals that end it; a program it starts must not. */
+	/* The daemon's threads block the signals that end it. A program it starts must not. */
 	sigemptyset(&none);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
@@ -240,19 +214,20 @@ int mountpoint_unmount(const char *path, bool lazy)
 		return 0;
 	if (errno != EPERM)
 		return -errno;
-	return run_fusermount(path, lazy);
+	return mountpoint_run_fusermount(path, lazy);
 }
 
 void mountpoint_set_read_ahead(const char *path, unsigned kib)
 {
-	struct mount_info info;
+	struct statx st;
 	char file[96];
 	FILE *f;
 
-	if (mount_info_find(path, &info))
+	/* The number of the device is known to the kernel: the daemon is not asked. */
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st))
 		return;
-	snprintf(file, sizeof(file), "/sys/class/bdi/%u:%u/read_ahead_kb", info.major, info.minor);
-	mount_info_release(&info);
+	snprintf(file, sizeof(file), "/sys/class/bdi/%u:%u/read_ahead_kb", st.stx_dev_major,
+		 st.stx_dev_minor);
 	f = fopen(file, "we");
 	if (!f)
 		return;
@@ -265,7 +240,7 @@ void mountpoint_set_read_ahead(const char *path, unsigned kib)
  * ENOTCONN. Attributes may still be answered from the kernel's cache while the
  * daemon is dying; an extended attribute never is.
  */
-static bool is_dead(const char *path)
+static bool mountpoint_is_dead(const char *path)
 {
 	char pid[32];
 
@@ -273,12 +248,12 @@ static bool is_dead(const char *path)
 	       (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
-static int detach_dead(const char *path)
+static int mountpoint_detach_dead(const char *path)
 {
 	struct mount_info info;
 	int err, left = DEAD_MOUNTS_MAX;
 
-	while (is_dead(path)) {
+	while (mountpoint_is_dead(path)) {
 		err = mount_info_find(path, &info);
 		if (err) {
 			say_error("%s: a dead mount is there that the kernel does not list: %s; "
@@ -306,7 +281,7 @@ static int detach_dead(const char *path)
 	return 0;
 }
 
-static int check_empty(const char *path)
+static int mountpoint_check_empty(const char *path)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -330,11 +305,11 @@ static int check_empty(const char *path)
 	return -ENOTEMPTY;
 }
 
-int mountpoint_check(const char *path, bool any)
+int mountpoint_check(const char *path, bool nonempty)
 {
 	struct mount_info info;
 	struct stat st;
-	int err = detach_dead(path);
+	int err = mountpoint_detach_dead(path);
 
 	if (err)
 		return err;
@@ -361,5 +336,5 @@ int mountpoint_check(const char *path, bool any)
 		if (err)
 			return err;
 	}
-	return any ? 0 : check_empty(path);
+	return nonempty ? 0 : mountpoint_check_empty(path);
 }

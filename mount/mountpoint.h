@@ -1,6 +1,8 @@
 /*
- * mountpoint.h - mount points as the kernel lists them, and taking mounts away.
- * Nothing here touches a mounted filesystem unless it says so.
+ * mountpoint.h - the mounts that the kernel lists, and unmounting.
+ *
+ * Paths are absolute and free of symbolic links, as mountpoint_resolve() makes them.
+ * Nothing here calls into a mounted filesystem unless it says so.
  */
 #ifndef MOUNT_MOUNTPOINT_H
 #define MOUNT_MOUNTPOINT_H
@@ -8,47 +10,47 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* One line of /proc/self/mountinfo, escapes undone. Release with mount_info_release(). */
+/* A mount in the kernel's list, with escapes undone. Release it with mount_info_release(). */
 struct mount_info {
-	unsigned major, minor;
 	char *path;
 	char *type;
-	char *source;
-	uid_t user_id; /* of the one who mounted it, for FUSE */
+	char *source;  /* of Varve's, the path of the store */
+	uid_t user_id; /* of the user who mounted it, for FUSE */
 	gid_t group_id;
 	bool is_varve;
 };
 void mount_info_release(struct mount_info *info);
 
-/* The topmost mount at exactly `path` (absolute). Returns 0; -ENOENT when there is none. */
+/* Find the topmost mount at `path`. Returns 0; -ENOENT if there is none; or another error. */
 int mount_info_find(const char *path, struct mount_info *info);
 
-/* Where the store at `path` (absolute) is mounted, or NULL; the caller frees it. */
+/* Returns where the store at `path` is mounted, or NULL. The caller frees it. */
 char *mountpoint_of_store(const char *path);
 
 /*
- * The absolute path of a mount point, without touching what is mounted there
- * when that is dead. NULL and errno on failure; the caller frees it.
+ * Make the path of a mount point absolute. A dead mount at it is not called into.
+ * Returns the path, which the caller frees; or NULL, with the reason in errno.
  */
 char *mountpoint_resolve(const char *path);
 
 /*
- * See that `path` (absolute) can be mounted on, taking away what killed daemons
- * left there: a directory, empty unless `any` is set, nothing of Varve's on it.
- * Says what is wrong. Returns 0 or a negative errno.
+ * Check that `path` can be mounted on: it is a directory, empty unless `nonempty` is set, and no
+ * mount of Varve's is on it. Mounts that killed daemons left there are unmounted first.
+ * Returns 0, or a negative errno for an error that was reported.
  */
-int mountpoint_check(const char *path, bool any);
+int mountpoint_check(const char *path, bool nonempty);
 
-/* Is `inner` the directory `outer` or below it? Both absolute and resolved. */
-bool path_is_within(const char *inner, const char *outer);
+/* Is `inner` the directory `outer`, or below it? */
+bool mountpoint_is_within(const char *inner, const char *outer);
 
 /*
- * Unmount `path`, by the system call or through fusermount3. `lazy`: also when
- * it is in use. Returns 0; -EBUSY; -EPERM; another negative errno. Silent.
+ * Unmount `path`, by the system call or through fusermount3. Nothing is printed.
+ * `lazy`: also when programs use it.
+ * Returns 0; -EBUSY if programs use it; -EPERM; or another negative errno.
  */
 int mountpoint_unmount(const char *path, bool lazy);
 
-/* Ask the kernel for read-ahead of `kib` for the mount at `path`. Only root may; fails silently. */
+/* Set the kernel's read-ahead for the mount at `path`. Only root may: without effect otherwise. */
 void mountpoint_set_read_ahead(const char *path, unsigned kib);
 
 #endif

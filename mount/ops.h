@@ -1,8 +1,9 @@
 /*
- * ops.h - one handler per kind of request. Each makes one call of fs.h and replies.
+ * ops.h - one handler for each kind of request. A handler makes one call of fs.h and replies.
  *
- * `r->ino` is the inode, or the directory of a name. Arguments are as in the
- * system call of that name; strings and data are good until the reply.
+ * `r->ino` is the inode, or for a name its directory. Arguments are those of the
+ * system call of that name. They are only used until the reply.
+ * Threads: any.
  */
 #ifndef MOUNT_OPS_H
 #define MOUNT_OPS_H
@@ -27,24 +28,27 @@ void op_readlink(struct request *r);
 /* attributes: ops_attr.c */
 void op_getattr(struct request *r);
 void op_setattr(struct request *r, const struct stat *want, unsigned mask);
-/* `wanted`: R_OK, W_OK and X_OK in one. Asked only where the kernel is not to check. */
+/* `wanted`: R_OK, W_OK and X_OK, combined. Asked only where the kernel does not check itself. */
 void op_access(struct request *r, int wanted);
 void op_statfs(struct request *r);
-/* Before the caller changes the content of `ino`: setuid and setgid go, if they must. */
-int kill_priv_bits(struct request *r, uint64_t ino);
+/*
+ * Clear setuid and setgid of `ino` if a change of its content by this request must clear them.
+ * The handler calls it before the change. 0 or a negative errno.
+ */
+int op_kill_priv(struct request *r, uint64_t ino);
 
 /* extended attributes: ops_xattr.c */
-/* `kill_sgid`: an access ACL takes setgid away, as the caller is not in the file's group. */
+/* `kill_sgid`: setting an access ACL clears setgid, as the process is not in the file's group. */
 void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
 		 bool kill_sgid);
 void op_getxattr(struct request *r, const char *name, size_t size);
 void op_listxattr(struct request *r, size_t size);
 void op_removexattr(struct request *r, const char *name);
 
-/* data: ops_data.c; `open_flags`: the O_ flags of the descriptor */
+/* data: ops_data.c. `open_flags`: the O_ flags of the descriptor. */
 void op_open(struct request *r, int open_flags);
 void op_read(struct request *r, uint64_t offset, size_t size, int open_flags);
-/* `kill_priv`: setuid and setgid must go. */
+/* `kill_priv`: the write must clear setuid and setgid. */
 void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
 	      bool kill_priv);
 void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size);
@@ -57,7 +61,9 @@ void op_fsync(struct request *r);
 void op_opendir(struct request *r, int open_flags);
 void op_readdir(struct request *r, struct open_dir *open, uint64_t offset, size_t size, bool plus);
 void op_releasedir(struct request *r, struct open_dir *open);
-/* Close what the kernel has not: for the end, when no requests come. */
-void open_dirs_close(struct mount *mount);
+/* Before the first request. 0 or a negative errno. */
+int open_dirs_init(struct open_dirs *dirs);
+/* After the last request: close the directories that the kernel has not closed. */
+void open_dirs_release(struct open_dirs *dirs);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * ops_attr.c - attributes of files, and of the filesystem.
  *
- * Who changes the content or the owner of a file takes its setuid and setgid away, with
- * exceptions that ask for the caller's groups. The kernel knows these, and leaves the work
- * to us (FUSE_HANDLE_KILLPRIV_V2), but says only that something has to go: by a flag of a
- * truncation, and before any other change of content by a request to set nothing.
+ * A change of a file's content or owner clears its setuid and setgid bits. There are
+ * exceptions, which depend on the groups of the process. The kernel knows these rules, and
+ * leaves the work to the daemon (FUSE_HANDLE_KILLPRIV_V2). But it only says that
+ * some bits must be cleared: by a flag of a truncation, and before any other change of
+ * content by a request to set nothing.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -22,15 +23,15 @@ void op_getattr(struct request *r)
 		reply_attributes(r, &st);
 }
 
-static bool may_write(struct request *r, const struct stat *st)
+static bool op_may_write(struct request *r, const struct stat *st)
 {
 	if (!r->uid || r->uid == st->st_uid)
 		return true;
 	return st->st_mode & (request_in_group(r, st->st_gid) ? S_IWGRP : S_IWOTH);
 }
 
-/* Where the group may not execute, setgid stays for its members. */
-static unsigned kill_sgid(struct request *r, const struct stat *st)
+/* Setgid of a file that its group may not execute is only cleared for those not in the group. */
+static unsigned op_kill_sgid(struct request *r, const struct stat *st)
 {
 	return (st->st_mode & (S_ISGID | S_IXGRP)) == S_ISGID && r->uid &&
 			       !request_in_group(r, st->st_gid) ?
@@ -39,18 +40,20 @@ static unsigned kill_sgid(struct request *r, const struct stat *st)
 }
 
 /*
- * Put into `*mask` what has to go of the bits of `st`.
+ * Put into `*mask` which of the bits of `st` must be cleared.
  *
- * chown() to nobody comes as the same request as a write, but without the kernel having
- * looked whether its caller may: nobody else is to take the bits of others' programs. It
- * would be refused; but so would be the write of who was given an open descriptor, for whom
- * kill_priv_bits() takes the bits later. Only what is no regular file tells the two apart.
+ * chown(file, -1, -1) comes as the same request as the one before a write, and the kernel has
+ * not checked whether the process may do it. Another user must not clear the bits of a
+ * program that way. Refusing the request would be right for chown(), but it would also refuse
+ * a write through a descriptor that another process has opened and passed on. So nothing is
+ * cleared for such a user, and op_kill_priv() clears the bits when a write comes. Only files
+ * that are not regular are never written by such a request, and there it is refused.
  */
-static int kill_mask(struct request *r, const struct stat *st, unsigned *mask)
+static int op_kill_mask(struct request *r, const struct stat *st, unsigned *mask)
 {
 	const unsigned kill = FS_SET_KILL_PRIV;
 
-	/* Only files that have the bits lose them; on a directory setgid means something else. */
+	/* On a directory setgid means something else, and stays. */
 	if (S_ISDIR(st->st_mode) || !(st->st_mode & (S_ISUID | S_ISGID))) {
 		if (*mask != kill)
 			*mask &= ~kill;
@@ -58,14 +61,14 @@ static int kill_mask(struct request *r, const struct stat *st, unsigned *mask)
 	}
 	if (*mask == kill && !S_ISREG(st->st_mode) && r->uid && r->uid != st->st_uid)
 		return -EPERM;
-	if (*mask == kill && !may_write(r, st))
+	if (*mask == kill && !op_may_write(r, st))
 		*mask = 0;
 	else
-		*mask |= kill_sgid(r, st);
+		*mask |= op_kill_sgid(r, st);
 	return 0;
 }
 
-int kill_priv_bits(struct request *r, uint64_t ino)
+int op_kill_priv(struct request *r, uint64_t ino)
 {
 	struct stat st, none = {0};
 	int err;
@@ -75,14 +78,15 @@ int kill_priv_bits(struct request *r, uint64_t ino)
 	err = fs_getattr(r->mount->fs, ino, &st);
 	if (err || S_ISDIR(st.st_mode) || !(st.st_mode & (S_ISUID | S_ISGID)))
 		return err;
-	err = fs_setattr(r->mount->fs, NULL, ino, &none, FS_SET_KILL_PRIV | kill_sgid(r, &st), &st);
+	err = fs_setattr(r->mount->fs, NULL, ino, &none, FS_SET_KILL_PRIV | op_kill_sgid(r, &st),
+			 &st);
 	transport_forget_attributes(r, ino);
 	return err;
 }
 
 void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 {
-	/* Privileged: the kernel has taken setgid off a mode where it must go. */
+	/* Privileged: where a new mode may not have setgid, the kernel has cleared it already. */
 	struct fs_cred cred = {.uid = r->uid, .gid = r->gid, .privileged = true};
 	struct stat st;
 	int err = 0;
@@ -90,7 +94,7 @@ void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 	if (mask & FS_SET_KILL_PRIV) {
 		err = fs_getattr(r->mount->fs, r->ino, &st);
 		if (!err)
-			err = kill_mask(r, &st, &mask);
+			err = op_kill_mask(r, &st, &mask);
 	}
 	if (err)
 		;
@@ -105,8 +109,8 @@ void op_setattr(struct request *r, const struct stat *want, unsigned mask)
 }
 
 /*
- * Only root reaches a mount that does not let the kernel check (options.c): it may do
- * everything but execute what nobody may.
+ * The kernel leaves this check to the daemon only on mounts that no user but root can reach
+ * (options.c). Root may do everything, except execute a file that nobody may execute.
  */
 void op_access(struct request *r, int wanted)
 {

@@ -1,11 +1,12 @@
 /*
  * ops_data.c - the content of files.
  *
- * Reading what the kernel has cached sets no atime, for we do not hear of it. Where that
- * matters (exact_atime) files are opened through us, and one whose atime the next read would
- * set loses its pages when it is opened for reading: that read then comes here. With relatime
- * it is one for each change of the file; with strictatime one for each open. An open that
- * is asked for takes several times as long as one that is not, so nobody gets it unasked.
+ * A read that the kernel answers from its cache sets no atime, because the daemon does not
+ * hear of it. Where exact times of access are wanted (exact_atime), the kernel asks the
+ * daemon to open each file. If the next read would set the atime, the reply makes the kernel
+ * drop what it has cached of the file, so that the read comes to the daemon. With relatime that
+ * is once for each change of the file, with strictatime once for each open. Opening takes
+ * several times as long when the daemon is asked. So it is only asked with these options.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include "mount/ops.h"
 #include "mount/syncer.h"
 
-/* One reply counts in 32 bits; a caller goes on behind a short copy. */
+/* A reply has 32 bits for the size. After a short copy, programs copy the rest. */
 #define COPY_BYTES_MAX (1u << 30)
 
 void op_open(struct request *r, int open_flags)
@@ -42,29 +43,29 @@ void op_read(struct request *r, uint64_t offset, size_t size, int open_flags)
 }
 
 /*
- * The setuid and setgid bits go with the write of anybody but root. The kernel does not
- * look at them again after the write it has asked to do that, so it is told.
+ * A write by any user but root clears setuid and setgid. After such a write the kernel still
+ * has the old mode cached, until it is told to forget it.
  */
-static bool has_priv_bits(struct request *r)
+static bool op_has_priv_bits(struct request *r)
 {
 	struct stat st;
 
 	return !fs_getattr(r->mount->fs, r->ino, &st) && (st.st_mode & (S_ISUID | S_ISGID));
 }
 
-/* O_APPEND needs nothing here: this mount's kernel is alone, and has set the offset. */
+/* For O_APPEND the kernel has set the offset: no other kernel writes to the same file. */
 void op_write(struct request *r, uint64_t offset, const void *data, size_t size, int open_flags,
 	      bool kill_priv)
 {
 	unsigned flags = 0;
 	int err;
 
-	kill_priv = kill_priv && has_priv_bits(r);
+	kill_priv = kill_priv && op_has_priv_bits(r);
 	if (open_flags & (O_SYNC | O_DSYNC))
 		flags |= FS_WRITE_SYNC;
 	if (kill_priv)
 		flags |= FS_WRITE_KILL_PRIV;
-	err = kill_priv ? kill_priv_bits(r, r->ino) : 0;
+	err = kill_priv ? op_kill_priv(r, r->ino) : 0;
 	if (!err)
 		err = fs_write(r->mount->fs, r->ino, offset, data, size, flags, NULL);
 	if (kill_priv)
@@ -77,7 +78,7 @@ void op_write(struct request *r, uint64_t offset, const void *data, size_t size,
 
 void op_fallocate(struct request *r, int mode, uint64_t offset, uint64_t size)
 {
-	int err = kill_priv_bits(r, r->ino);
+	int err = op_kill_priv(r, r->ino);
 
 	if (!err)
 		err = fs_fallocate(r->mount->fs, r->ino, mode, offset, size);
@@ -99,14 +100,14 @@ void op_copy_file_range(struct request *r, uint64_t offset, uint64_t to, uint64_
 			size_t size)
 {
 	size_t copied;
-	int err = kill_priv_bits(r, to);
+	int err = op_kill_priv(r, to);
 	bool touch = fs_atime_due(r->mount->fs, r->ino);
 
 	if (size > COPY_BYTES_MAX)
 		size = COPY_BYTES_MAX;
 	if (!err)
 		err = fs_copy_range(r->mount->fs, r->ino, offset, to, to_offset, size, &copied);
-	/* The kernel expects new attributes only of what was written. */
+	/* The kernel itself only expects that the attributes of the written file have changed. */
 	if (!err && copied && touch)
 		transport_forget_attributes(r, r->ino);
 	if (err)

@@ -1,25 +1,24 @@
 /*
  * ops_names.c - looking names up, making and removing them.
  *
- * A reply that hands an inode to the kernel hands a reference over with it. When
- * the kernel did not take the reply (it was shutting the connection down), the
- * reference is given back here.
+ * A reply with an inode gives the kernel a reference to it. If the reply does not reach
+ * the kernel (the connection is ending), the handler drops the reference.
  */
 #include <errno.h>
 
 #include "mount/ops.h"
 
 /*
- * The kernel has checked permissions and taken setgid off a mode where it must
- * go (it knows all groups of the caller), so what it sends is kept.
+ * The kernel has checked permissions, and has cleared setgid in modes that may not have it. It
+ * knows all groups of the process. So the mode is used as it comes.
  */
-static struct fs_cred cred_of(const struct request *r)
+static struct fs_cred op_cred(const struct request *r)
 {
 	return (struct fs_cred){
 		.uid = r->uid, .gid = r->gid, .privileged = true, .umask = r->umask};
 }
 
-static void hand_over(struct request *r, int err, const struct stat *st)
+static void op_reply_entry(struct request *r, int err, const struct stat *st)
 {
 	if (err)
 		reply_error(r, err);
@@ -27,7 +26,7 @@ static void hand_over(struct request *r, int err, const struct stat *st)
 		fs_forget(r->mount->fs, st->st_ino, 1);
 }
 
-static void hand_over_open(struct request *r, int err, const struct stat *st)
+static void op_reply_created(struct request *r, int err, const struct stat *st)
 {
 	if (err)
 		reply_error(r, err);
@@ -43,7 +42,7 @@ void op_lookup(struct request *r, const char *name)
 	if (err == -ENOENT)
 		reply_absent(r);
 	else
-		hand_over(r, err, &st);
+		op_reply_entry(r, err, &st);
 }
 
 void op_forget(struct request *r, uint64_t ino, uint64_t count)
@@ -53,47 +52,47 @@ void op_forget(struct request *r, uint64_t ino, uint64_t count)
 
 void op_create(struct request *r, const char *name, mode_t mode)
 {
-	struct fs_cred cred = cred_of(r);
+	struct fs_cred cred = op_cred(r);
 	struct stat st;
 	int err = fs_mknod(r->mount->fs, &cred, r->ino, name, S_IFREG | (mode & 07777), 0, &st);
 
-	hand_over_open(r, err, &st);
+	op_reply_created(r, err, &st);
 }
 
 void op_mknod(struct request *r, const char *name, mode_t mode, dev_t rdev)
 {
-	struct fs_cred cred = cred_of(r);
+	struct fs_cred cred = op_cred(r);
 	struct stat st;
 	int err = fs_mknod(r->mount->fs, &cred, r->ino, name, mode, rdev, &st);
 
-	hand_over(r, err, &st);
+	op_reply_entry(r, err, &st);
 }
 
 void op_mkdir(struct request *r, const char *name, mode_t mode)
 {
-	struct fs_cred cred = cred_of(r);
+	struct fs_cred cred = op_cred(r);
 	struct stat st;
 	int err = fs_mkdir(r->mount->fs, &cred, r->ino, name, S_IFDIR | (mode & 07777), &st);
 
-	hand_over(r, err, &st);
+	op_reply_entry(r, err, &st);
 }
 
 void op_symlink(struct request *r, const char *name, const char *target)
 {
-	struct fs_cred cred = cred_of(r);
+	struct fs_cred cred = op_cred(r);
 	struct stat st;
 	int err = fs_symlink(r->mount->fs, &cred, r->ino, name, target, &st);
 
-	hand_over(r, err, &st);
+	op_reply_entry(r, err, &st);
 }
 
 void op_tmpfile(struct request *r, mode_t mode)
 {
-	struct fs_cred cred = cred_of(r);
+	struct fs_cred cred = op_cred(r);
 	struct stat st;
 	int err = fs_tmpfile(r->mount->fs, &cred, r->ino, S_IFREG | (mode & 07777), &st);
 
-	hand_over_open(r, err, &st);
+	op_reply_created(r, err, &st);
 }
 
 void op_link(struct request *r, uint64_t parent, const char *name)
@@ -101,7 +100,7 @@ void op_link(struct request *r, uint64_t parent, const char *name)
 	struct stat st;
 	int err = fs_link(r->mount->fs, r->ino, parent, name, &st);
 
-	hand_over(r, err, &st);
+	op_reply_entry(r, err, &st);
 }
 
 void op_unlink(struct request *r, const char *name)

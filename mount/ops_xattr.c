@@ -1,11 +1,11 @@
 /*
- * ops_xattr.c - extended attributes, and which of them there are not.
+ * ops_xattr.c - extended attributes, and which names are allowed.
  *
- * There are those of user, trusted and security, as on other filesystems; who may see
- * and set which is the kernel's to check. Of the system's there are POSIX ACLs, which fs.h
- * refuses without the option acl. SELinux labels are refused by name: stored but not
- * obeyed they would promise what they do not do. EOPNOTSUPP also makes `ls -l` and `cp -a`
- * stop asking. The names of control.h are answered by the daemon itself.
+ * Names that begin with user., trusted. and security. are allowed, as on other filesystems. The
+ * kernel checks which user may read and set them. Of system., only the two POSIX ACLs are
+ * allowed, and fs.h refuses them without the option acl. SELinux labels are refused: a label
+ * that is stored but has no effect would be a false promise. With EOPNOTSUPP `ls -l` and
+ * `cp -a` stop asking for them. The names of control.h are answered by the daemon itself.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,8 +13,8 @@
 #include "mount/control.h"
 #include "mount/ops.h"
 
-/* 0 for a name there may be, or the error for it. */
-static int check_name(const char *name)
+/* 0 if the name is allowed, otherwise the error. */
+static int op_check_xattr_name(const char *name)
 {
 	static const char *const kinds[] = {"user.", "trusted.", "security."};
 	size_t i;
@@ -32,7 +32,7 @@ static int check_name(const char *name)
 void op_setxattr(struct request *r, const char *name, const void *value, size_t size, int flags,
 		 bool kill_sgid)
 {
-	int err = check_name(name);
+	int err = op_check_xattr_name(name);
 
 	if (err)
 		;
@@ -48,7 +48,7 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 {
 	size_t got, room_bytes = size < FS_XATTR_BYTES_MAX ? size : FS_XATTR_BYTES_MAX;
 	void *room = request_room(r, room_bytes);
-	int err = check_name(name);
+	int err = op_check_xattr_name(name);
 
 	if (err)
 		;
@@ -66,8 +66,8 @@ void op_getxattr(struct request *r, const char *name, size_t size)
 		reply_bytes(r, room, got);
 }
 
-/* Take names of trusted. out of `list`; returns what is left of `size`. */
-static size_t without_trusted(char *list, size_t size)
+/* Remove the names that begin with trusted. from `list`. Returns the size of the rest. */
+static size_t op_hide_trusted(char *list, size_t size)
 {
 	size_t from, n, to = 0;
 
@@ -88,9 +88,9 @@ void op_listxattr(struct request *r, size_t size)
 	int err =
 		room ? fs_listxattr(r->mount->fs, r->ino, room, FS_XATTR_BYTES_MAX, &got) : -ENOMEM;
 
-	/* The kernel hides the values of trusted attributes, and leaves their names to us. */
+	/* The kernel hides the values of trusted. from users. Hiding the names is left to us. */
 	if (!err && r->uid)
-		got = without_trusted(room, got);
+		got = op_hide_trusted(room, got);
 	if (!err && size && got > size)
 		err = -ERANGE;
 	if (err)
@@ -103,7 +103,7 @@ void op_listxattr(struct request *r, size_t size)
 
 void op_removexattr(struct request *r, const char *name)
 {
-	int err = check_name(name);
+	int err = op_check_xattr_name(name);
 
 	if (err)
 		;

@@ -1,13 +1,15 @@
 /*
  * options.c - the options of a mount, ours and FUSE's, in one table.
  *
- * mount(8) and /etc/fstab put generic options (noauto, user, x-systemd...) into
- * the same list; those that mean nothing here are accepted and dropped. Anything
- * not in the table is refused, so that a misspelt option is not a silent one.
+ * libfuse's parser takes the lists of -o apart (commas, and backslashes before commas that
+ * belong to a value). mount(8) and /etc/fstab put generic options (noauto, user,
+ * x-systemd...) into the same list. Those that mean nothing here are accepted and dropped. Any
+ * other option that is not in the table is refused, so that no misspelt option is ignored.
  */
 #include "mount/options.h"
 
 #include <errno.h>
+#include <fuse_opt.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,123 +17,109 @@
 #include <unistd.h>
 
 #include "mount/message.h"
+#include "mount/nearest.h"
 
 /*
- * With one thread a slow call holds everybody up. With more, they contend for the
- * CPUs that the programs using the mount need, and wake up on cold ones: on two CPUs
- * a cached stat went from 8 us with one or two threads to 15 to 45 with four.
+ * With one thread, one slow call stops all others. More than two take CPU time that the
+ * programs on the mount need, and wake up on idle CPUs: on two CPUs a cached stat
+ * took 8 us with one or two threads, and 15 to 45 us with four.
  */
 #define THREADS_DEFAULT 2u
 
-enum kind {
-	DROP, /* accepted, means nothing here */
-	PASS, /* libfuse's or the kernel's business */
-	MEMORY,
-	COMMIT,
-	SYNC,
-	ACL,
-	NOACL,
-	RO,
-	RW,
-	COMPRESS,
-	NOATIME,
-	RELATIME,
-	STRICTATIME,
-	WRITEBACK,
-	THREADS,
-	DEBUG,
-	NONEMPTY,
-	HALT,
-	ALLOW,
-	PERMISSIONS,
-	MAX_READ,
-	DAMAGE,
+/* What an option of the table means. Those not listed here are FUSE_OPT_KEY_DISCARD. */
+enum option_key {
+	OPTION_PASS, /* for libfuse or the kernel */
+	OPTION_PASS_VALUE,
+	OPTION_ALLOW, /* likewise, and others may use the mount */
+	OPTION_MEMORY,
+	OPTION_COMMIT,
+	OPTION_SYNC,
+	OPTION_ACL,
+	OPTION_NOACL,
+	OPTION_RO,
+	OPTION_RW,
+	OPTION_COMPRESS,
+	OPTION_NOATIME,
+	OPTION_RELATIME,
+	OPTION_STRICTATIME,
+	OPTION_WRITEBACK,
+	OPTION_THREADS,
+	OPTION_DEBUG,
+	OPTION_NONEMPTY,
+	OPTION_IDLE_HALT,
+	OPTION_PERMISSIONS,
+	OPTION_MAX_READ,
+	OPTION_DAMAGE,
 };
 
-static const struct option_name {
-	const char *name;
-	bool value; /* NAME=VALUE */
-	enum kind kind;
-} option_names[] = {
-	{"memory", true, MEMORY},
-	{"commit", true, COMMIT},
-	{"sync", false, SYNC},
-	{"acl", false, ACL},
-	{"noacl", false, NOACL},
-	{"ro", false, RO},
-	{"rw", false, RW},
-	{"compress", true, COMPRESS},
-	{"noatime", false, NOATIME},
-	{"relatime", false, RELATIME},
-	{"strictatime", false, STRICTATIME},
-	{"writeback", false, WRITEBACK},
-	{"threads", true, THREADS},
-	{"debug", false, DEBUG},
-	{"nonempty", false, NONEMPTY},
-	{"halt", false, HALT},
-	{"discard_damage", false, DAMAGE},
+/* A name that ends with "=" takes a value. */
+static const struct fuse_opt options_table[] = {
+	FUSE_OPT_KEY("memory=", OPTION_MEMORY),
+	FUSE_OPT_KEY("commit=", OPTION_COMMIT),
+	FUSE_OPT_KEY("sync", OPTION_SYNC),
+	FUSE_OPT_KEY("acl", OPTION_ACL),
+	FUSE_OPT_KEY("noacl", OPTION_NOACL),
+	FUSE_OPT_KEY("ro", OPTION_RO),
+	FUSE_OPT_KEY("rw", OPTION_RW),
+	FUSE_OPT_KEY("compress=", OPTION_COMPRESS),
+	FUSE_OPT_KEY("noatime", OPTION_NOATIME),
+	FUSE_OPT_KEY("relatime", OPTION_RELATIME),
+	FUSE_OPT_KEY("strictatime", OPTION_STRICTATIME),
+	FUSE_OPT_KEY("writeback", OPTION_WRITEBACK),
+	FUSE_OPT_KEY("threads=", OPTION_THREADS),
+	FUSE_OPT_KEY("debug", OPTION_DEBUG),
+	FUSE_OPT_KEY("nonempty", OPTION_NONEMPTY),
+	FUSE_OPT_KEY("idle_halt", OPTION_IDLE_HALT),
+	FUSE_OPT_KEY("halt", OPTION_IDLE_HALT), /* its name until version 0.1 */
+	FUSE_OPT_KEY("discard_damage", OPTION_DAMAGE),
 
-	{"allow_other", false, ALLOW},
-	{"allow_root", false, ALLOW},
-	{"default_permissions", false, PERMISSIONS},
-	{"max_read", true, MAX_READ},
-	{"auto_unmount", false, PASS},
-	{"fsname", true, DROP}, /* it is the path of the store: `varve umount` relies on it */
-	{"subtype", true, DROP},
-	{"suid", false, PASS},
-	{"nosuid", false, PASS},
-	{"dev", false, PASS},
-	{"nodev", false, PASS},
-	{"exec", false, PASS},
-	{"noexec", false, PASS},
-	{"context", true, PASS},
-	{"fscontext", true, PASS},
-	{"defcontext", true, PASS},
-	{"rootcontext", true, PASS},
+	FUSE_OPT_KEY("allow_other", OPTION_ALLOW),
+	FUSE_OPT_KEY("allow_root", OPTION_ALLOW),
+	FUSE_OPT_KEY("default_permissions", OPTION_PERMISSIONS),
+	FUSE_OPT_KEY("max_read=", OPTION_MAX_READ),
+	FUSE_OPT_KEY("auto_unmount", OPTION_PASS),
+	/* The name is always the path of the store: `varve umount` relies on it. */
+	FUSE_OPT_KEY("fsname=", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("subtype=", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("suid", OPTION_PASS),
+	FUSE_OPT_KEY("nosuid", OPTION_PASS),
+	FUSE_OPT_KEY("dev", OPTION_PASS),
+	FUSE_OPT_KEY("nodev", OPTION_PASS),
+	FUSE_OPT_KEY("exec", OPTION_PASS),
+	FUSE_OPT_KEY("noexec", OPTION_PASS),
+	FUSE_OPT_KEY("context=", OPTION_PASS_VALUE),
+	FUSE_OPT_KEY("fscontext=", OPTION_PASS_VALUE),
+	FUSE_OPT_KEY("defcontext=", OPTION_PASS_VALUE),
+	FUSE_OPT_KEY("rootcontext=", OPTION_PASS_VALUE),
 
-	{"defaults", false, DROP},
-	{"async", false, DROP},
-	{"dirsync", false, SYNC}, /* more than is asked for, but not less */
-	{"atime", false, RELATIME},
-	{"diratime", false, DROP},
-	{"nodiratime", false, DROP},
-	{"auto", false, DROP},
-	{"noauto", false, DROP},
-	{"nofail", false, DROP},
-	{"_netdev", false, DROP},
-	{"user", false, DROP},
-	{"user", true, DROP},
-	{"nouser", false, DROP},
-	{"users", false, DROP},
-	{"group", false, DROP},
-	{"owner", false, DROP},
-	{"comment", true, DROP},
+	FUSE_OPT_KEY("dirsync", OPTION_SYNC), /* which does more than dirsync asks for */
+	FUSE_OPT_KEY("atime", OPTION_RELATIME),
+	FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("async", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("diratime", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("nodiratime", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("nofail", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("_netdev", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("user", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("user=", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("nouser", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("users", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("group", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("owner", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_KEY("comment=", FUSE_OPT_KEY_DISCARD),
+	FUSE_OPT_END,
 };
 
-static const struct option_name *find_option(const char *name, size_t size, bool value)
-{
-	size_t i;
-
-	if (size >= 2 && !strncmp(name, "x-", 2)) {
-		static const struct option_name theirs = {"x-", false, DROP};
-
-		return &theirs;
-	}
-	for (i = 0; i < sizeof(option_names) / sizeof(*option_names); i++)
-		if (strlen(option_names[i].name) == size && option_names[i].value == value &&
-		    !strncmp(option_names[i].name, name, size))
-			return &option_names[i];
-	return NULL;
-}
-
-static int bad_value(const char *name, const char *value, const char *want)
+static int options_bad_value(const char *name, const char *value, const char *want)
 {
 	say_error("option %s=%.200s: %s; see `varve mount --help`", name, value, want);
 	return -EINVAL;
 }
 
 /* A whole number with an optional k, M, G or T. Returns false if it is not one. */
-static bool parse_size(const char *text, uint64_t *size)
+static bool options_size(const char *text, uint64_t *size)
 {
 	static const char units[] = "kmgt";
 	unsigned long long n;
@@ -157,7 +145,7 @@ static bool parse_size(const char *text, uint64_t *size)
 	return true;
 }
 
-static bool parse_number(const char *text, unsigned min, unsigned max, unsigned *number)
+static bool options_number(const char *text, unsigned min, unsigned max, unsigned *number)
 {
 	char *end;
 	unsigned long n;
@@ -172,31 +160,32 @@ static bool parse_number(const char *text, unsigned min, unsigned max, unsigned 
 	return true;
 }
 
-static int set_memory(struct mount_options *o, const char *value)
+static int options_set_memory(struct mount_options *o, const char *value)
 {
 	uint64_t bytes;
 
-	if (!parse_size(value, &bytes) || bytes > SIZE_MAX)
-		return bad_value("memory", value, "not a size like 64M or 1G");
+	if (!options_size(value, &bytes) || bytes > SIZE_MAX)
+		return options_bad_value("memory", value, "not a size like 64M or 1G");
 	if (bytes < MEMORY_BYTES_MIN)
-		return bad_value("memory", value, "too small, at least 16M is needed");
+		return options_bad_value("memory", value, "too small, at least 16M is needed");
 	o->fs.lsm.memory_bytes = (size_t)bytes;
 	return 0;
 }
 
-static int set_commit(struct mount_options *o, const char *value)
+static int options_set_commit(struct mount_options *o, const char *value)
 {
 	unsigned seconds;
 
-	if (!parse_number(value, 1, COMMIT_S_MAX, &seconds))
-		return bad_value("commit", value,
-				 "not a number of seconds from 1 to 3600 (for every change at "
-				 "once: -o sync)");
+	if (!options_number(value, 1, COMMIT_S_MAX, &seconds))
+		return options_bad_value(
+			"commit", value,
+			"not a number of seconds from 1 to 3600 (for every change at "
+			"once: -o sync)");
 	o->fs.lsm.commit_interval_ms = seconds * 1000;
 	return 0;
 }
 
-static int set_compress(struct mount_options *o, const char *value)
+static int options_set_compress(struct mount_options *o, const char *value)
 {
 	if (!strcmp(value, "none"))
 		o->fs.lsm.compression = LSM_COMPRESS_NONE;
@@ -205,160 +194,177 @@ static int set_compress(struct mount_options *o, const char *value)
 	else if (!strcmp(value, "zstd"))
 		o->fs.lsm.compression = LSM_COMPRESS_ZSTD;
 	else
-		return bad_value("compress", value, "not one of none, lz4, zstd");
+		return options_bad_value("compress", value, "not one of none, lz4, zstd");
 	o->fs.lsm.compression_set = true;
 	return 0;
 }
 
-static int pass_on(struct mount_options *o, const char *option)
+static int options_no_memory(void)
 {
-	char *both;
+	say_error("not enough memory for the options");
+	return -ENOMEM;
+}
 
-	if (asprintf(&both, "%s%s%s", o->fuse ? o->fuse : "", o->fuse ? "," : "", option) < 0) {
-		say_error("not enough memory for the options");
-		return -ENOMEM;
+static int options_pass(struct mount_options *o, const char *option)
+{
+	return fuse_opt_add_opt_escaped(&o->fuse, option) ? options_no_memory() : 0;
+}
+
+static int options_set_number(struct mount_options *o, enum option_key key, const char *value)
+{
+	if (key == OPTION_MEMORY)
+		return options_set_memory(o, value);
+	if (key == OPTION_COMMIT)
+		return options_set_commit(o, value);
+	if (key == OPTION_THREADS) {
+		if (!options_number(value, 1, THREADS_MAX, &o->threads))
+			return options_bad_value("threads", value, "not a number from 1 to 64");
+	} else if (!options_number(value, 4096, 1u << 30, &o->max_read)) {
+		return options_bad_value("max_read", value, "not a number of bytes from 4096");
 	}
-	free(o->fuse);
-	o->fuse = both;
 	return 0;
 }
 
-static int apply_number(struct mount_options *o, enum kind kind, const char *value)
+static int options_unknown(const char *option)
 {
-	switch (kind) {
-	case MEMORY:
-		return set_memory(o, value);
-	case COMMIT:
-		return set_commit(o, value);
-	case COMPRESS:
-		return set_compress(o, value);
-	case THREADS:
-		if (!parse_number(value, 1, THREADS_MAX, &o->threads))
-			return bad_value("threads", value, "not a number from 1 to 64");
-		return 0;
-	default:
-		if (!parse_number(value, 4096, 1u << 30, &o->max_read))
-			return bad_value("max_read", value, "not a number of bytes from 4096");
-		return 0;
-	}
+	struct nearest nearest;
+	size_t i;
+
+	nearest_init(&nearest, option);
+	for (i = 0; options_table[i].templ; i++)
+		nearest_try(&nearest, options_table[i].templ);
+	if (nearest.suggestion)
+		say_error("unknown option: %.200s, perhaps meant as %s; see `varve mount --help`",
+			  option, nearest.suggestion);
+	else
+		say_error("unknown option: %.200s; see `varve mount --help`", option);
+	return -EINVAL;
 }
 
-static int apply(struct mount_options *o, const char *option)
+static void options_set_atime(struct mount_options *o, enum fs_atime atime, bool exact)
+{
+	o->fs.atime = atime;
+	o->exact_atime = exact;
+}
+
+/* Apply `option` of the table, with its value if it has one. */
+static int options_apply(struct mount_options *o, enum option_key key, const char *option)
 {
 	const char *equals = strchr(option, '=');
-	size_t size = equals ? (size_t)(equals - option) : strlen(option);
-	const struct option_name *name = find_option(option, size, equals != NULL);
 
-	if (!name) {
-		say_error("unknown option: %.200s; see `varve mount --help`", option);
-		return -EINVAL;
-	}
-	switch (name->kind) {
-	case DROP:
-		break;
-	case PASS:
-		/* A comma within a value may make the kernel see another option: allow_other. */
-		if (equals)
-			o->default_permissions = true;
-		return pass_on(o, option);
-	case MEMORY:
-	case COMMIT:
-	case COMPRESS:
-	case THREADS:
-	case MAX_READ:
-		return apply_number(o, name->kind, equals + 1);
-	case SYNC:
+	switch (key) {
+	case OPTION_PASS:
+		return options_pass(o, option);
+	case OPTION_PASS_VALUE:
+		/* With a comma in the value, the kernel may see another option: allow_other. */
+		o->default_permissions = true;
+		return options_pass(o, option);
+	case OPTION_ALLOW:
+		o->allow_others = true;
+		return options_pass(o, option);
+	case OPTION_MEMORY:
+	case OPTION_COMMIT:
+	case OPTION_THREADS:
+	case OPTION_MAX_READ:
+		return options_set_number(o, key, equals + 1);
+	case OPTION_COMPRESS:
+		return options_set_compress(o, equals + 1);
+	case OPTION_SYNC:
 		o->fs.sync = true;
 		break;
-	case ACL:
-	case NOACL:
-		o->fs.acl = name->kind == ACL;
+	case OPTION_ACL:
+	case OPTION_NOACL:
+		o->fs.acl = key == OPTION_ACL;
 		break;
-	case RO:
-	case RW:
-		o->fs.lsm.read_only = name->kind == RO;
+	case OPTION_RO:
+	case OPTION_RW:
+		o->fs.lsm.read_only = key == OPTION_RO;
 		break;
-	case NOATIME:
-		o->fs.atime = FS_NOATIME;
-		o->exact_atime = false;
+	case OPTION_NOATIME:
+		options_set_atime(o, FS_NOATIME, false);
 		break;
-	case RELATIME:
-		o->fs.atime = FS_RELATIME;
-		o->exact_atime = true;
+	case OPTION_RELATIME:
+		options_set_atime(o, FS_RELATIME, true);
 		break;
-	case STRICTATIME:
-		o->fs.atime = FS_STRICTATIME;
-		o->exact_atime = true;
+	case OPTION_STRICTATIME:
+		options_set_atime(o, FS_STRICTATIME, true);
 		break;
-	case WRITEBACK:
+	case OPTION_WRITEBACK:
 		o->writeback = true;
 		break;
-	case DEBUG:
+	case OPTION_DEBUG:
 		o->debug = o->foreground = true;
 		break;
-	case HALT:
-		o->halt = true;
+	case OPTION_IDLE_HALT:
+		o->idle_halt = true;
 		break;
-	case NONEMPTY:
+	case OPTION_NONEMPTY:
 		o->nonempty = true;
 		break;
-	case DAMAGE:
+	case OPTION_DAMAGE:
 		o->fs.lsm.discard_damage = true;
 		break;
-	case ALLOW:
-		o->allow_others = true;
-		return pass_on(o, option);
-	case PERMISSIONS:
+	case OPTION_PERMISSIONS:
 		o->default_permissions = true;
 		break;
 	}
 	return 0;
 }
 
-int mount_options_list(struct mount_options *options, const char *list)
-{
-	char *copy = strdup(list), *at = copy, *end;
-	int err = 0;
+struct options_list {
+	struct mount_options *options;
+	int err; /* of the last option; it was reported */
+};
 
-	if (!copy) {
-		say_error("not enough memory for the options");
-		return -ENOMEM;
-	}
-	while (!err && *at) {
-		/* A comma with a backslash before it belongs to the value. */
-		for (end = at; *end && *end != ','; end++)
-			if (*end == '\\' && end[1])
-				end++;
-		if (*end)
-			*end++ = 0;
-		if (*at)
-			err = apply(options, at);
-		at = end;
-	}
-	free(copy);
-	return err;
+/* libfuse calls this for each option: 0 when it is done with, -1 to end. */
+static int options_on_option(void *ctx, const char *option, int key, struct fuse_args *rest)
+{
+	struct options_list *list = ctx;
+
+	(void)rest;
+	if (key >= 0)
+		list->err = options_apply(list->options, (enum option_key)key, option);
+	else if (*option && strncmp(option, "x-", 2)) /* x-* is for other programs of fstab */
+		list->err = options_unknown(option);
+	return list->err ? -1 : 0;
 }
 
-static int parse_arguments(struct mount_options *o, int argc, char **argv)
+/* Apply one list of -o. 0, or an error that was reported. */
+static int options_list(struct mount_options *o, const char *text)
+{
+	char *argv[] = {(char *)"varve", (char *)"-o", (char *)text, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+	struct options_list list = {.options = o};
+
+	if (fuse_opt_parse(&args, &list, options_table, options_on_option) && !list.err)
+		list.err = options_no_memory();
+	fuse_opt_free_args(&args);
+	return list.err;
+}
+
+/* The arguments in front of STORE and MOUNTPOINT, and behind them. */
+static enum options_outcome options_arguments(struct mount_options *o, int argc, char **argv)
 {
 	static const struct option words[] = {
 		{"foreground", no_argument, NULL, 'f'},    {"help", no_argument, NULL, 'h'},
 		{"options", required_argument, NULL, 'o'}, {"read-only", no_argument, NULL, 'r'},
 		{"read-write", no_argument, NULL, 'w'},    {0},
 	};
-	int c, err = 0;
+	int c, err;
 
 	optind = 0;
 	opterr = 0;
-	while (!err && (c = getopt_long(argc, argv, ":fho:rwdnsv", words, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":fho:rwdnsv", words, NULL)) != -1) {
 		switch (c) {
 		case 'f':
 			o->foreground = true;
 			break;
 		case 'h':
-			return 1;
+			return OPTIONS_HELP;
 		case 'o':
-			err = mount_options_list(o, optarg);
+			err = options_list(o, optarg);
+			if (err)
+				return err == -EINVAL ? OPTIONS_WRONG : OPTIONS_FAILED;
 			break;
 		case 'r':
 		case 'w':
@@ -369,49 +375,49 @@ static int parse_arguments(struct mount_options *o, int argc, char **argv)
 			break;
 		case 'n':
 		case 's':
-		case 'v': /* mount(8) gives these to helpers */
+		case 'v': /* mount(8) may give these to any helper */
 			break;
 		case ':':
 			say_error("%s needs a value; see `varve mount --help`", argv[optind - 1]);
-			return -EINVAL;
+			return OPTIONS_WRONG;
 		default:
 			say_error("%s: no such option; see `varve mount --help`", argv[optind - 1]);
-			return -EINVAL;
+			return OPTIONS_WRONG;
 		}
 	}
-	return err;
+	return OPTIONS_READ;
 }
 
-int mount_options_parse(struct mount_options *options, int argc, char **argv)
+enum options_outcome mount_options_parse(struct mount_options *options, int argc, char **argv)
 {
-	int err;
+	enum options_outcome outcome;
 
 	*options = (struct mount_options){.threads = THREADS_DEFAULT};
-	err = parse_arguments(options, argc, argv);
-	if (err)
-		return err;
+	outcome = options_arguments(options, argc, argv);
+	if (outcome != OPTIONS_READ)
+		return outcome;
 	if (argc - optind != 2) {
 		say_error("%s; usage: varve mount [-f] [-o OPT,...] STORE MOUNTPOINT",
 			  argc - optind < 2 ? "a STORE and a MOUNTPOINT are needed" :
 					      "more than a STORE and a MOUNTPOINT");
-		return -EINVAL;
+		return OPTIONS_WRONG;
 	}
 	options->store = strdup(argv[optind]);
 	options->mountpoint = strdup(argv[optind + 1]);
 	if (!options->store || !options->mountpoint) {
-		say_error("not enough memory for the options");
-		return -ENOMEM;
+		options_no_memory();
+		return OPTIONS_FAILED;
 	}
 	options->fs.lsm.create = !options->fs.lsm.read_only;
 	options->fs.root_uid = getuid();
 	options->fs.root_gid = getgid();
 	/*
-	 * A mount of root's own needs no checks: root passes them. With them the
-	 * kernel fetches the parent's attributes again before each change.
+	 * Root's own mount needs no checks, because root passes them all. With checks the
+	 * kernel would fetch the parent's attributes again before each change.
 	 */
 	if (geteuid() != 0 || options->allow_others || options->fs.acl)
 		options->default_permissions = true;
-	return 0;
+	return OPTIONS_READ;
 }
 
 void mount_options_release(struct mount_options *options)

@@ -1,5 +1,5 @@
 /*
- * options.h - what `varve mount` was asked for.
+ * options.h - the command line of `varve mount`.
  */
 #ifndef MOUNT_OPTIONS_H
 #define MOUNT_OPTIONS_H
@@ -11,29 +11,33 @@
 #define COMMIT_S_MAX 3600u
 
 struct mount_options {
-	char *store;      /* as named, then absolute */
+	char *store;      /* as it was given, then absolute */
 	char *mountpoint; /* likewise */
 	struct fs_options fs;
 	bool foreground, debug;
-	bool nonempty;            /* mount over what is there */
-	bool exact_atime;         /* reading what the kernel has cached counts, too */
-	bool halt;                /* let idle virtual CPUs halt, also while requests come */
+	bool nonempty;            /* mount over a directory with files in it */
+	bool exact_atime;         /* reads that the kernel's cache could answer set atime, too */
+	bool idle_halt;           /* virtual CPUs may halt even while requests come */
 	bool writeback;           /* the kernel collects writes and sends them later */
 	bool allow_others;        /* allow_other or allow_root */
 	bool default_permissions; /* the kernel checks modes, owners and ACLs */
 	unsigned threads;         /* that answer requests, at most */
-	unsigned max_read;        /* 0: the kernel's */
-	char *fuse;               /* options for libfuse and the kernel, as they were written */
+	unsigned max_read;        /* bytes; 0: the kernel's own limit */
+	char *fuse;               /* options for libfuse and the kernel; NULL: none */
+};
+
+enum options_outcome {
+	OPTIONS_READ,
+	OPTIONS_HELP,   /* --help was given */
+	OPTIONS_WRONG,  /* wrong usage, which was reported */
+	OPTIONS_FAILED, /* another failure, which was reported */
 };
 
 /*
- * Read the arguments behind the subcommand. Returns 0; -EINVAL for wrong usage,
- * which was said; 1 when --help was asked for. Release in any case.
+ * Read the arguments of the subcommand; argv[0] is its name.
+ * Whatever the outcome, the caller releases `options`.
  */
-int mount_options_parse(struct mount_options *options, int argc, char **argv);
+enum options_outcome mount_options_parse(struct mount_options *options, int argc, char **argv);
 void mount_options_release(struct mount_options *options);
-
-/* Apply one "-o" list to the options; as above. Other commands have some of them too. */
-int mount_options_list(struct mount_options *options, const char *list);
 
 #endif

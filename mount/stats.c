@@ -1,8 +1,8 @@
 /*
- * stats.c - one table says which numbers there are; every shape is made from it.
+ * stats.c - one table of all numbers, from which every form is made.
  *
- * Between a daemon and the command line they go as lines of text, so that a
- * newer command can ask an older daemon:
+ * A daemon and the command line exchange lines of text, so that a newer command can ask
+ * an older daemon:
  *
  *     files 12
  *     level0.tables 3
@@ -72,7 +72,7 @@ static const struct field level_fields[] = {
 #define FIELDS (sizeof(fields) / sizeof(*fields))
 #define LEVEL_FIELDS (sizeof(level_fields) / sizeof(*level_fields))
 
-static uint64_t number(const void *base, const struct field *field)
+static uint64_t stats_number(const void *base, const struct field *field)
 {
 	uint64_t n;
 
@@ -80,7 +80,7 @@ static uint64_t number(const void *base, const struct field *field)
 	return n;
 }
 
-static void set_number(void *base, const struct field *field, uint64_t n)
+static void stats_set_number(void *base, const struct field *field, uint64_t n)
 {
 	memcpy((char *)base + field->offset, &n, sizeof(n));
 }
@@ -95,25 +95,25 @@ size_t stats_write(const struct stats *stats, char *text, size_t size)
 	if (!out)
 		return 0;
 	for (i = 0; i < FIELDS; i++)
-		fprintf(out, "%s %" PRIu64 "\n", fields[i].name, number(stats, &fields[i]));
+		fprintf(out, "%s %" PRIu64 "\n", fields[i].name, stats_number(stats, &fields[i]));
 	fprintf(out, "read_only %d\n", stats->fs.lsm.read_only);
 	for (level = 0; level < LSM_LEVELS; level++)
 		for (i = 0; i < LEVEL_FIELDS; i++)
 			fprintf(out, "level%zu.%s %" PRIu64 "\n", level, level_fields[i].name,
-				number(&stats->fs.lsm.level[level], &level_fields[i]));
+				stats_number(&stats->fs.lsm.level[level], &level_fields[i]));
 	failed = fflush(out) || ferror(out);
 	end = ftell(out);
 	fclose(out);
 	return failed || end < 0 || (size_t)end >= size ? 0 : (size_t)end;
 }
 
-static void read_one(struct stats *stats, const char *name, uint64_t n)
+static void stats_read_one(struct stats *stats, const char *name, uint64_t n)
 {
 	size_t i, level;
 
 	for (i = 0; i < FIELDS; i++)
 		if (!strcmp(name, fields[i].name))
-			set_number(stats, &fields[i], n);
+			stats_set_number(stats, &fields[i], n);
 	if (!strcmp(name, "read_only"))
 		stats->fs.lsm.read_only = n != 0;
 	if (strncmp(name, "level", 5) || name[5] < '0' || name[5] > '9' || name[6] != '.')
@@ -121,7 +121,7 @@ static void read_one(struct stats *stats, const char *name, uint64_t n)
 	level = (size_t)(name[5] - '0');
 	for (i = 0; level < LSM_LEVELS && i < LEVEL_FIELDS; i++)
 		if (!strcmp(name + 7, level_fields[i].name))
-			set_number(&stats->fs.lsm.level[level], &level_fields[i], n);
+			stats_set_number(&stats->fs.lsm.level[level], &level_fields[i], n);
 }
 
 void stats_read(struct stats *stats, char *text)
@@ -134,12 +134,12 @@ void stats_read(struct stats *stats, char *text)
 		if (!blank)
 			continue;
 		*blank = 0;
-		read_one(stats, line, strtoull(blank + 1, NULL, 10));
+		stats_read_one(stats, line, strtoull(blank + 1, NULL, 10));
 	}
 }
 
-/* "12.3 MiB" in a ring of buffers, so that one printf() can have several. */
-static const char *human(uint64_t bytes)
+/* "12.3 MiB", in one of several buffers by turns, so that one printf() can have several. */
+static const char *stats_human(uint64_t bytes)
 {
 	static char texts[8][24];
 	static unsigned turn;
@@ -154,7 +154,7 @@ static const char *human(uint64_t bytes)
 	return text;
 }
 
-static void print_levels(const struct lsm_stats *lsm, FILE *out)
+static void stats_print_levels(const struct lsm_stats *lsm, FILE *out)
 {
 	unsigned level;
 
@@ -164,7 +164,7 @@ static void print_levels(const struct lsm_stats *lsm, FILE *out)
 		const struct lsm_level_stats *l = &lsm->level[level];
 
 		fprintf(out, "%-6u %8" PRIu64 " %12s %12" PRIu64 " %12" PRIu64 " %8" PRIu64 "\n",
-			level, l->tables, human(l->bytes), l->entries, l->tombstones,
+			level, l->tables, stats_human(l->bytes), l->entries, l->tombstones,
 			l->range_tombstones);
 	}
 }
@@ -178,18 +178,19 @@ void stats_print(const struct stats *stats, FILE *out)
 
 	fprintf(out, "files      %" PRIu64 "\n", stats->fs.files);
 	fprintf(out, "on disk    %s: log %s, %" PRIu64 " segments %s of which %s are live\n",
-		human(lsm->disk_bytes), human(lsm->log_bytes), lsm->segments,
-		human(lsm->segment_bytes), human(lsm->segment_live_bytes));
+		stats_human(lsm->disk_bytes), stats_human(lsm->log_bytes), lsm->segments,
+		stats_human(lsm->segment_bytes), stats_human(lsm->segment_live_bytes));
 	fprintf(out, "memtable   %s, %" PRIu64 " entries; %" PRIu64 " more being written\n",
-		human(lsm->memtable_bytes), lsm->memtable_entries, lsm->immutable_memtables);
-	fprintf(out, "cache      %s of %s", human(lsm->cache_bytes), human(lsm->cache_bytes_max));
+		stats_human(lsm->memtable_bytes), lsm->memtable_entries, lsm->immutable_memtables);
+	fprintf(out, "cache      %s of %s", stats_human(lsm->cache_bytes),
+		stats_human(lsm->cache_bytes_max));
 	if (reads)
 		fprintf(out, ", %.1f%% of %" PRIu64 " reads hit",
 			100.0 * (double)lsm->cache_hits / (double)reads, reads);
 	fprintf(out, "\ninodes     %" PRIu64 " in memory, %s\n", stats->fs.inodes_in_memory,
-		human(stats->fs.inode_bytes));
-	fprintf(out, "written    %s for %s of data", human(written),
-		human(lsm->user_bytes_written));
+		stats_human(stats->fs.inode_bytes));
+	fprintf(out, "written    %s for %s of data", stats_human(written),
+		stats_human(lsm->user_bytes_written));
 	if (lsm->user_bytes_written)
 		fprintf(out, " (%.2f times)", (double)written / (double)lsm->user_bytes_written);
 	fprintf(out, "; %" PRIu64 " flushes, %" PRIu64 " compactions, %" PRIu64 " moves\n",
@@ -202,7 +203,7 @@ void stats_print(const struct stats *stats, FILE *out)
 		fprintf(out, "read-only  yes\n");
 	if (stats->pid)
 		fprintf(out, "daemon     process %" PRIu64 "\n", stats->pid);
-	print_levels(lsm, out);
+	stats_print_levels(lsm, out);
 }
 
 void stats_print_json(const struct stats *stats, FILE *out)
@@ -211,14 +212,15 @@ void stats_print_json(const struct stats *stats, FILE *out)
 
 	fprintf(out, "{\n");
 	for (i = 0; i < FIELDS; i++)
-		fprintf(out, "  \"%s\": %" PRIu64 ",\n", fields[i].name, number(stats, &fields[i]));
+		fprintf(out, "  \"%s\": %" PRIu64 ",\n", fields[i].name,
+			stats_number(stats, &fields[i]));
 	fprintf(out, "  \"read_only\": %s,\n  \"levels\": [\n",
 		stats->fs.lsm.read_only ? "true" : "false");
 	for (level = 0; level < LSM_LEVELS; level++) {
 		fprintf(out, "    {\"level\": %zu", level);
 		for (i = 0; i < LEVEL_FIELDS; i++)
 			fprintf(out, ", \"%s\": %" PRIu64, level_fields[i].name,
-				number(&stats->fs.lsm.level[level], &level_fields[i]));
+				stats_number(&stats->fs.lsm.level[level], &level_fields[i]));
 		fprintf(out, "}%s\n", level + 1 < LSM_LEVELS ? "," : "");
 	}
 	fprintf(out, "  ]\n}\n");

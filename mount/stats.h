@@ -1,6 +1,6 @@
 /*
- * stats.h - the numbers of a store, in the three shapes they are shown in: lines
- * of text between a daemon and the command line, tables for people, JSON for scripts.
+ * stats.h - the numbers of a store in three forms: lines of text between a daemon and the
+ * command line, tables for people, and JSON for scripts.
  */
 #ifndef MOUNT_STATS_H
 #define MOUNT_STATS_H
@@ -16,13 +16,16 @@ struct stats {
 	uint64_t pid; /* of the daemon; 0 when there is none */
 	/* The compaction asked for by `varve compact`. */
 	uint64_t compacting, compact_done, compact_total;
-	uint64_t compact_runs;  /* that have ended since the daemon began */
-	uint64_t compact_errno; /* of the last one; 0: done */
+	uint64_t compact_runs;  /* compactions that have ended since the daemon was started */
+	uint64_t compact_errno; /* of the last one; 0: it succeeded */
 };
 
-/* "name value" lines, NUL-terminated. Returns the length, or 0 if `size` is too small. */
+/*
+ * Write "name value" lines into `text`, NUL-terminated.
+ * Returns their length without the NUL, or 0 if `size` is too small. STATS_BYTES_MAX is not.
+ */
 size_t stats_write(const struct stats *stats, char *text, size_t size);
-/* The reverse. Names it does not know are skipped; what is missing is 0. */
+/* Read such lines; `text` is changed. Unknown names are skipped, and missing numbers are 0. */
 void stats_read(struct stats *stats, char *text);
 
 void stats_print(const struct stats *stats, FILE *out);

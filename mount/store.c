@@ -1,33 +1,36 @@
 /*
- * store.c - opening a store with the errors in words.
+ * store.c - opening a store, with every error explained in words.
  *
- * The tree reports the details of a failure (which file, which offset, who
- * holds the lock) through its callback before fs_open() returns the number.
- * While opening, the last error reported is held back and becomes the reason
- * within one message; earlier ones (several damaged files) are said as they come.
+ * The tree reports the details of a failure through its callback (which file, which offset,
+ * which process holds the lock), and only then does fs_open() return the errno. While a
+ * store is being opened, the last reported error is held back: it becomes the reason
+ * within the message about the failure. Earlier ones (several damaged files) are printed as
+ * they come.
  */
 #include "mount/store.h"
 
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <time.h>
 
+#include "lsm/base/lock.h"
 #include "mount/message.h"
 #include "mount/mountpoint.h"
 
-/* One process opens one store, and the callback may come as long as it is open. */
+/* A process opens one store. The callback may come as long as it is open. */
 static struct {
-	pthread_mutex_t lock;
-	bool opening, hushed;
-	char reason[MESSAGE_BYTES_MAX];
+	struct mutex lock;
+	/* guarded by lock */
+	bool opening;
+	bool hushed;                    /* errors are not printed */
+	char reason[MESSAGE_BYTES_MAX]; /* the last error while opening, or "" */
 	char path[PATH_MAX];
-} store = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} store = {.lock = MUTEX_INITIALIZER(LOCK_MESSAGE)};
 
 char *store_resolve(const char *path)
 {
@@ -59,10 +62,10 @@ out:
 	return whole;
 }
 
-static void on_report(void *ctx, enum lsm_report_level level, const char *text)
+static void store_on_report(void *ctx, enum lsm_report_level level, const char *text)
 {
 	(void)ctx;
-	pthread_mutex_lock(&store.lock);
+	mutex_lock(&store.lock);
 	if (store.opening && level == LSM_REPORT_ERROR) {
 		if (*store.reason && !store.hushed)
 			say_error("%s: %s", store.path, store.reason);
@@ -70,10 +73,10 @@ static void on_report(void *ctx, enum lsm_report_level level, const char *text)
 	} else if (!store.hushed || level != LSM_REPORT_ERROR) {
 		message_report(store.path, level, text);
 	}
-	pthread_mutex_unlock(&store.lock);
+	mutex_unlock(&store.lock);
 }
 
-static bool is_mounted(const char *path)
+static bool store_is_mounted(const char *path)
 {
 	char *mnt = mountpoint_of_store(path);
 
@@ -81,7 +84,7 @@ static bool is_mounted(const char *path)
 	return mnt != NULL;
 }
 
-static void say_in_use(const char *path, const char *detail)
+static void store_say_in_use(const char *path, const char *detail)
 {
 	char *mnt = mountpoint_of_store(path);
 
@@ -95,7 +98,7 @@ static void say_in_use(const char *path, const char *detail)
 	free(mnt);
 }
 
-static void say_why(const char *path, int err, bool read_only)
+static void store_say_why(const char *path, int err, bool read_only) REQUIRES(store.lock)
 {
 	char detail[MESSAGE_BYTES_MAX] = "";
 
@@ -107,24 +110,24 @@ static void say_why(const char *path, int err, bool read_only)
 			  detail);
 		break;
 	case ENOTDIR:
-		say_error("%s: not a directory; a store is a directory of Varve's own", path);
+		say_error("%s: not a directory; name the directory of a store, or a new one", path);
 		break;
 	case EEXIST:
-		say_error("%s: not a store but a directory with other files in it%s; "
+		say_error("%s: not a store, but a directory with other files in it%s; "
 			  "name an empty or a new directory",
 			  path, detail);
 		break;
 	case EBUSY:
-		say_in_use(path, detail);
+		store_say_in_use(path, detail);
 		break;
 	case EPROTONOSUPPORT:
 		say_error("%s: written by a newer version of Varve%s; open it with that version",
 			  path, detail);
 		break;
 	case EUCLEAN:
-		say_error("%s: damaged%s; keep a copy of it before anything else; "
-			  "`varve check --repair` saves what can be read, or -o discard_damage "
-			  "mounts it without what was logged from the damage on",
+		say_error("%s: damaged%s; copy the store before anything else; then `varve check "
+			  "--repair` saves what can be read, or -o discard_damage mounts it and "
+			  "drops everything that was logged from the damage on",
 			  path, detail);
 		break;
 	case ENOSPC:
@@ -136,7 +139,7 @@ static void say_why(const char *path, int err, bool read_only)
 		break;
 	case EACCES:
 	case EPERM:
-		say_error("%s: no permission to open the store%s; its owner or root can", path,
+		say_error("%s: no permission to open the store%s; its owner can, and root", path,
 			  detail);
 		break;
 	case EMFILE:
@@ -148,9 +151,21 @@ static void say_why(const char *path, int err, bool read_only)
 		say_error("%s: not enough memory%s; lower it with -o memory=", path, detail);
 		break;
 	default:
-		say_error("%s: cannot open the store: %s%s; see that its disk is well", path,
+		say_error("%s: cannot open the store: %s%s; check the disk that it is on", path,
 			  strerror(-err), detail);
 	}
+}
+
+/* Hold errors back from now on, or no longer. */
+static void store_opening(const char *path, bool opening)
+{
+	mutex_lock(&store.lock);
+	if (opening) {
+		snprintf(store.path, sizeof(store.path), "%s", path);
+		store.reason[0] = 0;
+	}
+	store.opening = opening;
+	mutex_unlock(&store.lock);
 }
 
 int store_open(const char *path, struct fs_options *options, unsigned wait_s, struct fs **out)
@@ -160,60 +175,55 @@ int store_open(const char *path, struct fs_options *options, unsigned wait_s, st
 	int err;
 
 	*out = NULL;
-	snprintf(store.path, sizeof(store.path), "%s", path);
-	options->lsm.report = on_report;
+	options->lsm.report = store_on_report;
 	for (;;) {
-		pthread_mutex_lock(&store.lock);
-		store.opening = true;
-		store.reason[0] = 0;
-		pthread_mutex_unlock(&store.lock);
+		store_opening(path, true);
 		err = fs_open(path, options, out);
-		pthread_mutex_lock(&store.lock);
-		store.opening = false;
-		pthread_mutex_unlock(&store.lock);
-		if (err != -EBUSY || !tries || is_mounted(path))
+		store_opening(path, false);
+		if (err != -EBUSY || !tries || store_is_mounted(path))
 			break;
 		if (tries == wait_s * 20 - 20)
 			say_warning("%s: in use; waiting up to %u s for it", path, wait_s);
 		tries--;
 		nanosleep(&pause, NULL);
 	}
-	pthread_mutex_lock(&store.lock);
+	mutex_lock(&store.lock);
 	if (err)
-		say_why(path, err, options->lsm.read_only);
+		store_say_why(path, err, options->lsm.read_only);
 	else if (*store.reason)
 		say_warning("%s: %s", path, store.reason);
-	pthread_mutex_unlock(&store.lock);
+	mutex_unlock(&store.lock);
 	return err;
 }
 
 void store_hush(bool hush)
 {
-	pthread_mutex_lock(&store.lock);
+	mutex_lock(&store.lock);
 	store.hushed = hush;
-	pthread_mutex_unlock(&store.lock);
+	mutex_unlock(&store.lock);
 }
 
 int store_repair(const char *path, fs_finding_fn *finding, void *ctx, lsm_progress_fn *progress,
 		 void *progress_ctx, struct fs_repair_counts *counts)
 {
-	struct fs_options options = {.lsm.report = on_report};
+	struct fs_options options = {.lsm.report = store_on_report};
 	int err;
 
-	snprintf(store.path, sizeof(store.path), "%s", path);
+	store_opening(path, true);
 	store_hush(true);
-	store.opening = true;
-	store.reason[0] = 0;
 	err = fs_repair(path, &options, finding, ctx, progress, progress_ctx, counts);
-	store.opening = false;
+	store_opening(path, false);
 	store_hush(false);
+	mutex_lock(&store.lock);
 	if (err == -EUCLEAN)
-		say_error("%s: what can be read does not make a whole store; it is as it was",
+		say_error("%s: no whole store can be made of what can be read; nothing was changed",
 			  path);
 	else if (err == -ENODATA)
-		say_error("%s: nothing of a filesystem can be read there; it is as it was", path);
+		say_error("%s: no part of a filesystem can be read there; nothing was changed",
+			  path);
 	else if (err)
-		say_why(path, err, false);
+		store_say_why(path, err, false);
+	mutex_unlock(&store.lock);
 	return err;
 }
 

@@ -1,19 +1,21 @@
 /*
  * transport.h - one request of the kernel's, and the ways to answer it.
  *
- * A handler (ops.h) gets a request, makes one call of fs.h and answers by one of
- * the reply functions, exactly once, on the thread it was called on (but for fsync,
- * which another may answer with a copy of the request: syncer.h). Handlers know
- * nothing of how requests come and replies go: transport_fuse.c brings them through
- * libfuse's loop and is the only file that includes libfuse. Another transport would
- * implement this header again.
+ * A handler (ops.h) gets a request, makes one call of fs.h, and answers by one of
+ * the reply functions, exactly once, on the thread it was called on. Only fsync may be
+ * answered by another thread, with a copy of the request: syncer.h.
+ *
+ * Handlers know nothing of how requests come and replies go. transport_fuse*.c implement
+ * this header with libfuse. The tests of the handlers implement it again, without
+ * libfuse and without a mount: tests/mount/fake_transport.c.
  */
 #ifndef MOUNT_TRANSPORT_H
 #define MOUNT_TRANSPORT_H
 
-#include <pthread.h>
+#include <sys/queue.h>
 
 #include "fs/fs.h"
+#include "lsm/base/lock.h"
 #include "mount/options.h"
 
 struct control;
@@ -21,122 +23,156 @@ struct open_dir;
 struct syncer;
 struct transport;
 
-#define MOUNT_DIR_LISTS 64u
+#define OPEN_DIR_LISTS 64u
 
-/* What all handlers share. Constant while requests come, but for the lists. */
+/* The directories that are open; see ops_dir.c. */
+struct open_dirs {
+	struct mutex lock;
+	/* guarded by lock */
+	LIST_HEAD(, open_dir) lists[OPEN_DIR_LISTS]; /* by the remainder of the inode number */
+	unsigned count;
+};
+
+/* What all handlers share. Constant while requests come, except `dirs`. */
 struct mount {
 	struct fs *fs;
 	const struct mount_options *options;
 	struct control *control;
 	struct syncer *syncer;
 	struct transport *transport; /* set by transport_open() */
-	pthread_mutex_t dirs_lock;
-	struct open_dir *dirs[MOUNT_DIR_LISTS]; /* that are open, by number: ops_dir.c */
-	unsigned dirs_open;
+	struct open_dirs dirs;
 };
 
 struct request {
 	struct mount *mount;
-	uint64_t ino; /* what it is about; of a name, its directory */
-	uid_t uid;    /* who caused it */
+	uint64_t ino; /* what the request is about; for a name, its directory */
+	uid_t uid;    /* of the process that made the request */
 	gid_t gid;
 	pid_t pid;
-	mode_t umask; /* of who makes something; not applied yet */
+	mode_t umask; /* of that process; not applied to a mode yet */
 	void *handle; /* the transport's own */
 };
 
-/* ---- replies ---- */
+/*
+ * ---- replies ----
+ *
+ * Each ends the request: `r` and what came with it may not be used any more. Arguments are
+ * copied. A reply that does not reach the kernel (the connection is ending) is dropped; only
+ * where a reference goes with the reply does the function say so.
+ * Threads: any, for a request of its own.
+ */
 
-/* `err` is 0 (done, nothing to say) or a negative errno. */
+/* Reply that the request is done (`err` 0) or has failed (a negative errno). */
 void reply_error(struct request *r, int err);
-/* Nothing is expected: for forget. */
+/* End a request that the kernel expects no reply to: forget. */
 void reply_none(struct request *r);
 /*
- * A name's inode, with the reference a lookup or creation took. Returns non-zero
- * when it did not reach the kernel: the reference is then still ours.
+ * Reply with a name's inode. The reference that a lookup or a creation took goes to the kernel.
+ * Returns 0, or non-zero if the reply did not reach the kernel: the reference is then still
+ *   the caller's.
  */
 int reply_entry(struct request *r, const struct stat *st);
-/* The same, of a file created and opened in one. */
+/* As reply_entry(), for a file that was made and opened in one request. */
 int reply_created(struct request *r, const struct stat *st);
-/* There is no such name, and the kernel may remember it. */
+/* Reply that there is no such name. The kernel may remember that. */
 void reply_absent(struct request *r);
 void reply_attributes(struct request *r, const struct stat *st);
+/* Reply with the NUL-terminated target of a symbolic link. */
 void reply_target(struct request *r, const char *target);
+/* Reply with bytes of a file, with an attribute, or with the list of attributes. */
 void reply_bytes(struct request *r, const void *data, size_t size);
-/* How much was written or copied. */
+/* Reply how many bytes were written or copied. */
 void reply_written(struct request *r, size_t size);
-/* How long an attribute or the list of them is. */
+/* Reply how many bytes an attribute has, or the list of attributes. */
 void reply_length(struct request *r, size_t size);
 void reply_offset(struct request *r, uint64_t offset);
 void reply_statfs(struct request *r, const struct statvfs *st);
-/* A file was opened. The kernel drops what it has cached of the content unless `keep`. */
+/* Reply that a file is open. Unless `keep`, the kernel drops what it has cached of it. */
 void reply_opened(struct request *r, bool keep);
 /*
- * A directory was opened. `kept`: the kernel reads from and adds to the entries it
- * keeps; `anew`: beginning with none.
- * Non-zero as reply_entry(): `dir` is then still ours.
+ * Reply that a directory is open. With `kept` the kernel reads from the entries that it keeps
+ * and adds to them; with `anew`, too, it drops those it has first.
+ * Returns 0, or non-zero if the reply did not reach the kernel: `dir` is then still the
+ *   caller's.
  */
 int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew);
 
-/* Is the caller in the group, also by a supplementary one? Not, if that cannot be found out. */
+/*
+ * Is the process that made the request in the group `gid`, also by a supplementary group?
+ * False if that cannot be found out.
+ */
 bool request_in_group(struct request *r, gid_t gid);
 
-/* Room for a reply of up to `size` bytes, good until the request is answered. NULL: no memory. */
+/*
+ * Memory for a reply of up to `size` bytes, good until the request is answered.
+ * The memory is the thread's own: a second call on the same thread returns the same.
+ * Returns NULL if there is no memory.
+ */
 void *request_room(struct request *r, size_t size);
 
-/* Entries of a directory, gathered for one reply. */
-struct listing {
+/* Entries of a directory, collected for one reply. */
+struct dir_reply {
 	struct request *request;
-	char *data;
+	char *data; /* from request_room() */
 	size_t used, size;
 	bool plus; /* with attributes and references */
 };
-/* Add an entry as fs_dir_fn gets it. Returns false when it does not fit. */
-bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
-		 uint64_t next);
-/* Reply with the entries; their references are given back if it did not reach the kernel. */
-void reply_listing(struct listing *l);
+
+/*
+ * Add an entry to `d`. Arguments as of fs_dir_fn, with an entry's reference when `held`.
+ * Returns false, with nothing changed, if the entry does not fit.
+ */
+bool dir_reply_add(struct dir_reply *d, const char *name, const struct stat *st, bool held,
+		   uint64_t next);
+/* Reply with the entries. If the reply does not reach the kernel, their references are dropped. */
+void reply_dir_entries(struct dir_reply *d);
 
 /* ---- beside replies ---- */
 
-/* The kernel must not rely on the attributes it knows of `ino`. Before the reply. */
+/* Tell the kernel that the attributes it has cached of `ino` are wrong. Before the reply. */
 void transport_forget_attributes(struct request *r, uint64_t ino);
 
 /* ---- the connection, for the daemon ---- */
 
 /*
- * See whether this user can mount at all, before anything is begun: the device,
- * the helper program, the permissions. Says what is missing. 0 or a negative errno.
+ * Check, before anything is begun, that this user can mount at all: the device, the helper
+ * program, the permissions.
+ * Returns 0, or a negative errno for an error that was reported.
  */
 int transport_check(const struct mount_options *options);
 
 /*
- * Mount, and answer the kernel's first request, so that the mount works for
- * whoever calls from now on. Says what went wrong.
- * `mount` is borrowed until transport_close(). Returns 0 or a negative errno.
+ * Mount, and answer the kernel's first request. From then on any process can use the mount,
+ * and its requests wait for transport_run().
+ *
+ * `mount` is borrowed until transport_close(). `*out` is NULL on an error.
+ * Returns 0, or a negative errno for an error that was reported.
  */
 int transport_open(struct mount *mount, struct transport **out);
 
-/* Answer requests until unmounted or stopped. Returns 0 or a negative errno. */
+/* Answer requests until the mount is unmounted, or stopped. Returns 0 or a negative errno. */
 int transport_run(struct transport *t);
 
 /*
- * Make transport_run() return, from another thread: requests in work are answered
- * first, those behind them fail. Call until it did return: a call may be too early.
+ * Make transport_run() return. Requests that are being worked on are answered first, later ones
+ * fail.
+ * Threads: any other than those that answer requests. A call may come too early to have an
+ *   effect: call it again until transport_run() has returned.
  */
 void transport_stop(struct transport *t);
 
 /*
- * Take the mount away from its directory, from another thread than those that
- * answer requests. -EBUSY when programs use it, unless `lazy`: then they go on
- * until transport_stop(). Returns 0 or a negative errno.
+ * Unmount. With `lazy` the mount is only taken away from its directory, and programs
+ * that use it can go on until transport_stop().
+ * Returns 0; -EBUSY if programs use the mount and `lazy` is not set; another negative errno.
+ * Threads: any other than those that answer requests.
  */
 int transport_detach(struct transport *t, bool lazy);
 
 /* An fs_prune_fn; `ctx` is the transport. Not on a thread that answers requests. */
 void transport_prune(void *ctx, uint64_t parent, const char *name);
 
-/* End the connection, taking the mount away if it is still there. Accepts NULL. */
+/* End the connection, and unmount if that has not been done. Accepts NULL. */
 void transport_close(struct transport *t);
 
 #endif

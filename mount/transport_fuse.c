@@ -1,366 +1,30 @@
 /*
- * transport_fuse.c - requests and replies through libfuse's low-level interface.
+ * transport_fuse.c - the connection to the kernel through libfuse's low-level interface:
+ * mounting, running, ending.
  *
- * libfuse decodes requests, encodes replies, mounts, and keeps the pool of
- * threads. The reading and writing of the device is done here (its "custom io"),
- * for three things that libfuse does not pass on:
- *
- *   - Of the features a kernel offers, 3.14 to 3.16 never ask for
- *     FUSE_PARALLEL_DIROPS (lookups beside each other in one directory), and 3.14
- *     not for FUSE_HANDLE_KILLPRIV_V2 (else the kernel asks for an attribute before
- *     every write). Both are added to the reply to FUSE_INIT if they were offered.
- *   - With KILLPRIV_V2 the kernel marks each write that must clear setuid and
- *     setgid. The mark is taken from the request as it is read; the thread that
- *     reads a request is the one that handles it.
- *   - With FUSE_SETXATTR_EXT, asked for with the option acl, so is each setting of an
- *     ACL that must clear setgid. The request is longer then; the mark is taken out of
- *     it, so that libfuse sees one as it expects it.
- *
- * What the kernel may remember, it may remember for good: this daemon is the only
- * one to change the store, through this mount. So entries (also of names that are
- * not there) and attributes have no end, data stays cached until it is written.
- * OPEN is answered ENOSYS, after which the kernel opens files by itself, unless the exact
- * times of access are wanted (ops_data.c). So it must not be promised that an open
- * truncates: truncation comes as SETATTR.
+ * libfuse decodes requests, encodes replies, mounts, and keeps the pool of threads. The
+ * requests go to transport_fuse_requests.c, and the replies come from transport_fuse_reply.c.
  */
 #include "mount/transport_fuse.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "mount/message.h"
 #include "mount/mountpoint.h"
 #include "mount/wakeful.h"
 
-#define FOR_EVER_S 1e9 /* the kernel takes what its clock cannot count as its end */
 #define READ_AHEAD_KIB 1024
-
-_Thread_local bool transport_write_kills_priv;
-_Thread_local bool transport_setxattr_kills_sgid;
-
-/* ---- memory for replies, per thread ---- */
-
-struct room {
-	void *data;
-	size_t size;
-};
-static pthread_key_t room_key;
-static pthread_once_t room_once = PTHREAD_ONCE_INIT;
-static int room_key_error;
-
-static void room_free(void *arg)
-{
-	struct room *room = arg;
-
-	free(room->data);
-	free(room);
-}
-
-static void room_init(void)
-{
-	room_key_error = pthread_key_create(&room_key, room_free);
-}
-
-/* Kept from request to request: a large block from malloc() is new pages each time. */
-void *request_room(struct request *r, size_t size)
-{
-	struct room *room;
-
-	(void)r;
-	if (pthread_once(&room_once, room_init) || room_key_error)
-		return NULL;
-	room = pthread_getspecific(room_key);
-	if (!room) {
-		room = calloc(1, sizeof(*room));
-		if (!room || pthread_setspecific(room_key, room)) {
-			free(room);
-			return NULL;
-		}
-	}
-	if (size > room->size || !room->data) {
-		size = (size + 65535) & ~(size_t)65535;
-		if (!size)
-			size = 65536;
-		free(room->data);
-		room->size = 0;
-		room->data = malloc(size);
-		if (room->data)
-			room->size = size;
-	}
-	return room->data;
-}
-
-/* ---- who asks ---- */
-
-static fuse_req_t handle(const struct request *r)
-{
-	return r->handle;
-}
-
-bool request_in_group(struct request *r, gid_t gid)
-{
-	gid_t few[64], *groups = few;
-	int i, n, room = 64;
-	bool found = false;
-
-	if (r->gid == gid)
-		return true;
-	/* Read from /proc: requests do not bring them. */
-	n = fuse_req_getgroups(handle(r), room, groups);
-	if (n > room) {
-		room = n;
-		groups = calloc((size_t)room, sizeof(*groups));
-		n = groups ? fuse_req_getgroups(handle(r), room, groups) : 0;
-	}
-	for (i = 0; i < n && i < room && !found; i++)
-		found = groups[i] == gid;
-	if (groups != few)
-		free(groups);
-	return found;
-}
-
-/* ---- replies ---- */
-
-static void fill_entry(struct fuse_entry_param *entry, const struct stat *st)
-{
-	*entry = (struct fuse_entry_param){
-		.ino = st->st_ino,
-		.attr = *st,
-		.attr_timeout = FOR_EVER_S,
-		.entry_timeout = FOR_EVER_S,
-	};
-}
-
-void reply_error(struct request *r, int err)
-{
-	fuse_reply_err(handle(r), err == -EUCLEAN ? EIO : -err);
-}
-
-void reply_none(struct request *r)
-{
-	fuse_reply_none(handle(r));
-}
-
-int reply_entry(struct request *r, const struct stat *st)
-{
-	struct fuse_entry_param entry;
-
-	fill_entry(&entry, st);
-	return fuse_reply_entry(handle(r), &entry);
-}
-
-int reply_created(struct request *r, const struct stat *st)
-{
-	struct fuse_file_info fi = {.keep_cache = 1};
-	struct fuse_entry_param entry;
-
-	fill_entry(&entry, st);
-	return fuse_reply_create(handle(r), &entry, &fi);
-}
-
-void reply_absent(struct request *r)
-{
-	struct fuse_entry_param entry = {.entry_timeout = FOR_EVER_S};
-
-	fuse_reply_entry(handle(r), &entry);
-}
-
-void reply_attributes(struct request *r, const struct stat *st)
-{
-	fuse_reply_attr(handle(r), st, FOR_EVER_S);
-}
-
-void reply_target(struct request *r, const char *target)
-{
-	fuse_reply_readlink(handle(r), target);
-}
-
-void reply_bytes(struct request *r, const void *data, size_t size)
-{
-	fuse_reply_buf(handle(r), data, size);
-}
-
-void reply_written(struct request *r, size_t size)
-{
-	fuse_reply_write(handle(r), size);
-}
-
-void reply_length(struct request *r, size_t size)
-{
-	fuse_reply_xattr(handle(r), size);
-}
-
-void reply_offset(struct request *r, uint64_t offset)
-{
-	fuse_reply_lseek(handle(r), (off_t)offset);
-}
-
-void reply_statfs(struct request *r, const struct statvfs *st)
-{
-	fuse_reply_statfs(handle(r), st);
-}
-
-void reply_opened(struct request *r, bool keep)
-{
-	struct fuse_file_info fi = {.keep_cache = keep};
-
-	fuse_reply_open(handle(r), &fi);
-}
-
-int reply_directory(struct request *r, struct open_dir *dir, bool kept, bool anew)
-{
-	struct fuse_file_info fi = {
-		.fh = (uintptr_t)dir,
-		.keep_cache = !(kept && anew),
-		.cache_readdir = kept,
-	};
-
-	return fuse_reply_open(handle(r), &fi);
-}
-
-bool listing_add(struct listing *l, const char *name, const struct stat *st, bool held,
-		 uint64_t next)
-{
-	fuse_req_t req = handle(l->request);
-	struct fuse_entry_param entry;
-	size_t room = l->size - l->used, need;
-
-	if (l->plus) {
-		fill_entry(&entry, st);
-		if (!held) {
-			/* The kernel takes the name and the type, and looks it up when asked. */
-			entry.ino = 0;
-			entry.attr_timeout = entry.entry_timeout = 0;
-		}
-		need = fuse_add_direntry_plus(req, l->data + l->used, room, name, &entry,
-					      (off_t)next);
-	} else {
-		need = fuse_add_direntry(req, l->data + l->used, room, name, st, (off_t)next);
-	}
-	if (need > room)
-		return false;
-	l->used += need;
-	return true;
-}
-
-void reply_listing(struct listing *l)
-{
-	size_t at = 0;
-
-	if (!fuse_reply_buf(handle(l->request), l->data, l->used) || !l->plus)
-		return;
-	while (at < l->used) {
-		const struct fuse_direntplus *entry = (const void *)(l->data + at);
-
-		if (entry->entry_out.nodeid)
-			fs_forget(l->request->mount->fs, entry->entry_out.nodeid, 1);
-		at += FUSE_DIRENTPLUS_SIZE(entry);
-	}
-}
-
-/* Only attributes, so the kernel takes no lock that the request's caller may hold. */
-void transport_forget_attributes(struct request *r, uint64_t ino)
-{
-	fuse_lowlevel_notify_inval_inode(r->mount->transport->session, ino, -1, 0);
-}
-
-/* ---- reading and writing the device ---- */
-
-static uint64_t init_flags(const struct fuse_init_in *in, size_t size)
-{
-	uint64_t flags = 0;
-
-	if (size >= offsetof(struct fuse_init_in, flags) + sizeof(in->flags))
-		flags = in->flags;
-	if ((flags & FUSE_INIT_EXT) &&
-	    size >= offsetof(struct fuse_init_in, flags2) + sizeof(in->flags2))
-		flags |= (uint64_t)in->flags2 << 32;
-	return flags;
-}
-
-/* Take what FUSE_SETXATTR_EXT adds out of the request of `size` bytes. Returns what is left. */
-static size_t shorten_setxattr(struct fuse_in_header *header, size_t size)
-{
-	const size_t added = sizeof(struct fuse_setxattr_in) - FUSE_COMPAT_SETXATTR_IN_SIZE;
-	struct fuse_setxattr_in *in = (void *)(header + 1);
-	char *rest = (char *)(in + 1);
-
-	if (size < sizeof(*header) + sizeof(*in))
-		return size;
-	transport_setxattr_kills_sgid = in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
-	memmove(rest - added, rest, size - sizeof(*header) - sizeof(*in));
-	header->len -= (uint32_t)added;
-	return size - added;
-}
-
-static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
-{
-	struct transport *t = userdata;
-	struct fuse_in_header *header = buf;
-	ssize_t n = read(fd, buf, size);
-	size_t rest;
-
-	if (n < (ssize_t)sizeof(*header))
-		return n;
-	wakeful_request(t->wakeful);
-	rest = (size_t)n - sizeof(*header);
-	if (header->opcode == FUSE_WRITE && rest >= sizeof(struct fuse_write_in)) {
-		const struct fuse_write_in *in = (const void *)(header + 1);
-
-		transport_write_kills_priv = in->write_flags & FUSE_WRITE_KILL_SUIDGID;
-	} else if (header->opcode == FUSE_SETXATTR && t->setxattr_ext) {
-		n = (ssize_t)shorten_setxattr(header, (size_t)n);
-	} else if (header->opcode == FUSE_INIT) {
-		t->init_unique = header->unique;
-		t->offered = init_flags((const void *)(header + 1), rest);
-	}
-	return n;
-}
-
-/* Add what libfuse did not ask for. The reply is libfuse's own, about to be sent. */
-static void extend_init(struct transport *t, const struct fuse_out_header *header,
-			const struct iovec *body)
-{
-	struct fuse_init_out *out = body->iov_base;
-
-	if (header->unique != t->init_unique || header->error ||
-	    body->iov_len < offsetof(struct fuse_init_out, max_background))
-		return;
-	t->init_answered = out->major == FUSE_KERNEL_VERSION;
-	out->flags |= (uint32_t)t->offered & FUSE_PARALLEL_DIROPS;
-	/* The write-back cache holds writes of many callers: the kernel clears the bits then. */
-	if ((t->offered & FUSE_HANDLE_KILLPRIV_V2) && !t->mount->options->writeback) {
-		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
-		t->kill_priv_v2 = true;
-	}
-	if ((t->offered & FUSE_SETXATTR_EXT) && (out->flags & FUSE_POSIX_ACL)) {
-		out->flags |= FUSE_SETXATTR_EXT;
-		t->setxattr_ext = true;
-	}
-}
-
-static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
-{
-	struct transport *t = userdata;
-
-	if (!t->init_answered && count == 2 && iov[0].iov_len == sizeof(struct fuse_out_header))
-		extend_init(t, iov[0].iov_base, &iov[1]);
-	return writev(fd, iov, count);
-}
 
 /* ---- mounting ---- */
 
-static bool is_in_path(const char *program)
+static bool transport_find_program(const char *program)
 {
 	const char *path = getenv("PATH");
 	char *copy = strdup(path && *path ? path : "/usr/local/bin:/usr/bin:/bin"), *save = NULL;
@@ -376,8 +40,8 @@ static bool is_in_path(const char *program)
 	return found || !access("/usr/bin/fusermount3", X_OK) || !access("/bin/fusermount3", X_OK);
 }
 
-/* Does root let users mount for others? */
-static bool users_may_allow_other(void)
+/* Has root allowed users to mount with allow_other? */
+static bool transport_users_may_allow_other(void)
 {
 	FILE *f = fopen("/etc/fuse.conf", "re");
 	char *line = NULL, word[32], rest[2];
@@ -385,7 +49,7 @@ static bool users_may_allow_other(void)
 	bool found = false;
 
 	if (!f)
-		return errno == EACCES; /* fusermount3 will see */
+		return errno == EACCES; /* fusermount3, which can read it, decides */
 	while (!found && getline(&line, &capacity, f) > 0)
 		found = sscanf(line, " %31s %1s", word, rest) == 1 &&
 			!strcmp(word, "user_allow_other");
@@ -405,19 +69,19 @@ int transport_check(const struct mount_options *options)
 		return err;
 	}
 	if (err) {
-		say_error("/dev/fuse: %s; this kernel has no FUSE, or not yet: as root, "
-			  "modprobe fuse",
+		say_error("/dev/fuse: %s; this kernel has no FUSE, or has not loaded it: as root, "
+			  "`modprobe fuse`",
 			  strerror(-err));
 		return err;
 	}
 	if (!geteuid())
 		return 0;
-	if (!is_in_path("fusermount3")) {
+	if (!transport_find_program("fusermount3")) {
 		say_error("fusermount3: not found, and only root can mount without it; "
 			  "install the package fuse3");
 		return -ENOENT;
 	}
-	if (options->allow_others && !users_may_allow_other()) {
+	if (options->allow_others && !transport_users_may_allow_other()) {
 		say_error("option allow_other: not permitted to users; root can permit it by a "
 			  "line user_allow_other in /etc/fuse.conf");
 		return -EPERM;
@@ -425,8 +89,8 @@ int transport_check(const struct mount_options *options)
 	return 0;
 }
 
-/* libfuse's option list: ours, then what the user gave for it. NULL: no memory. */
-static char *session_options(const struct mount_options *o)
+/* libfuse's option list: ours, then the user's for libfuse. NULL: no memory. */
+static char *transport_options(const struct mount_options *o)
 {
 	char *text = NULL, *source = malloc(2 * strlen(o->store) + 1), *to = source;
 	char max_read[32] = "";
@@ -449,9 +113,9 @@ static char *session_options(const struct mount_options *o)
 	return text;
 }
 
-static void on_log(enum fuse_log_level level, const char *format, va_list args)
+static void transport_on_log(enum fuse_log_level level, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));
-static void on_log(enum fuse_log_level level, const char *format, va_list args)
+static void transport_on_log(enum fuse_log_level level, const char *format, va_list args)
 {
 	char text[MESSAGE_BYTES_MAX];
 	size_t n;
@@ -468,10 +132,10 @@ static void on_log(enum fuse_log_level level, const char *format, va_list args)
 }
 
 /*
- * Mount, with what libfuse and fusermount3 print on stderr put into `words`
- * instead: the reason of a failure is only there.
+ * Mount, and put into `words` what libfuse and fusermount3 print on stderr meanwhile. Only
+ * these words say why mounting failed.
  */
-static int mount_quietly(struct transport *t, char *words, size_t size)
+static int transport_mount(struct transport *t, char *words, size_t size)
 {
 	const char *mountpoint = t->mount->options->mountpoint;
 	int file = memfd_create("stderr", MFD_CLOEXEC), saved = -1, err;
@@ -494,7 +158,7 @@ static int mount_quietly(struct transport *t, char *words, size_t size)
 	return err;
 }
 
-static void say_mount_failed(const char *mountpoint, char *words)
+static void transport_say_not_mounted(const char *mountpoint, char *words)
 {
 	char *line = words + strlen(words);
 
@@ -512,8 +176,8 @@ static void say_mount_failed(const char *mountpoint, char *words)
 			      "see that this system lets root mount FUSE filesystems");
 }
 
-/* The kernel's first request says what it can do; its reply makes the mount usable. */
-static int answer_init(struct transport *t)
+/* In its first request the kernel says what it can do. The reply makes the mount usable. */
+static int transport_answer_init(struct transport *t)
 {
 	struct fuse_buf buf = {0};
 	int n = 0;
@@ -528,7 +192,7 @@ static int answer_init(struct transport *t)
 	}
 	free(buf.mem);
 	if (t->init_answered && t->mount->options->fs.acl && !t->setxattr_ext) {
-		say_error("option acl: this kernel has no ACLs for FUSE; Linux 5.13 has");
+		say_error("option acl: this kernel has no ACLs for FUSE; use Linux 5.13 or newer");
 		return -EOPNOTSUPP;
 	}
 	if (t->init_answered)
@@ -540,8 +204,7 @@ static int answer_init(struct transport *t)
 
 int transport_open(struct mount *mount, struct transport **out)
 {
-	static const struct fuse_custom_io io = {.writev = device_writev, .read = device_read};
-	char *options = session_options(mount->options);
+	char *options = transport_options(mount->options);
 	char *argv[] = {(char *)"varve", (char *)"-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct transport *t = calloc(1, sizeof(*t));
@@ -558,21 +221,20 @@ int transport_open(struct mount *mount, struct transport **out)
 	err = -EINVAL;
 	t->session = fuse_session_new(&args, &transport_handlers, sizeof(transport_handlers), t);
 	if (!t->session) {
-		say_error("libfuse does not take the options %s; see `varve mount --help`",
-			  options);
+		say_error("libfuse refuses the options %s; see `varve mount --help`", options);
 		goto out;
 	}
-	if (mount_quietly(t, words, sizeof(words))) {
-		say_mount_failed(mount->options->mountpoint, words);
+	if (transport_mount(t, words, sizeof(words))) {
+		transport_say_not_mounted(mount->options->mountpoint, words);
 		err = -EPERM;
 		goto out;
 	}
-	fuse_set_log_func(on_log);
-	err = fuse_session_custom_io(t->session, &io, fuse_session_fd(t->session));
+	fuse_set_log_func(transport_on_log);
+	err = fuse_session_custom_io(t->session, &transport_device_io, fuse_session_fd(t->session));
 	if (err)
 		say_error("libfuse: %s", strerror(-err));
 	else
-		err = answer_init(t);
+		err = transport_answer_init(t);
 	if (!err)
 		mountpoint_set_read_ahead(mount->options->mountpoint, READ_AHEAD_KIB);
 out:
@@ -587,7 +249,7 @@ out:
 
 /* ---- running ---- */
 
-static void on_wake(int signal)
+static void transport_on_wake(int signal)
 {
 	(void)signal;
 }
@@ -595,7 +257,7 @@ static void on_wake(int signal)
 int transport_run(struct transport *t)
 {
 	/* Without SA_RESTART, so that transport_stop() can end libfuse's waiting. */
-	struct sigaction wake = {.sa_handler = on_wake};
+	struct sigaction wake = {.sa_handler = transport_on_wake};
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	sigset_t set;
 	int err;
@@ -610,7 +272,7 @@ int transport_run(struct transport *t)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	t->runner = pthread_self();
 	atomic_store(&t->running, true);
-	if (!t->mount->options->halt)
+	if (!t->mount->options->idle_halt)
 		t->wakeful = wakeful_new();
 	err = fuse_session_loop_mt(t->session, config);
 	atomic_store(&t->running, false);
@@ -640,16 +302,17 @@ void transport_prune(void *ctx, uint64_t parent, const char *name)
 {
 	struct transport *t = ctx;
 
-	/* A name the kernel does not know any more is as good as dropped. */
+	/* It fails if the kernel does not know the name any more. That is as good. */
 	fuse_lowlevel_notify_inval_entry(t->session, parent, name, strlen(name));
 }
 
 /*
- * Have libfuse forget the mount point without unmounting what is there by now. It
- * lets it be when its descriptor reports an error, as one of a dead connection
- * does; so does a pipe without a reader. The device itself is closed by this.
+ * Make libfuse forget the mount point. It would unmount whatever is mounted there now, which
+ * may be something else. It does not when its descriptor reports an error, as that of a dead
+ * connection does. So the descriptor is replaced by a pipe without a reader, which reports one,
+ * too. This closes the device.
  */
-static void disown_mountpoint(struct transport *t)
+static void transport_disown(struct transport *t)
 {
 	int fds[2];
 
@@ -667,7 +330,7 @@ void transport_close(struct transport *t)
 		return;
 	if (t->session) {
 		if (atomic_load(&t->detached))
-			disown_mountpoint(t);
+			transport_disown(t);
 		else
 			fuse_session_unmount(t->session);
 		fuse_session_destroy(t->session);

@@ -1,7 +1,11 @@
 /*
  * transport_fuse_requests.c - libfuse's handlers: each turns libfuse's arguments
- * into a request of ours and calls its operation (ops.h). Nothing is decided here
- * but what the FUSE protocol alone demands.
+ * into a request of ours and calls its operation (ops.h). Only rules of the FUSE
+ * protocol itself are decided here.
+ *
+ * OPEN is answered ENOSYS, after which the kernel opens files by itself, unless the exact
+ * times of access are wanted (ops_data.c). Then the kernel may not be promised that an open
+ * truncates: truncation comes as SETATTR.
  */
 #include "mount/transport_fuse.h"
 
@@ -11,9 +15,9 @@
 #include "mount/ops.h"
 
 #define WRITE_BYTES_MAX (1u << 20)
-#define BACKGROUND_MAX 64 /* reads ahead and asynchronous ones under way at a time */
+#define BACKGROUND_MAX 64 /* requests for read-ahead and asynchronous I/O at a time */
 
-static struct request request_of(fuse_req_t req, fuse_ino_t ino)
+static struct request fuse_request(fuse_req_t req, fuse_ino_t ino)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct transport *t = fuse_req_userdata(req);
@@ -29,24 +33,24 @@ static struct request request_of(fuse_req_t req, fuse_ino_t ino)
 	};
 }
 
-static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void fuse_on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	op_lookup(&r, name);
 }
 
-static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+static void fuse_on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_forget(&r, ino, count);
 	reply_none(&r);
 }
 
-static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+static void fuse_on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-	struct request r = request_of(req, 0);
+	struct request r = fuse_request(req, 0);
 	size_t i;
 
 	for (i = 0; i < count; i++)
@@ -54,16 +58,16 @@ static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 	reply_none(&r);
 }
 
-static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void fuse_on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	(void)fi;
 	op_getattr(&r);
 }
 
-static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-		       struct fuse_file_info *fi)
+static void fuse_on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+			    struct fuse_file_info *fi)
 {
 	static const struct {
 		int theirs;
@@ -80,7 +84,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		{FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
 		{FUSE_SET_ATTR_KILL_SUID, FS_SET_KILL_PRIV},
 	};
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 	struct transport *t = fuse_req_userdata(req);
 	unsigned mask = 0;
 	size_t i;
@@ -90,8 +94,9 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		if (to_set & bits[i].theirs)
 			mask |= bits[i].ours;
 	/*
-	 * "Now" comes with a time beside it that is not to be taken; but with the write-back
-	 * cache the kernel keeps mtime itself, and both are to be the same "now".
+	 * A request to set the atime to "now" also has a time in it, which is ignored. But
+	 * with the write-back cache the kernel keeps the mtime itself and sends it as a time.
+	 * Then the atime must be that very time, too.
 	 */
 	if (mask & FS_SET_ATIME_NOW && mask & FS_SET_ATIME && t->mount->options->writeback)
 		mask &= ~(unsigned)FS_SET_ATIME_NOW;
@@ -99,65 +104,66 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		mask &= ~(unsigned)FS_SET_ATIME;
 	if (mask & FS_SET_MTIME_NOW)
 		mask &= ~(unsigned)FS_SET_MTIME;
-	/* A new owner takes the bits away, whoever gives it; a new mode beside it decides. */
+	/* A new owner clears setuid and setgid, unless the request sets a mode as well. */
 	if ((!mask || mask & (FS_SET_UID | FS_SET_GID)) && !(mask & FS_SET_MODE) && t->kill_priv_v2)
 		mask |= FS_SET_KILL_PRIV;
 	op_setattr(&r, attr, mask);
 }
 
-static void on_access(fuse_req_t req, fuse_ino_t ino, int wanted)
+static void fuse_on_access(fuse_req_t req, fuse_ino_t ino, int wanted)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_access(&r, wanted);
 }
 
-static void on_readlink(fuse_req_t req, fuse_ino_t ino)
+static void fuse_on_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_readlink(&r);
 }
 
-static void on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+static void fuse_on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			  dev_t rdev)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	op_mknod(&r, name, mode, rdev);
 }
 
-static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+static void fuse_on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	op_mkdir(&r, name, mode);
 }
 
-static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void fuse_on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	op_unlink(&r, name);
 }
 
-static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void fuse_on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	op_rmdir(&r, name);
 }
 
-static void on_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+static void fuse_on_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	op_symlink(&r, name, target);
 }
 
-static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-		      const char *new_name, unsigned flags)
+static void fuse_on_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+			   fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 	unsigned ours = 0;
 
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
@@ -171,17 +177,17 @@ static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	op_rename(&r, name, new_parent, new_name, ours);
 }
 
-static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+static void fuse_on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_link(&r, parent, name);
 }
 
-static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void fuse_on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct transport *t = fuse_req_userdata(req);
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	if (t->mount->options->exact_atime || !(t->offered & FUSE_NO_OPEN_SUPPORT))
 		op_open(&r, fi->flags);
@@ -189,156 +195,157 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_error(&r, -ENOSYS);
 }
 
-static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-		      struct fuse_file_info *fi)
+static void fuse_on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+			   struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	(void)fi;
 	op_create(&r, name, mode);
 }
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-static void on_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
+static void fuse_on_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,
+			    struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, parent);
+	struct request r = fuse_request(req, parent);
 
 	(void)fi;
 	op_tmpfile(&r, mode);
 }
 #endif
 
-static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		    struct fuse_file_info *fi)
+static void fuse_on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			 struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_read(&r, (uint64_t)offset, size, fi->flags);
 }
 
-static void on_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
-		     struct fuse_file_info *fi)
+static void fuse_on_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
+			  off_t offset, struct fuse_file_info *fi)
 {
 	struct transport *t = fuse_req_userdata(req);
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_write(&r, (uint64_t)offset, data, size, fi->flags,
 		 t->kill_priv_v2 && transport_write_kills_priv);
 }
 
-/* POSIX locks are the kernel's, and a write is with us when it returns: nothing to flush. */
-static void on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+/* The kernel keeps POSIX locks itself, and sends writes before they return: nothing to do. */
+static void fuse_on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	(void)fi;
 	reply_error(&r, -ENOSYS);
 }
 
-static void on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+static void fuse_on_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	(void)datasync;
 	(void)fi;
 	op_fsync(&r);
 }
 
-static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void fuse_on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_opendir(&r, fi->flags);
 }
 
-static struct open_dir *dir_of(const struct fuse_file_info *fi)
+static struct open_dir *fuse_dir(const struct fuse_file_info *fi)
 {
 	return (struct open_dir *)(uintptr_t)fi->fh;
 }
 
-static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		       struct fuse_file_info *fi)
+static void fuse_on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			    struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
-	op_readdir(&r, dir_of(fi), (uint64_t)offset, size, false);
+	op_readdir(&r, fuse_dir(fi), (uint64_t)offset, size, false);
 }
 
-static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-			   struct fuse_file_info *fi)
+static void fuse_on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+				struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
-	op_readdir(&r, dir_of(fi), (uint64_t)offset, size, true);
+	op_readdir(&r, fuse_dir(fi), (uint64_t)offset, size, true);
 }
 
-static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void fuse_on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
-	op_releasedir(&r, dir_of(fi));
+	op_releasedir(&r, fuse_dir(fi));
 }
 
-static void on_statfs(fuse_req_t req, fuse_ino_t ino)
+static void fuse_on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_statfs(&r);
 }
 
-static void on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-			size_t size, int flags)
+static void fuse_on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			     size_t size, int flags)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_setxattr(&r, name, value, size, flags, transport_setxattr_kills_sgid);
 }
 
-static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+static void fuse_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_getxattr(&r, name, size);
 }
 
-static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+static void fuse_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_listxattr(&r, size);
 }
 
-static void on_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+static void fuse_on_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	op_removexattr(&r, name);
 }
 
-static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
-		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
-		     size_t out_size)
+static void fuse_on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+			  struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+			  size_t out_size)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	(void)cmd, (void)arg, (void)fi, (void)flags, (void)in, (void)in_size, (void)out_size;
 	reply_error(&r, -ENOTTY);
 }
 
-static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
-			 struct fuse_file_info *fi)
+static void fuse_on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t size,
+			      struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	(void)fi;
 	op_fallocate(&r, mode, (uint64_t)offset, (uint64_t)size);
 }
 
-static void on_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset,
-			       struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_offset,
-			       struct fuse_file_info *to_fi, size_t size, int flags)
+static void fuse_on_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset,
+				    struct fuse_file_info *from_fi, fuse_ino_t to, off_t to_offset,
+				    struct fuse_file_info *to_fi, size_t size, int flags)
 {
-	struct request r = request_of(req, from);
+	struct request r = fuse_request(req, from);
 
 	(void)from_fi, (void)to_fi;
 	if (flags)
@@ -347,16 +354,16 @@ static void on_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offse
 		op_copy_file_range(&r, (uint64_t)from_offset, to, (uint64_t)to_offset, size);
 }
 
-static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-		     struct fuse_file_info *fi)
+static void fuse_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+			  struct fuse_file_info *fi)
 {
-	struct request r = request_of(req, ino);
+	struct request r = fuse_request(req, ino);
 
 	(void)fi;
 	op_lseek(&r, (uint64_t)offset, whence);
 }
 
-static void on_init(void *userdata, struct fuse_conn_info *conn)
+static void fuse_on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct transport *t = userdata;
 	const struct mount_options *options = t->mount->options;
@@ -371,7 +378,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	if (options->writeback)
 		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
-	/* With the umask itself: where there is a default ACL it does not count. */
+	/* The kernel is to send the umask: in a directory with a default ACL it has no effect. */
 	if (options->fs.acl)
 		conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK);
 	conn->max_write = WRITE_BYTES_MAX;
@@ -381,42 +388,42 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 }
 
 const struct fuse_lowlevel_ops transport_handlers = {
-	.init = on_init,
-	.lookup = on_lookup,
-	.forget = on_forget,
-	.forget_multi = on_forget_multi,
-	.getattr = on_getattr,
-	.setattr = on_setattr,
-	.access = on_access,
-	.readlink = on_readlink,
-	.mknod = on_mknod,
-	.mkdir = on_mkdir,
-	.unlink = on_unlink,
-	.rmdir = on_rmdir,
-	.symlink = on_symlink,
-	.rename = on_rename,
-	.link = on_link,
-	.open = on_open,
-	.create = on_create,
-	.read = on_read,
-	.write = on_write,
-	.flush = on_flush,
-	.fsync = on_fsync,
-	.fsyncdir = on_fsync,
-	.opendir = on_opendir,
-	.readdir = on_readdir,
-	.readdirplus = on_readdirplus,
-	.releasedir = on_releasedir,
-	.statfs = on_statfs,
-	.setxattr = on_setxattr,
-	.getxattr = on_getxattr,
-	.listxattr = on_listxattr,
-	.removexattr = on_removexattr,
-	.ioctl = on_ioctl,
-	.fallocate = on_fallocate,
-	.copy_file_range = on_copy_file_range,
-	.lseek = on_lseek,
+	.init = fuse_on_init,
+	.lookup = fuse_on_lookup,
+	.forget = fuse_on_forget,
+	.forget_multi = fuse_on_forget_multi,
+	.getattr = fuse_on_getattr,
+	.setattr = fuse_on_setattr,
+	.access = fuse_on_access,
+	.readlink = fuse_on_readlink,
+	.mknod = fuse_on_mknod,
+	.mkdir = fuse_on_mkdir,
+	.unlink = fuse_on_unlink,
+	.rmdir = fuse_on_rmdir,
+	.symlink = fuse_on_symlink,
+	.rename = fuse_on_rename,
+	.link = fuse_on_link,
+	.open = fuse_on_open,
+	.create = fuse_on_create,
+	.read = fuse_on_read,
+	.write = fuse_on_write,
+	.flush = fuse_on_flush,
+	.fsync = fuse_on_fsync,
+	.fsyncdir = fuse_on_fsync,
+	.opendir = fuse_on_opendir,
+	.readdir = fuse_on_readdir,
+	.readdirplus = fuse_on_readdirplus,
+	.releasedir = fuse_on_releasedir,
+	.statfs = fuse_on_statfs,
+	.setxattr = fuse_on_setxattr,
+	.getxattr = fuse_on_getxattr,
+	.listxattr = fuse_on_listxattr,
+	.removexattr = fuse_on_removexattr,
+	.ioctl = fuse_on_ioctl,
+	.fallocate = fuse_on_fallocate,
+	.copy_file_range = fuse_on_copy_file_range,
+	.lseek = fuse_on_lseek,
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	.tmpfile = on_tmpfile,
+	.tmpfile = fuse_on_tmpfile,
 #endif
 };

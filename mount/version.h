@@ -2,6 +2,6 @@
 #ifndef MOUNT_VERSION_H
 #define MOUNT_VERSION_H
 
-#define VARVE_VERSION "0.1"
+#define VARVE_VERSION "0.2.0"
 
 #endif

@@ -7,13 +7,18 @@
 struct wakeful;
 
 /*
- * Start watching. NULL where it is of no use or not allowed: no virtual CPUs that halt,
- * or no right to open the kernel's latency device (root has it). Starts a thread.
+ * Start a thread that keeps the CPUs from halting while many requests come.
+ *
+ * Returns NULL where that is of no use or not possible: the CPUs are not virtual ones that
+ * halt, this process may not open the kernel's latency device (root may), or there is no
+ * memory. The caller needs no other path then: all functions accept NULL.
  */
 struct wakeful *wakeful_new(void);
-void wakeful_free(struct wakeful *w); /* lets the CPUs halt again; NULL is fine */
 
-/* A request came. NULL is fine. Threads: any. */
+/* End the thread. The CPUs may halt again. Accepts NULL. */
+void wakeful_free(struct wakeful *w);
+
+/* Count one request. Accepts NULL. Threads: any. */
 void wakeful_request(struct wakeful *w);
 
 #endif

@@ -83,6 +83,12 @@ struct LOCK_ATTRIBUTE(capability("mutex")) mutex {
 	unsigned rank;
 };
 
+/* For a static mutex: it needs neither mutex_init() nor mutex_destroy(). */
+#define MUTEX_INITIALIZER(r)                                                                       \
+	{                                                                                          \
+		.pthread = PTHREAD_MUTEX_INITIALIZER, .rank = (r)                                  \
+	}
+
 /* 0 or a negative errno. */
 static inline int mutex_init(struct mutex *m, unsigned rank)
 {
@@ -140,6 +146,21 @@ static inline int cond_wait_until(pthread_cond_t *c, struct mutex *m, const stru
 	REQUIRES(*m)
 {
 	return -pthread_cond_timedwait(c, &m->pthread, t);
+}
+
+static inline void cond_signal(pthread_cond_t *c)
+{
+	pthread_cond_signal(c);
+}
+
+static inline void cond_broadcast(pthread_cond_t *c)
+{
+	pthread_cond_broadcast(c);
+}
+
+static inline void cond_destroy(pthread_cond_t *c)
+{
+	pthread_cond_destroy(c);
 }
 
 #endif

@@ -10,11 +10,19 @@
  *
  * FAILS=n in the environment: about n points; FAILS=all: each; SEED=n: another workload.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/crash/alloc.h"
-#include "tests/lsm/model.h"
+#include "tests/support/alloc.h"
+#include "tests/support/lsm_model.h"
+#include "tests/support/must.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define FAILS_DEFAULT 100
 #define BATCHES 40
@@ -31,11 +39,11 @@ static const struct lsm_options tiny = {
 	.memory_bytes = 4 << 20,
 	.create = true,
 };
-static const struct model_mix mix = {6, 200, 3000, 8, 0, 20};
+static const struct lsm_model_mix mix = {6, 200, 3000, 8, 0, 20};
 
 static _Thread_local bool exempt; /* the model's own are not the subject */
 
-static bool alloc_exempt(void)
+static bool is_exempt(void)
 {
 	return exempt;
 }
@@ -45,8 +53,8 @@ static bool alloc_exempt(void)
 struct run {
 	struct storage *st;
 	struct lsm *lsm;
-	struct model m;
-	struct model_batch batch;
+	struct lsm_model m;
+	struct lsm_model_batch batch;
 	struct rng rng;
 	bool doubt; /* the last write failed, in a way that leaves open whether it is there */
 };
@@ -55,7 +63,7 @@ static bool fits(struct run *r, const char *what, int err)
 {
 	if (!err || err == -ENOMEM || err == -EROFS || err == -EIO || err == -EAGAIN)
 		return true;
-	return model_wrong(&r->m, "%s: error %d", what, err);
+	return lsm_model_wrong(&r->m, "%s: error %d", what, err);
 }
 
 static bool try_open(struct run *r)
@@ -70,37 +78,37 @@ static bool step(struct run *r)
 {
 	static const struct lsm_slice all;
 	struct lsm_value value = {0};
-	size_t at = model_pick(&r->m, &r->rng);
+	size_t at = lsm_model_pick(&r->m, &r->rng);
 	int err;
 
 	exempt = true;
-	err = model_build(&r->m, &r->batch, &r->rng, r->lsm, &mix, r->m.batch + 1);
+	err = lsm_model_build(&r->m, &r->batch, &r->rng, r->lsm, &mix, r->m.batch + 1);
 	exempt = false;
 	if (err) /* a slice of what is in doubt */
 		return r->doubt || fits(r, "a batch", err);
 	err = lsm_write(r->lsm, r->batch.lsm_batch, rng_chance(&r->rng, 6) ? LSM_SYNC : 0);
 	if (!err && r->doubt)
-		return model_wrong(&r->m, "a write worked after one was in doubt");
+		return lsm_model_wrong(&r->m, "a write worked after one was in doubt");
 	if (!fits(r, "lsm_write", err))
 		return false;
 	exempt = true;
 	if (!err) {
-		model_apply(&r->m, &r->batch);
+		lsm_model_apply(&r->m, &r->batch);
 	} else if (!r->doubt) {
 		struct lsm_stats stats;
 
 		lsm_stats(r->lsm, &stats);
 		if (stats.read_only) {
 			r->doubt = true;
-			model_apply(&r->m, &r->batch);
-			model_go(&r->m, r->m.batch - 1);
+			lsm_model_apply(&r->m, &r->batch);
+			lsm_model_go(&r->m, r->m.batch - 1);
 		}
 	}
 	exempt = false;
 	err = lsm_get(r->lsm, NULL, r->m.keys[at], &value);
 	if (err >= 0 && !r->doubt &&
 	    (err ? r->m.now[at].seed != 0 : !mval_is(r->m.now[at], value.data, value.size)))
-		model_wrong(&r->m, "get %s: wrong", model_name(r->m.keys[at]));
+		lsm_model_wrong(&r->m, "get %s: wrong", lsm_model_name(r->m.keys[at]));
 	else if (err < 0)
 		fits(r, "lsm_get", err);
 	lsm_value_release(&value);
@@ -120,17 +128,17 @@ static void check_after(struct run *r)
 	int64_t found;
 
 	if (!try_open(r) || !r->lsm) {
-		model_wrong(&r->m, "it does not open with memory again");
+		lsm_model_wrong(&r->m, "it does not open with memory again");
 		return;
 	}
-	found = model_read_counter(&r->m, r->lsm);
+	found = lsm_model_read_counter(&r->m, r->lsm);
 	if (found == (int64_t)r->m.batch + 1 && r->doubt)
-		model_go(&r->m, (uint64_t)found);
+		lsm_model_go(&r->m, (uint64_t)found);
 	if (found != (int64_t)r->m.batch)
-		model_wrong(&r->m, "batch %" PRId64 " is the last, want %" PRIu64, found,
-			    r->m.batch);
-	else if (model_check_all(&r->m, r->m.now, r->lsm, NULL, false))
-		model_check_verify(&r->m, r->lsm);
+		lsm_model_wrong(&r->m, "batch %" PRId64 " is the last, want %" PRIu64, found,
+				r->m.batch);
+	else if (lsm_model_check_all(&r->m, r->m.now, r->lsm, NULL, false))
+		lsm_model_check_verify(&r->m, r->lsm);
 	fits(r, "lsm_close", lsm_close(r->lsm));
 }
 
@@ -140,38 +148,37 @@ static unsigned long long run(uint64_t nth, uint64_t times, uint64_t seed, char 
 	struct run r = {.rng = {.state = seed}};
 	unsigned long long total;
 
-	r.st = model_must(storage_mem_new());
-	model_init(&r.m, &r.rng, 50);
-	r.batch.lsm_batch = model_must(lsm_batch_new());
-	alloc_begin(nth, times);
+	r.st = must_alloc(storage_mem_new());
+	lsm_model_init(&r.m, &r.rng, 50);
+	r.batch.lsm_batch = must_alloc(lsm_batch_new());
+	alloc_begin(nth, times, is_exempt);
 	if (try_open(&r) && r.lsm) {
 		for (unsigned i = 0; i < BATCHES && step(&r); i++)
 			;
 		exempt = true;
-		model_batch_release(&r.batch);
+		lsm_model_batch_release(&r.batch);
 		exempt = false;
 		fits(&r, "lsm_close", lsm_close(r.lsm));
 	}
 	total = alloc_end();
-	model_batch_release(&r.batch);
+	lsm_model_batch_release(&r.batch);
 	if (!r.m.error[0])
 		check_after(&r);
 	memcpy(error, r.m.error, sizeof(r.m.error));
-	model_release(&r.m);
+	lsm_model_release(&r.m);
 	r.st->ops->free(r.st);
 	return total;
 }
 
-int main(void)
+static void test_failures(void)
 {
-	const char *env_fails = getenv("FAILS"), *env_seed = getenv("SEED");
-	uint64_t points = env_fails ? strtoull(env_fails, NULL, 0) : FAILS_DEFAULT;
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1, done_points = 0;
-	bool all = env_fails && !strcmp(env_fails, "all");
-	char error[512];
+	uint64_t points = option_number("FAILS", FAILS_DEFAULT), seed = option_number("SEED", 1);
+	uint64_t done_points = 0;
+	bool all = option_is_all("FAILS");
+	char error[WRONG_BYTES];
 	unsigned long long total = run(UINT64_MAX / 2, 1, seed, error);
 
-	alarm(all ? 0 : 900);
+	option_watchdog(all, 900);
 	ok(!error[0] && total, "a workload of %llu allocations", total);
 	if (all)
 		points = 2 * total; /* each alone, and with those after it */
@@ -192,5 +199,10 @@ int main(void)
 		done_points++;
 	}
 	ok(!error[0], "%" PRIu64 " runs with failing allocations", done_points);
+}
+
+int main(void)
+{
+	run_test(test_failures);
 	return done();
 }

@@ -5,7 +5,15 @@
  * there after a cut must be one of the texts the model wrote, fs_check() must find
  * nothing, and the number of inodes must be right.
  */
-#include "tests/crash/fs_workload.h"
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/storage/storage_mem.h"
+#include "tests/support/cuts.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/fs_workload.h"
+#include "tests/support/must.h"
+#include "tests/support/tap.h"
 
 #define CUTS_DEFAULT 1500
 
@@ -65,10 +73,10 @@ static int open_on(void *ctx, struct storage *st, void **db)
 {
 	const struct fs_model *m = ctx;
 	struct fs *fs;
-	int rc = fs_model_open(m, st, &fs);
+	int err = fs_model_open(m, st, &fs);
 
 	*db = fs;
-	return rc;
+	return err;
 }
 
 static int close_db(void *db)
@@ -91,15 +99,16 @@ static void check(void *ctx, void *db, uint64_t least, uint64_t most)
 static void check_same(void *ctx, void *db)
 {
 	struct fs_model *m = ctx;
-	struct text t = {0};
-	int rc = say_all(db, &t);
+	struct fs_text t = {0};
+	int err = fs_model_say(db, &t);
 
-	if (rc) {
-		fs_model_wrong(m, "reading it: %s", strerror(-rc));
-	} else if (strcmp(t.data, found) != 0 && !(is_fresh(found) && is_fresh(t.data))) {
+	if (err) {
+		fs_model_wrong(m, "reading it: %s", strerror(-err));
+	} else if (strcmp(t.data, found) != 0 &&
+		   !(fs_text_is_fresh(found) && fs_text_is_fresh(t.data))) {
 		fs_model_wrong(m, "it is in another state than before");
-		print_lines("found", t.data);
-		print_lines("before", found);
+		fs_text_print("found", t.data);
+		fs_text_print("before", found);
 	}
 	free(t.data);
 }
@@ -107,10 +116,10 @@ static void check_same(void *ctx, void *db)
 static int write_on(void *ctx, void *db)
 {
 	struct stat st;
-	int rc = fs_mknod(db, &ROOT, FS_ROOT_INO, "after the cut", S_IFREG | 0600, 0, &st);
+	int err = fs_mknod(db, &ROOT, FS_ROOT_INO, "after the cut", S_IFREG | 0600, 0, &st);
 
 	(void)ctx;
-	return rc ? rc : fs_write(db, st.st_ino, 0, "goes on", 7, FS_WRITE_SYNC, NULL);
+	return err ? err : fs_write(db, st.st_ino, 0, "goes on", 7, FS_WRITE_SYNC, NULL);
 }
 
 static bool is_written(void *ctx, void *db)
@@ -136,18 +145,18 @@ static void run_workload(struct fs_model *m)
 	fs_model_start(m);
 	fs_model_first(m);
 	while (m->history.ops_count < m->w->ops) {
-		step(m);
+		fs_workload_step(m);
 		if (m->history.ops_count / m->w->reopen_every != reopened) {
 			reopened = m->history.ops_count / m->w->reopen_every;
-			reopen(m);
+			fs_model_reopen(m);
 		}
 	}
 	fs_model_close(m);
 }
 
-static void test_workload(size_t i, const struct cuts_options *options, uint64_t *done)
+static void cut_workload(size_t i, const struct cuts_options *options, uint64_t *done)
 {
-	struct fs_model *m = model_must(malloc(sizeof(*m)));
+	struct fs_model *m = must_alloc(malloc(sizeof(*m)));
 	struct cuts cuts = {.subject = &subject, .ctx = m, .history = &m->history};
 
 	fs_model_init(m, &workloads[i], options->seed + i);
@@ -166,14 +175,19 @@ static void test_workload(size_t i, const struct cuts_options *options, uint64_t
 	free(m);
 }
 
-int main(void)
+static void test_workloads(void)
 {
 	struct cuts_options options = cuts_options(CUTS_DEFAULT);
 	uint64_t done_ops[FS_MODEL_OPS] = {0};
 
 	for (size_t i = 0; i < WORKLOADS_COUNT; i++)
-		test_workload(i, &options, done_ops);
+		cut_workload(i, &options, done_ops);
 	cuts_check_events();
 	is_int(fs_model_never(done_ops), 0, "every operation is among those cut");
+}
+
+int main(void)
+{
+	run_test(test_workloads);
 	return done();
 }

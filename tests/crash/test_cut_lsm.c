@@ -5,7 +5,18 @@
  * compactions, segments, manifests, reopens. How it is cut, and what has to hold, is in
  * cuts.h; here a state is that after a batch, all of it is compared and must verify.
  */
-#include "tests/crash/cuts.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsm/lsm.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/cuts.h"
+#include "tests/support/lsm_model.h"
+#include "tests/support/must.h"
+#include "tests/support/print.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define CUTS_DEFAULT 5000
 
@@ -15,7 +26,7 @@ struct workload {
 	unsigned batches;
 	unsigned reopen_every, sync_one_in, flush_one_in, compact_one_in;
 	struct lsm_options options;
-	struct model_mix mix;
+	struct lsm_model_mix mix;
 };
 
 static const struct workload workloads[] = {
@@ -81,7 +92,7 @@ static const struct workload workloads[] = {
 struct record {
 	const struct workload *w;
 	struct history history;
-	struct model m;
+	struct lsm_model m;
 };
 
 static int open_on(void *ctx, struct storage *st, void **db)
@@ -93,7 +104,7 @@ static int open_on(void *ctx, struct storage *st, void **db)
 
 	options.storage = st;
 	options.create = true;
-	options.report = cuts_print_report;
+	options.report = print_report;
 	err = lsm_open(NULL, &options, &lsm);
 	*db = lsm;
 	return err;
@@ -101,13 +112,13 @@ static int open_on(void *ctx, struct storage *st, void **db)
 
 /* ---- the workload ---- */
 
-static int run_step(struct record *r, struct rng *rng, struct model_batch *batch, void **db)
+static int run_step(struct record *r, struct rng *rng, struct lsm_model_batch *batch, void **db)
 {
 	const struct workload *w = r->w;
 	struct lsm *lsm = *db;
 	uint64_t number = r->m.batch + 1;
 	unsigned flags = rng_chance(rng, w->sync_one_in) ? LSM_SYNC : 0;
-	int err = model_build(&r->m, batch, rng, lsm, &w->mix, number);
+	int err = lsm_model_build(&r->m, batch, rng, lsm, &w->mix, number);
 
 	if (err)
 		return err;
@@ -116,7 +127,7 @@ static int run_step(struct record *r, struct rng *rng, struct model_batch *batch
 	if (err)
 		return err;
 	history_done(&r->history);
-	model_apply(&r->m, batch);
+	lsm_model_apply(&r->m, batch);
 	if (flags)
 		history_synced(&r->history);
 	if (rng_chance(rng, w->sync_one_in * 2)) {
@@ -130,7 +141,7 @@ static int run_step(struct record *r, struct rng *rng, struct model_batch *batch
 				  NULL, NULL);
 	if (err || number % w->reopen_every)
 		return err;
-	model_batch_clear(batch);
+	lsm_model_batch_clear(batch);
 	err = lsm_close(lsm);
 	*db = NULL;
 	history_synced(&r->history);
@@ -139,7 +150,7 @@ static int run_step(struct record *r, struct rng *rng, struct model_batch *batch
 
 static int run_workload(struct record *r, struct rng *rng)
 {
-	struct model_batch batch = {0};
+	struct lsm_model_batch batch = {0};
 	void *db = NULL;
 	int err;
 
@@ -147,7 +158,7 @@ static int run_workload(struct record *r, struct rng *rng)
 	err = open_on(r, r->history.st, &db);
 	while (!err && r->m.batch < r->w->batches)
 		err = run_step(r, rng, &batch, &db);
-	model_batch_release(&batch);
+	lsm_model_batch_release(&batch);
 	if (db) {
 		int close_err = lsm_close(db);
 
@@ -169,35 +180,36 @@ static int close_db(void *db)
 static void check(void *ctx, void *db, uint64_t least, uint64_t most)
 {
 	struct record *r = ctx;
-	int64_t found = model_read_counter(&r->m, db);
+	int64_t found = lsm_model_read_counter(&r->m, db);
 
 	if (found < 0)
-		model_wrong(&r->m, "reading the counter: error %" PRId64, found);
+		lsm_model_wrong(&r->m, "reading the counter: error %" PRId64, found);
 	else if ((uint64_t)found < least || (uint64_t)found > most)
-		model_wrong(&r->m, "batch %" PRId64 " is the last, want %" PRIu64 " .. %" PRIu64,
-			    found, least, most);
+		lsm_model_wrong(&r->m,
+				"batch %" PRId64 " is the last, want %" PRIu64 " .. %" PRIu64,
+				found, least, most);
 	if (r->m.error[0])
 		return;
-	model_go(&r->m, (uint64_t)found);
-	if (model_check_all(&r->m, r->m.now, db, NULL, least % 2))
-		model_check_verify(&r->m, db);
+	lsm_model_go(&r->m, (uint64_t)found);
+	if (lsm_model_check_all(&r->m, r->m.now, db, NULL, least % 2))
+		lsm_model_check_verify(&r->m, db);
 }
 
 static void check_same(void *ctx, void *db)
 {
 	struct record *r = ctx;
-	int64_t found = model_read_counter(&r->m, db);
+	int64_t found = lsm_model_read_counter(&r->m, db);
 
 	if (found != (int64_t)r->m.batch)
-		model_wrong(&r->m, "it is at batch %" PRId64 ", no longer at %" PRIu64, found,
-			    r->m.batch);
+		lsm_model_wrong(&r->m, "it is at batch %" PRId64 ", no longer at %" PRIu64, found,
+				r->m.batch);
 	else
-		model_check_all(&r->m, r->m.now, db, NULL, false);
+		lsm_model_check_all(&r->m, r->m.now, db, NULL, false);
 }
 
 static int write_on(void *ctx, void *db)
 {
-	struct lsm_batch *batch = model_must(lsm_batch_new());
+	struct lsm_batch *batch = must_alloc(lsm_batch_new());
 	int err = lsm_batch_put(batch, after_key, after_value);
 
 	(void)ctx;
@@ -215,20 +227,20 @@ static bool is_written(void *ctx, void *db)
 		     !memcmp(value.data, after_value.data, value.size);
 
 	lsm_value_release(&value);
-	return right && (uint64_t)model_read_counter(&r->m, db) == r->m.batch;
+	return right && (uint64_t)lsm_model_read_counter(&r->m, db) == r->m.batch;
 }
 
 static const struct cuts_subject subject = {open_on,    close_db, check,
 					    check_same, write_on, is_written};
 
-static void test_workload(const struct workload *w, const struct cuts_options *options)
+static void cut_workload(const struct workload *w, const struct cuts_options *options)
 {
-	struct record r = {.w = w, .history = {.st = model_must(storage_mem_new())}};
+	struct record r = {.w = w, .history = {.st = must_alloc(storage_mem_new())}};
 	struct cuts cuts = {.subject = &subject, .ctx = &r, .history = &r.history};
 	struct rng rng = {.state = options->seed + (uint64_t)(w - workloads)};
 	int err;
 
-	model_init(&r.m, &rng, w->keys_count);
+	lsm_model_init(&r.m, &rng, w->keys_count);
 	cuts.error = r.m.error;
 	err = run_workload(&r, &rng);
 	is_int(err, 0, "%s: a workload of %u batches, %" PRIu64 " calls", w->name, w->batches,
@@ -237,17 +249,22 @@ static void test_workload(const struct workload *w, const struct cuts_options *o
 	if (!err)
 		cuts_run(&cuts, options, options->cuts / WORKLOADS_COUNT + 1);
 	ok(!err && !r.m.error[0], "%s: %" PRIu64 " power cuts", w->name, cuts.done);
-	model_release(&r.m);
+	lsm_model_release(&r.m);
 	history_release(&r.history);
 	r.history.st->ops->free(r.history.st);
 }
 
-int main(void)
+static void test_workloads(void)
 {
 	struct cuts_options options = cuts_options(CUTS_DEFAULT);
 
 	for (size_t i = 0; i < WORKLOADS_COUNT; i++)
-		test_workload(&workloads[i], &options);
+		cut_workload(&workloads[i], &options);
 	cuts_check_events();
+}
+
+int main(void)
+{
+	run_test(test_workloads);
 	return done();
 }

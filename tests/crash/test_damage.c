@@ -18,7 +18,21 @@
  *
  * STRIDE=1 in the environment: every byte; the default takes one of a few.
  */
-#include "tests/crash/damages.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lsm/lsm.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/damages.h"
+#include "tests/support/lsm_model.h"
+#include "tests/support/must.h"
+#include "tests/support/mval.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define STRIDE_DEFAULT 7
 #define WATCHDOG_SECONDS 900
@@ -37,7 +51,7 @@ static const struct lsm_options tiny = {
 	.memory_bytes = 4 << 20,
 };
 
-static const struct model_mix mix = {6, 150, 5000, 12, 0, 10};
+static const struct lsm_model_mix mix = {6, 150, 5000, 12, 0, 10};
 
 struct damage_found { /* key bounds of what lsm_verify() told; size 0: unknown */
 	char first[LSM_KEY_BYTES_MAX], last[LSM_KEY_BYTES_MAX];
@@ -48,7 +62,7 @@ struct store {
 	const char *name;
 	bool killed; /* there is a log that is needed */
 	struct storage *st;
-	struct model m;
+	struct lsm_model m;
 	uint64_t synced; /* the last batch that a log says was synced */
 	bool mute;       /* what is done now may take the record that says so away */
 	struct damages d;
@@ -86,17 +100,17 @@ static int open_on(struct store *s, struct storage *st, bool create, struct lsm 
 static void make_store(struct store *s, uint64_t seed, unsigned batches)
 {
 	static const struct lsm_slice all;
-	struct model_batch batch = {0};
+	struct lsm_model_batch batch = {0};
 	struct rng rng = {.state = seed};
-	struct storage *live = model_must(storage_mem_new());
+	struct storage *live = must_alloc(storage_mem_new());
 	struct lsm *lsm;
 
-	model_init(&s->m, &rng, 50);
+	lsm_model_init(&s->m, &rng, 50);
 	must(open_on(s, live, true, &lsm), "opening");
 	for (unsigned i = 1; i <= batches; i++) {
-		must(model_build(&s->m, &batch, &rng, lsm, &mix, i), "a batch");
+		must(lsm_model_build(&s->m, &batch, &rng, lsm, &mix, i), "a batch");
 		must(lsm_write(lsm, batch.lsm_batch, i % 8 ? 0 : LSM_SYNC), "writing");
-		model_apply(&s->m, &batch);
+		lsm_model_apply(&s->m, &batch);
 		/* Records since say that this one is durable. */
 		s->synced = i / 8 * 8 < i ? i / 8 * 8 : s->synced;
 		if (i == batches / 3)
@@ -104,14 +118,14 @@ static void make_store(struct store *s, uint64_t seed, unsigned batches)
 		if (i == batches * 2 / 3)
 			must(lsm_flush(lsm), "flushing");
 	}
-	model_batch_release(&batch);
+	lsm_model_batch_release(&batch);
 	if (s->killed)
 		s->st = storage_mem_crash(live, STORAGE_MEM_KEEP_ALL, 0);
 	must(lsm_close(lsm), "closing");
 	if (!s->killed)
 		s->st = storage_mem_crash(live, STORAGE_MEM_KEEP_ALL, 0);
 	live->ops->free(live);
-	model_must(s->st);
+	must_alloc(s->st);
 }
 
 /* ---- looking at a damaged store ---- */
@@ -135,8 +149,8 @@ static bool may_be_lost(const struct store *s, struct lsm_slice key)
 	for (size_t i = 0; i < s->found_count; i++) {
 		const struct damage_found *f = &s->found[i];
 
-		if (model_compare(key, (struct lsm_slice){f->first, f->first_size}) >= 0 &&
-		    model_compare(key, (struct lsm_slice){f->last, f->last_size}) <= 0)
+		if (lsm_model_compare(key, (struct lsm_slice){f->first, f->first_size}) >= 0 &&
+		    lsm_model_compare(key, (struct lsm_slice){f->last, f->last_size}) <= 0)
 			return true;
 	}
 	return s->found_anywhere;
@@ -155,11 +169,11 @@ static bool check_keys(struct store *s, struct lsm *lsm, bool exact, const char 
 		if (err == -EUCLEAN && !exact && may_be_lost(s, s->m.keys[i]))
 			s->counts.keys_lost++;
 		else if (err < 0)
-			right = model_wrong(&s->m, "get %s %s: error %d", model_name(s->m.keys[i]),
-					    when, err);
+			right = lsm_model_wrong(&s->m, "get %s %s: error %d",
+						lsm_model_name(s->m.keys[i]), when, err);
 		else if (err ? want.seed != 0 : !mval_is(want, value.data, value.size))
-			right = model_wrong(&s->m, "get %s %s: wrong", model_name(s->m.keys[i]),
-					    when);
+			right = lsm_model_wrong(&s->m, "get %s %s: wrong",
+						lsm_model_name(s->m.keys[i]), when);
 	}
 	lsm_value_release(&value);
 	return right;
@@ -168,7 +182,7 @@ static bool check_keys(struct store *s, struct lsm *lsm, bool exact, const char 
 /* From `key` on, forwards or backwards: right up to the end or the error. 0 or the error. */
 static int check_scan(struct store *s, struct lsm *lsm, size_t from, bool backwards)
 {
-	struct lsm_iter *it = model_must(lsm_iter_new(lsm, NULL));
+	struct lsm_iter *it = must_alloc(lsm_iter_new(lsm, NULL));
 	struct lsm_slice value;
 	int err = 0;
 	size_t at;
@@ -177,30 +191,32 @@ static int check_scan(struct store *s, struct lsm *lsm, size_t from, bool backwa
 		lsm_iter_seek_prev(it, s->m.keys[from]);
 	else
 		lsm_iter_seek(it, s->m.keys[from]);
-	at = backwards ? model_prev(s->m.now, from, 0) :
-			 model_next(s->m.now, from, s->m.keys_count);
+	at = backwards ? lsm_model_prev(s->m.now, from, 0) :
+			 lsm_model_next(s->m.now, from, s->m.keys_count);
 	while (lsm_iter_valid(it) && !s->m.error[0]) {
-		if (at == MODEL_NONE || model_compare(lsm_iter_key(it), s->m.keys[at])) {
-			model_wrong(&s->m, "scan: %s, want %s", model_name(lsm_iter_key(it)),
-				    at == MODEL_NONE ? "the end" : model_name(s->m.keys[at]));
+		if (at == LSM_MODEL_NONE || lsm_model_compare(lsm_iter_key(it), s->m.keys[at])) {
+			lsm_model_wrong(
+				&s->m, "scan: %s, want %s", lsm_model_name(lsm_iter_key(it)),
+				at == LSM_MODEL_NONE ? "the end" : lsm_model_name(s->m.keys[at]));
 			break;
 		}
 		err = lsm_iter_value(it, &value);
 		if (!err && !mval_is(s->m.now[at], value.data, value.size))
-			model_wrong(&s->m, "scan: a wrong value of %s", model_name(s->m.keys[at]));
+			lsm_model_wrong(&s->m, "scan: a wrong value of %s",
+					lsm_model_name(s->m.keys[at]));
 		if (backwards) {
-			at = at ? model_prev(s->m.now, at - 1, 0) : MODEL_NONE;
+			at = at ? lsm_model_prev(s->m.now, at - 1, 0) : LSM_MODEL_NONE;
 			lsm_iter_prev(it);
 		} else {
-			at = model_next(s->m.now, at + 1, s->m.keys_count);
+			at = lsm_model_next(s->m.now, at + 1, s->m.keys_count);
 			lsm_iter_next(it);
 		}
 	}
 	err = lsm_iter_status(it);
-	if (!err && at != MODEL_NONE)
-		model_wrong(&s->m, "scan: ends before %s", model_name(s->m.keys[at]));
+	if (!err && at != LSM_MODEL_NONE)
+		lsm_model_wrong(&s->m, "scan: ends before %s", lsm_model_name(s->m.keys[at]));
 	if (err && err != -EUCLEAN)
-		model_wrong(&s->m, "scan: error %d", err);
+		lsm_model_wrong(&s->m, "scan: error %d", err);
 	lsm_iter_free(it);
 	return err;
 }
@@ -211,7 +227,7 @@ static bool check_goes_on(struct store *s, struct lsm *lsm, bool damaged)
 	static const struct lsm_slice all, key = {"zzz goes on", 11};
 	static char bytes[3000];
 	struct lsm_slice data = {bytes, sizeof(bytes)};
-	struct lsm_batch *b = model_must(lsm_batch_new());
+	struct lsm_batch *b = must_alloc(lsm_batch_new());
 	struct lsm_value value = {0};
 	int err = 0;
 
@@ -227,14 +243,14 @@ static bool check_goes_on(struct store *s, struct lsm *lsm, bool damaged)
 	}
 	lsm_batch_free(b);
 	if (err)
-		return model_wrong(&s->m, "writing on: error %d", err);
+		return lsm_model_wrong(&s->m, "writing on: error %d", err);
 	err = lsm_compact(lsm, all, all, NULL, NULL);
 	if (err && (err != -EUCLEAN || !damaged))
-		return model_wrong(&s->m, "compacting: error %d", err);
+		return lsm_model_wrong(&s->m, "compacting: error %d", err);
 	err = lsm_get(lsm, NULL, key, &value);
 	if (!(err == -EUCLEAN && may_be_lost(s, key)) &&
 	    (err || value.size != sizeof(bytes) || memcmp(value.data, bytes, sizeof(bytes)) != 0))
-		model_wrong(&s->m, "what was written after the damage is not there: %d", err);
+		lsm_model_wrong(&s->m, "what was written after the damage is not there: %d", err);
 	lsm_value_release(&value);
 	return check_keys(s, lsm, !damaged, "after compacting");
 }
@@ -245,15 +261,15 @@ static bool check_goes_on(struct store *s, struct lsm *lsm, bool damaged)
  */
 static bool take_prefix(struct store *s, struct lsm *lsm)
 {
-	int64_t batch = model_read_counter(&s->m, lsm);
+	int64_t batch = lsm_model_read_counter(&s->m, lsm);
 
 	if (!s->killed || batch < 0)
 		return !s->mute;
 	if ((uint64_t)batch < (s->mute ? 0 : s->synced) || (uint64_t)batch > s->m.batch)
-		return model_wrong(&s->m,
-				   "batch %" PRId64 " is the last, want %" PRIu64 " at least",
-				   batch, s->synced);
-	model_go(&s->m, (uint64_t)batch);
+		return lsm_model_wrong(&s->m,
+				       "batch %" PRId64 " is the last, want %" PRIu64 " at least",
+				       batch, s->synced);
+	lsm_model_go(&s->m, (uint64_t)batch);
 	return true;
 }
 
@@ -265,7 +281,7 @@ static void check_open(struct store *s, struct lsm *lsm, bool go_on)
 	err = lsm_verify(lsm, take_damage, s, NULL, NULL);
 	damaged = err == -EUCLEAN;
 	if (err && !damaged)
-		model_wrong(&s->m, "lsm_verify: error %d", err);
+		lsm_model_wrong(&s->m, "lsm_verify: error %d", err);
 	s->counts.found += damaged;
 	s->counts.harmless += !damaged;
 	if (!take_prefix(s, lsm) || !check_keys(s, lsm, !damaged, "after opening"))
@@ -276,7 +292,7 @@ static void check_open(struct store *s, struct lsm *lsm, bool go_on)
 	if (damaged)
 		check_scan(s, lsm, s->m.keys_count / 2, false);
 	if (scan && !damaged)
-		model_wrong(&s->m, "a scan fails on what lsm_verify() finds whole");
+		lsm_model_wrong(&s->m, "a scan fails on what lsm_verify() finds whole");
 	if (go_on && !s->m.error[0])
 		check_goes_on(s, lsm, damaged);
 }
@@ -295,17 +311,17 @@ static bool check(struct store *s, struct storage *st, bool go_on)
 	if (err) {
 		s->counts.refused++;
 		if (err != -EUCLEAN && err != -EPROTONOSUPPORT)
-			model_wrong(&s->m, "opening: error %d", err);
+			lsm_model_wrong(&s->m, "opening: error %d", err);
 		else if (!s->reported)
-			model_wrong(&s->m, "it does not open, and nothing says why");
+			lsm_model_wrong(&s->m, "it does not open, and nothing says why");
 	} else {
 		check_open(s, lsm, go_on);
 		err = lsm_close(lsm);
 		if (err)
-			model_wrong(&s->m, "closing: error %d", err);
+			lsm_model_wrong(&s->m, "closing: error %d", err);
 	}
 	st->ops->free(st);
-	model_go(&s->m, last);
+	lsm_model_go(&s->m, last);
 	return !s->m.error[0];
 }
 
@@ -343,7 +359,7 @@ static void test_store(struct store *s, uint64_t seed, unsigned batches, uint64_
 	s->counts = (struct counts){0};
 	damages_all(&s->d, stride);
 	s->st->ops->free(s->st);
-	model_release(&s->m);
+	lsm_model_release(&s->m);
 }
 
 /*
@@ -353,7 +369,7 @@ static void test_store(struct store *s, uint64_t seed, unsigned batches, uint64_
 static void test_stuck(struct store *s, uint64_t seed)
 {
 	static const struct lsm_slice all;
-	struct lsm_batch *b = model_must(lsm_batch_new());
+	struct lsm_batch *b = must_alloc(lsm_batch_new());
 	struct lsm_value value = {0};
 	struct storage *st;
 	struct lsm *lsm;
@@ -387,7 +403,7 @@ static void test_stuck(struct store *s, uint64_t seed)
 		sprintf(key, "new %03u", i);
 		err = lsm_get(lsm, NULL, (struct lsm_slice){key, 7}, &value);
 		if (err || value.size != 7 || memcmp(value.data, key, 7) != 0)
-			model_wrong(&s->m, "get %s: %d", key, err);
+			lsm_model_wrong(&s->m, "get %s: %d", key, err);
 	}
 	ok(!s->m.error[0], "stuck: all that was written is there%s", s->m.error);
 	is_int(lsm_compact(lsm, all, all, NULL, NULL), -EUCLEAN, "stuck: compacting says so");
@@ -401,18 +417,18 @@ static void test_stuck(struct store *s, uint64_t seed)
 	lsm_batch_free(b);
 	st->ops->free(st);
 	s->st->ops->free(s->st);
-	model_release(&s->m);
+	lsm_model_release(&s->m);
 }
 
 int main(void)
 {
-	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = cuts_number("SEED", 1);
+	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = option_number("SEED", 1);
 	struct store closed = {.name = "closed"}, killed = {.name = "killed", .killed = true};
 	struct store stuck = {.name = "stuck"};
 
-	alarm(stride < STRIDE_DEFAULT ? 0 : WATCHDOG_SECONDS);
-	test_store(&closed, seed, 150, stride);
-	test_store(&killed, seed + 1, 100, stride);
-	test_stuck(&stuck, seed + 2);
+	option_watchdog(stride < STRIDE_DEFAULT, WATCHDOG_SECONDS);
+	run_test(test_store, &closed, seed, 150, stride);
+	run_test(test_store, &killed, seed + 1, 100, stride);
+	run_test(test_stuck, &stuck, seed + 2);
 	return done();
 }

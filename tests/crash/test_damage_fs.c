@@ -16,53 +16,49 @@
  *
  * STRIDE=n: see damages.h; of the large store FLIPS=n, SEED=n.
  */
-#include "tests/crash/damages.h"
-#include "tests/crash/fs_workload.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/damages.h"
+#include "tests/support/disk_file.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/lines.h"
+#include "tests/support/wrong.h"
+#include "tests/support/fs_workload.h"
+#include "tests/support/must.h"
+#include "tests/support/mval.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define STRIDE_DEFAULT 29
 #define FLIPS_DEFAULT 30
 #define WATCHDOG_SECONDS 900
-#define FINDINGS_BYTES (64u << 10)
 
 /* ---- what is lost, and what is found ---- */
 
 struct found {
-	char text[FINDINGS_BYTES]; /* all findings, a line each */
-	size_t size;
+	struct lines findings;
 	unsigned lost; /* paths that were an error */
-	char error[512];
+	char error[WRONG_BYTES];
 };
 
-static bool found_wrong(struct found *f, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-static bool found_wrong(struct found *f, const char *format, ...)
-{
-	va_list args;
-
-	if (f->error[0])
-		return false;
-	va_start(args, format);
-	vsnprintf(f->error, sizeof(f->error), format, args);
-	va_end(args);
-	return false;
-}
-
-static void take_finding(void *ctx, const char *text)
-{
-	struct found *f = ctx;
-
-	if (f->size < sizeof(f->text))
-		f->size += (size_t)snprintf(f->text + f->size, sizeof(f->text) - f->size, " %s\n",
-					    text);
-}
+/* Note what is wrong; the first finding stays. */
+#define found_wrong(f, ...) wrong_note((f)->error, sizeof((f)->error), __VA_ARGS__)
 
 /* Does a finding name just this path? */
 static bool is_named(const struct found *f, const char *path)
 {
 	size_t size = strlen(path);
 
-	for (const char *at = f->text; (at = strstr(at, path)); at++)
-		if (at[-1] == ' ' && strchr(",:; \n", at[size]))
+	for (const char *at = f->findings.text; (at = strstr(at, path)); at++)
+		if ((at == f->findings.text || strchr(" \n", at[-1])) && strchr(",:; \n", at[size]))
 			return true;
 	return false;
 }
@@ -71,16 +67,16 @@ static bool is_named(const struct found *f, const char *path)
  * `path` was an error: it must be among the findings (`named`: another path of it is), or
  * within one that says no single path.
  */
-static void lose_path(struct found *f, const char *path, bool named, int rc, const char *what)
+static void lose_path(struct found *f, const char *path, bool named, int err, const char *what)
 {
 	f->lost++;
-	if (rc != -EIO)
-		found_wrong(f, "%s of %s: %s", what, path, strerror(-rc));
-	else if (!f->size)
+	if (err != -EIO)
+		found_wrong(f, "%s of %s: %s", what, path, strerror(-err));
+	else if (!f->findings.size)
 		found_wrong(f, "%s of %s is an error, and the check finds nothing", what, path);
-	else if (!named && !is_named(f, path) && !strstr(f->text, "something between"))
+	else if (!named && !is_named(f, path) && !strstr(f->findings.text, "something between"))
 		found_wrong(f, "%s of %s is an error, and the check says only: %s", what, path,
-			    f->text);
+			    f->findings.text);
 }
 
 /* ---- a small store ---- */
@@ -122,14 +118,14 @@ static void count_report(void *ctx, enum lsm_report_level level, const char *mes
 /* Is any path of `n` named, below directory `d`? A file with several names has several. */
 static bool any_named(const struct small *s, int n, int d, const char *path)
 {
-	const struct node *dir = &s->m.nodes[d];
+	const struct fs_model_node *dir = &s->m.nodes[d];
 
 	for (unsigned i = 0; dir->kind == DIR_NODE && i < FS_MODEL_NAMES; i++) {
 		char below_it[512];
 
 		if (dir->names[i] < 0)
 			continue;
-		snprintf(below_it, sizeof(below_it), "%s/%s", path, name_of(i));
+		snprintf(below_it, sizeof(below_it), "%s/%s", path, fs_model_name(i));
 		if ((dir->names[i] == n && is_named(&s->f, below_it)) ||
 		    any_named(s, n, dir->names[i], below_it))
 			return true;
@@ -137,9 +133,9 @@ static bool any_named(const struct small *s, int n, int d, const char *path)
 	return false;
 }
 
-static void lose_node(struct small *s, int n, const char *path, int rc, const char *what)
+static void lose_node(struct small *s, int n, const char *path, int err, const char *what)
 {
-	lose_path(&s->f, path, any_named(s, n, 0, ""), rc, what);
+	lose_path(&s->f, path, any_named(s, n, 0, ""), err, what);
 }
 
 static void check_tree(struct small *s, struct fs *fs, int n, const char *path);
@@ -149,10 +145,10 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 		       const char *path)
 {
 	static unsigned char bytes[FS_MODEL_BYTES + 1];
-	const struct node *node = &s->m.nodes[n];
-	struct xattrs xattrs;
+	const struct fs_model_node *node = &s->m.nodes[n];
+	struct fs_xattrs xattrs;
 	size_t got;
-	int rc;
+	int err;
 
 	if (st->st_ino != node->ino || (st->st_mode & 07777) != node->mode ||
 	    st->st_uid != node->uid || ns_of(st->st_mtim) != node->mtime ||
@@ -160,9 +156,9 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 	    (node->kind != DIR_NODE &&
 	     (st->st_nlink != node->links || (size_t)st->st_size != node->size)))
 		found_wrong(&s->f, "%s has wrong attributes", path);
-	rc = xattrs_find(fs, st, &xattrs);
-	if (rc)
-		lose_node(s, n, path, rc, "an attribute");
+	err = fs_xattrs_find(fs, st, &xattrs);
+	if (err)
+		lose_node(s, n, path, err, "an attribute");
 	else if (memcmp(&xattrs, &node->xattrs, sizeof(xattrs)))
 		found_wrong(&s->f, "%s has a wrong attribute", path);
 	if (node->kind == DIR_NODE) {
@@ -170,13 +166,13 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 		return;
 	}
 	if (node->kind == LINK_NODE) {
-		rc = fs_readlink(fs, st->st_ino, (char *)bytes);
-		got = rc ? 0 : strlen((char *)bytes);
+		err = fs_readlink(fs, st->st_ino, (char *)bytes);
+		got = err ? 0 : strlen((char *)bytes);
 	} else {
-		rc = fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got);
+		err = fs_read(fs, st->st_ino, 0, bytes, sizeof(bytes), &got);
 	}
-	if (rc)
-		lose_node(s, n, path, rc, "the content");
+	if (err)
+		lose_node(s, n, path, err, "the content");
 	else if (got != node->size || memcmp(bytes, node->bytes, got) != 0)
 		found_wrong(&s->f, "%s has wrong content", path);
 }
@@ -184,43 +180,43 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 /* What a listing gives is there; all that is there is given, or an error. */
 static void check_listing(struct small *s, struct fs *fs, int n, const char *path)
 {
-	const struct node *dir = &s->m.nodes[n];
-	struct listing l = {.fs = fs};
+	const struct fs_model_node *dir = &s->m.nodes[n];
+	struct fs_model_listing l = {.fs = fs};
 	struct fs_dir *open;
-	int rc = fs_dir_open(fs, dir->ino, &open);
+	int err = fs_dir_open(fs, dir->ino, &open);
 
-	if (!rc) {
+	if (!err) {
 		do {
 			l.given = 0;
-			rc = fs_dir_read(open, l.next, false, list_entry, &l);
-		} while (!rc && l.given);
+			err = fs_dir_read(open, l.next, false, fs_model_list_entry, &l);
+		} while (!err && l.given);
 		fs_dir_close(open);
 	}
-	/* Without attributes each entry is strange to list_entry(), and counted as that. */
+	/* Without attributes each entry is strange to fs_model_list_entry(), which counts it. */
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++)
 		l.strange -= dir->names[i] >= 0 && l.strange;
-	if (rc)
-		lose_node(s, n, *path ? path : "/", rc, "reading");
+	if (err)
+		lose_node(s, n, *path ? path : "/", err, "reading");
 	else if (l.strange)
 		found_wrong(&s->f, "%s has more entries", path);
 }
 
 static void check_tree(struct small *s, struct fs *fs, int n, const char *path)
 {
-	const struct node *dir = &s->m.nodes[n];
+	const struct fs_model_node *dir = &s->m.nodes[n];
 
 	check_listing(s, fs, n, path);
 	for (unsigned i = 0; i < FS_MODEL_NAMES; i++) {
 		char below_it[512];
 		struct stat st;
-		int rc = fs_lookup(fs, dir->ino, name_of(i), &st);
+		int err = fs_lookup(fs, dir->ino, fs_model_name(i), &st);
 
-		snprintf(below_it, sizeof(below_it), "%s/%s", path, name_of(i));
-		if (rc == -ENOENT ? dir->names[i] >= 0 : !rc && dir->names[i] < 0)
-			found_wrong(&s->f, "%s %s", below_it, rc ? "is gone" : "was not there");
-		else if (rc && rc != -ENOENT)
-			lose_node(s, dir->names[i], below_it, rc, "looking up");
-		if (rc)
+		snprintf(below_it, sizeof(below_it), "%s/%s", path, fs_model_name(i));
+		if (err == -ENOENT ? dir->names[i] >= 0 : !err && dir->names[i] < 0)
+			found_wrong(&s->f, "%s %s", below_it, err ? "is gone" : "was not there");
+		else if (err && err != -ENOENT)
+			lose_node(s, dir->names[i], below_it, err, "looking up");
+		if (err)
 			continue;
 		if (!s->f.error[0])
 			check_node(s, fs, dir->names[i], &st, below_it);
@@ -235,35 +231,35 @@ static bool check_copy(void *ctx, struct storage *st, bool mute, bool go_on)
 	struct small *s = ctx;
 	struct stat root;
 	struct fs *fs;
-	int rc;
+	int err;
 
 	(void)mute; /* it was closed: no log is needed */
 	(void)go_on;
-	s->f.size = s->f.lost = s->reported = 0;
-	s->f.text[0] = '\0';
+	s->f.lost = s->reported = 0;
+	lines_clear(&s->f.findings);
 	options.lsm.storage = st;
 	options.lsm.report = count_report;
 	options.lsm.report_ctx = s;
-	rc = fs_open(NULL, &options, &fs);
-	if (rc) {
+	err = fs_open(NULL, &options, &fs);
+	if (err) {
 		s->refused++;
-		if ((rc != -EUCLEAN && rc != -EPROTONOSUPPORT) || !s->reported)
-			found_wrong(&s->f, "opening: %s, %u reports", strerror(-rc), s->reported);
+		if ((err != -EUCLEAN && err != -EPROTONOSUPPORT) || !s->reported)
+			found_wrong(&s->f, "opening: %s, %u reports", strerror(-err), s->reported);
 	} else {
-		rc = fs_check(fs, take_finding, &s->f, NULL, NULL, &counts);
-		if (rc && rc != -EUCLEAN)
-			found_wrong(&s->f, "the check: %s", strerror(-rc));
-		rc = fs_getattr(fs, FS_ROOT_INO, &root);
-		if (rc)
-			lose_path(&s->f, "/", false, rc, "getattr");
+		err = fs_check(fs, lines_add, &s->f.findings, NULL, NULL, &counts);
+		if (err && err != -EUCLEAN)
+			found_wrong(&s->f, "the check: %s", strerror(-err));
+		err = fs_getattr(fs, FS_ROOT_INO, &root);
+		if (err)
+			lose_path(&s->f, "/", false, err, "getattr");
 		else
 			check_node(s, fs, 0, &root, "");
 		s->damaged += counts.findings != 0;
 		s->harmless += !counts.findings;
 		s->lost += s->f.lost;
-		rc = fs_close(fs);
-		if (rc)
-			found_wrong(&s->f, "closing: %s", strerror(-rc));
+		err = fs_close(fs);
+		if (err)
+			found_wrong(&s->f, "closing: %s", strerror(-err));
 	}
 	st->ops->free(st);
 	return !s->f.error[0];
@@ -282,7 +278,7 @@ static void finish(void *ctx, const char *what, const char *name, unsigned cases
 
 static void test_small(uint64_t seed, uint64_t stride)
 {
-	struct small *s = model_must(calloc(1, sizeof(*s)));
+	struct small *s = must_alloc(calloc(1, sizeof(*s)));
 	struct damages d = {.name = "small",
 			    .ctx = s,
 			    .check = check_copy,
@@ -294,7 +290,7 @@ static void test_small(uint64_t seed, uint64_t stride)
 	fs_model_start(&s->m);
 	fs_model_first(&s->m);
 	while (s->m.history.ops_count < s->m.w->ops)
-		step(&s->m);
+		fs_workload_step(&s->m);
 	fs_model_close(&s->m);
 	d.st = s->m.history.st;
 	ok(check_copy(s, damages_copy(&d), false, false) && s->harmless == 1 && !s->lost,
@@ -313,7 +309,7 @@ static void test_small(uint64_t seed, uint64_t stride)
 #define SAMPLE 4 /* files read after each flip, besides those the check names */
 
 struct large {
-	struct fixture fixture;
+	struct fs_fixture fixture;
 	struct found f;
 	uint64_t seed;
 	struct rng rng;
@@ -346,16 +342,16 @@ static void path_of(unsigned i, char dir[16], char name[16])
 
 static void large_make(struct large *l)
 {
-	unsigned char *bytes = model_must(malloc(LARGE_BYTES_MAX));
+	unsigned char *bytes = must_alloc(malloc(LARGE_BYTES_MAX));
 	uint64_t dirs[20];
 
-	fixture_init(&l->fixture);
+	fs_fixture_init(&l->fixture);
 	l->fixture.quiet = true;
 	for (unsigned i = 0; i < 20; i++) {
 		char dir[16], name[16];
 
 		path_of(i, dir, name);
-		dirs[i] = mk_dir(l->fixture.fs, FS_ROOT_INO, dir);
+		dirs[i] = make_dir(l->fixture.fs, FS_ROOT_INO, dir);
 	}
 	for (unsigned i = 0; i < LARGE_FILES + SMALL_FILES; i++) {
 		struct mval v = content_of(l, i);
@@ -363,13 +359,13 @@ static void large_make(struct large *l)
 		uint64_t ino;
 
 		path_of(i, dir, name);
-		ino = mk_file(l->fixture.fs, dirs[i % 20], name);
+		ino = make_file(l->fixture.fs, dirs[i % 20], name);
 		mval_fill(v, 0, bytes, v.size);
 		must(fs_write(l->fixture.fs, ino, 0, bytes, v.size, 0, NULL), "write");
 		fs_forget(l->fixture.fs, ino, 1);
 	}
 	must(fs_compact(l->fixture.fs, NULL, NULL), "compact");
-	fixture_close(&l->fixture);
+	fs_fixture_close(&l->fixture);
 	free(bytes);
 }
 
@@ -398,17 +394,9 @@ static int large_take_file(const char *path, const struct stat *st, int type, st
 static void large_flip(const struct large *l, const char *name, uint64_t at, unsigned char mask)
 {
 	char path[160];
-	unsigned char byte;
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", l->fixture.store, name);
-	fd = open(path, O_RDWR);
-	if (fd < 0 || pread(fd, &byte, 1, (off_t)at) != 1)
-		bail("%s: %s", path, strerror(errno));
-	byte ^= mask;
-	if (pwrite(fd, &byte, 1, (off_t)at) != 1)
-		bail("%s: %s", path, strerror(errno));
-	close(fd);
+	disk_file_flip(path, (off_t)at, mask);
 }
 
 /* File `i` reads right, or is an error where the check says so. */
@@ -419,28 +407,28 @@ static void large_read(struct large *l, unsigned i)
 	char dir[16], name[16], path[40];
 	struct stat d, st;
 	size_t got;
-	int rc;
+	int err;
 
 	path_of(i, dir, name);
 	snprintf(path, sizeof(path), "/%s/%s", dir, name);
-	rc = fs_lookup(l->fixture.fs, FS_ROOT_INO, dir, &d);
-	if (rc) {
-		lose_path(&l->f, path, false, rc, "looking up the directory");
+	err = fs_lookup(l->fixture.fs, FS_ROOT_INO, dir, &d);
+	if (err) {
+		lose_path(&l->f, path, false, err, "looking up the directory");
 		return;
 	}
-	rc = fs_lookup(l->fixture.fs, d.st_ino, name, &st);
+	err = fs_lookup(l->fixture.fs, d.st_ino, name, &st);
 	fs_forget(l->fixture.fs, d.st_ino, 1);
-	if (rc) {
-		lose_path(&l->f, path, false, rc, "looking up");
+	if (err) {
+		lose_path(&l->f, path, false, err, "looking up");
 		return;
 	}
 	/* In parts: an error is one of the damaged part only. */
 	for (uint32_t at = 0; at < v.size; at += 64 << 10) {
 		uint32_t size = v.size - at < 64 << 10 ? v.size - at : 64 << 10;
 
-		rc = fs_read(l->fixture.fs, st.st_ino, at, bytes, size, &got);
-		if (rc)
-			lose_path(&l->f, path, false, rc, "the content");
+		err = fs_read(l->fixture.fs, st.st_ino, at, bytes, size, &got);
+		if (err)
+			lose_path(&l->f, path, false, err, "the content");
 		else if (got != size || !mval_is_part(v, at, bytes, size))
 			found_wrong(&l->f, "%s has wrong content at %u", path, at);
 	}
@@ -450,7 +438,7 @@ static void large_read(struct large *l, unsigned i)
 /* Read every file that the check names. */
 static void large_read_named(struct large *l)
 {
-	for (const char *at = l->f.text; (at = strstr(at, "/file")); at++)
+	for (const char *at = l->f.findings.text; (at = strstr(at, "/file")); at++)
 		large_read(l, (unsigned)strtoul(at + 5, NULL, 10));
 }
 
@@ -460,30 +448,30 @@ static bool large_case(struct large *l)
 	unsigned char mask = (unsigned char)(1 << rng_below(&l->rng, 8));
 	const struct damages_file *file = l->files;
 	struct fs_check_counts counts;
-	int rc;
+	int err;
 
 	while (at >= file->size)
 		at -= file++->size;
-	l->f.size = l->f.lost = 0;
-	l->f.text[0] = '\0';
+	l->f.lost = 0;
+	lines_clear(&l->f.findings);
 	large_flip(l, file->name, at, mask);
 	/* Read only, so that nothing but that byte changes. */
-	rc = fs_open(l->fixture.store, &l->fixture.options, &l->fixture.fs);
-	if (rc) {
+	err = fs_open(l->fixture.store, &l->fixture.options, &l->fixture.fs);
+	if (err) {
 		l->refused++;
-		if (rc != -EUCLEAN && rc != -EPROTONOSUPPORT)
-			found_wrong(&l->f, "opening: %s", strerror(-rc));
+		if (err != -EUCLEAN && err != -EPROTONOSUPPORT)
+			found_wrong(&l->f, "opening: %s", strerror(-err));
 	} else {
-		rc = fs_check(l->fixture.fs, take_finding, &l->f, NULL, NULL, &counts);
-		if (rc && rc != -EUCLEAN)
-			found_wrong(&l->f, "the check: %s", strerror(-rc));
+		err = fs_check(l->fixture.fs, lines_add, &l->f.findings, NULL, NULL, &counts);
+		if (err && err != -EUCLEAN)
+			found_wrong(&l->f, "the check: %s", strerror(-err));
 		l->damaged += counts.findings != 0;
 		l->harmless += !counts.findings;
 		large_read_named(l);
 		l->unreadable += l->f.lost;
 		for (int i = 0; i < SAMPLE; i++)
 			large_read(l, rng_below(&l->rng, LARGE_FILES + SMALL_FILES));
-		fixture_close(&l->fixture);
+		fs_fixture_close(&l->fixture);
 	}
 	large_flip(l, file->name, at, mask);
 	if (l->f.error[0])
@@ -494,7 +482,7 @@ static bool large_case(struct large *l)
 
 static void test_large(uint64_t seed, uint64_t flips)
 {
-	struct large *l = model_must(calloc(1, sizeof(*l)));
+	struct large *l = must_alloc(calloc(1, sizeof(*l)));
 	uint64_t i;
 
 	l->seed = l->rng.state = seed;
@@ -512,22 +500,22 @@ static void test_large(uint64_t seed, uint64_t flips)
 	   i, l->refused, l->damaged, l->harmless, l->unreadable);
 	/* It is whole again, and so is all of it. */
 	l->f.lost = 0;
-	fixture_open(&l->fixture);
-	fixture_clean(&l->fixture, "at the end");
+	fs_fixture_open(&l->fixture);
+	fs_fixture_clean(&l->fixture, "at the end");
 	for (unsigned n = 0; n < LARGE_FILES + SMALL_FILES && !l->f.error[0]; n++)
 		large_read(l, n);
 	ok(!l->f.error[0] && !l->f.lost, "every file is as it was");
-	fixture_release(&l->fixture);
+	fs_fixture_release(&l->fixture);
 	free(l);
 }
 
 int main(void)
 {
-	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = cuts_number("SEED", 1);
-	uint64_t flips = cuts_number("FLIPS", FLIPS_DEFAULT);
+	uint64_t stride = damages_stride(STRIDE_DEFAULT), seed = option_number("SEED", 1);
+	uint64_t flips = option_number("FLIPS", FLIPS_DEFAULT);
 
-	alarm(stride < STRIDE_DEFAULT || flips > FLIPS_DEFAULT ? 0 : WATCHDOG_SECONDS);
-	test_small(seed, stride);
-	test_large(seed, flips);
+	option_watchdog(stride < STRIDE_DEFAULT || flips > FLIPS_DEFAULT, WATCHDOG_SECONDS);
+	run_test(test_small, seed, stride);
+	run_test(test_large, seed, flips);
 	return done();
 }

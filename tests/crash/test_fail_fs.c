@@ -20,8 +20,19 @@
  * FAILS=n in the environment: n points for each kind, picked by SEED; FAILS=all: each one.
  * NTH=n: only the points around the nth of each kind.
  */
-#include "tests/crash/alloc.h"
-#include "tests/crash/fs_workload.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/storage/storage_mem.h"
+#include "tests/support/alloc.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/fs_workload.h"
+#include "tests/support/must.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define FAILS_DEFAULT 8
 #define WATCHDOG_SECONDS 600
@@ -71,7 +82,7 @@ struct failure {
 static uint64_t calls_of[KINDS_COUNT]; /* without a failure */
 static bool calls_may_fail;            /* in this run, not allocations */
 
-static bool alloc_exempt(void)
+static bool is_exempt(void)
 {
 	return fs_model_outside;
 }
@@ -81,7 +92,7 @@ static void failure_begin(struct storage *st, const struct failure *f)
 	bool allocation = f->kind == KIND_ALLOCATION;
 
 	calls_may_fail = !allocation;
-	alloc_begin(allocation && f->nth ? f->nth : UINT64_MAX / 2, f->times);
+	alloc_begin(allocation && f->nth ? f->nth : UINT64_MAX / 2, f->times, is_exempt);
 	if (!allocation)
 		storage_mem_fail(st, (enum storage_mem_op)f->kind, f->nth, f->times, f->error);
 }
@@ -121,12 +132,12 @@ static void note_finding(void *ctx, const char *text)
 static void check_while_failing(struct fs_model *m)
 {
 	struct fs_check_counts counts;
-	int rc;
+	int err;
 
 	check_live(m);
-	rc = FS(fs_check(m->fs, note_finding, m, NULL, NULL, &counts));
-	if (rc != -EUCLEAN || !counts.findings)
-		(void)failed(m, rc, "the check");
+	err = FS(fs_check(m->fs, note_finding, m, NULL, NULL, &counts));
+	if (err != -EUCLEAN || !counts.findings)
+		(void)fs_model_failed(m, err, "the check");
 }
 
 static void run_workload(struct fs_model *m)
@@ -141,19 +152,20 @@ static void run_workload(struct fs_model *m)
 	for (unsigned i = 1; m->fs && !m->doubt && !m->error[0] && i <= STEPS_MAX &&
 			     m->history.ops_count < m->w->ops;
 	     i++) {
-		step(m);
+		fs_workload_step(m);
 		if (i % CHECK_EVERY == 0)
 			check_while_failing(m);
 		if (!reopened && !m->doubt && i >= m->w->reopen_every) {
 			reopened = true;
-			reopen(m);
+			fs_model_reopen(m);
 		}
 	}
 	if (m->doubt) {
 		struct stat st;
-		int rc = FS(fs_mknod(m->fs, &ROOT, FS_ROOT_INO, "refused", S_IFREG | 0600, 0, &st));
+		int err =
+			FS(fs_mknod(m->fs, &ROOT, FS_ROOT_INO, "refused", S_IFREG | 0600, 0, &st));
 
-		if (!failed(m, rc, "a create"))
+		if (!fs_model_failed(m, err, "a create"))
 			fs_model_wrong(m, "a read-only store takes a create");
 	}
 }
@@ -169,7 +181,7 @@ static void check_mended(struct fs_model *m)
 		fs_model_check_clean(m, m->fs);
 	for (int n = 1; n < (int)FS_MODEL_NODES; n++)
 		if (m->nodes[n].kind != FREE)
-			let_go(m, n);
+			fs_model_let_go(m, n);
 	m->may_fail = true;
 	(void)fs_stats(m->fs, &stats);
 	if (stats.inodes_in_memory != 1)
@@ -182,22 +194,22 @@ static void check_after(struct fs_model *m, struct storage *st, uint64_t least, 
 {
 	struct stat attr;
 	struct fs *fs = NULL;
-	int rc = fs_model_open(m, st, &fs);
+	int err = fs_model_open(m, st, &fs);
 
 	m->may_fail = false;
-	if (rc)
-		fs_model_wrong(m, "opening it: %s", strerror(-rc));
+	if (err)
+		fs_model_wrong(m, "opening it: %s", strerror(-err));
 	else if (m->texts)
 		fs_model_check(m, fs, least, m->history.ops_count, NULL);
 	if (!m->error[0])
 		fs_model_check_clean(m, fs);
 	if (!m->error[0]) {
-		rc = fs_mknod(fs, &ROOT, FS_ROOT_INO, "goes on", S_IFREG | 0600, 0, &attr);
-		if (rc)
-			fs_model_wrong(m, "a create: %s", strerror(-rc));
-		rc = fs_close(fs);
-		if (rc)
-			fs_model_wrong(m, "closing it: %s", strerror(-rc));
+		err = fs_mknod(fs, &ROOT, FS_ROOT_INO, "goes on", S_IFREG | 0600, 0, &attr);
+		if (err)
+			fs_model_wrong(m, "a create: %s", strerror(-err));
+		err = fs_close(fs);
+		if (err)
+			fs_model_wrong(m, "closing it: %s", strerror(-err));
 	}
 	if (m->error[0])
 		printf("#   %s\n", when);
@@ -207,7 +219,7 @@ static void check_after(struct fs_model *m, struct storage *st, uint64_t least, 
 
 static bool test_failure(const struct failure *f, uint64_t seed, unsigned *errors)
 {
-	struct fs_model *m = model_must(malloc(sizeof(*m)));
+	struct fs_model *m = must_alloc(malloc(sizeof(*m)));
 	struct storage *cut;
 	uint64_t least = 0;
 	bool right;
@@ -217,7 +229,7 @@ static bool test_failure(const struct failure *f, uint64_t seed, unsigned *error
 	m->sync = f->nth % 3 == 1;
 	failure_begin(m->history.st, f);
 	run_workload(m);
-	cut = model_must(storage_mem_crash(
+	cut = must_alloc(storage_mem_crash(
 		m->history.st, f->nth % 2 ? STORAGE_MEM_KEEP_NONE : STORAGE_MEM_KEEP_RANDOM,
 		seed + f->nth));
 	if (m->fs && f->nth / 2 % 2) { /* closing is something that fails, too */
@@ -347,7 +359,7 @@ static void list_all(struct fs_dir *dir, struct counted *c)
 /* An error that went away is no error of who reads on. */
 static void test_listing(void)
 {
-	struct fs_model *m = model_must(malloc(sizeof(*m)));
+	struct fs_model *m = must_alloc(malloc(sizeof(*m)));
 	unsigned failures = 0, wrong = 0;
 
 	fs_model_init(m, &workload, 1);
@@ -356,7 +368,7 @@ static void test_listing(void)
 		char name[16];
 
 		sprintf(name, "file%u", i);
-		mk_file(m->fs, FS_ROOT_INO, name);
+		make_file(m->fs, FS_ROOT_INO, name);
 	}
 	for (uint64_t nth = 1; nth < 30; nth++) {
 		struct counted c = {0};
@@ -393,7 +405,7 @@ static void test_listing(void)
 static void test_attribute(unsigned kind)
 {
 	struct failure f = {.kind = kind, .times = 1, .error = EIO};
-	struct fs_model *m = model_must(malloc(sizeof(*m)));
+	struct fs_model *m = must_alloc(malloc(sizeof(*m)));
 	unsigned failures = 0, wrong = 0;
 	char name[16], value[200] = {0};
 	uint64_t ino;
@@ -402,14 +414,14 @@ static void test_attribute(unsigned kind)
 	fs_model_init(m, &workload, 1);
 	m->may_fail = true; /* what cannot be logged makes it read-only */
 	fs_model_start(m);
-	ino = mk_file(m->fs, FS_ROOT_INO, "file");
+	ino = make_file(m->fs, FS_ROOT_INO, "file");
 	for (unsigned i = 0; i < ATTRIBUTES; i++) {
 		sprintf(name, "user.%03u", i);
 		wrong += fs_setxattr(m->fs, ino, name, value, sizeof(value), 0) != 0;
 	}
 	for (f.nth = 1; f.nth < 40; f.nth++) {
 		struct stat st;
-		int rc;
+		int err;
 
 		/* Opened anew, so that nothing is cached. */
 		fs_model_close(m);
@@ -417,15 +429,15 @@ static void test_attribute(unsigned kind)
 		wrong += fs_lookup(m->fs, FS_ROOT_INO, "file", &st) != 0;
 		failure_begin(m->history.st, &f);
 		fs_model_outside = false;
-		rc = fs_removexattr(m->fs, ino, name);
+		err = fs_removexattr(m->fs, ino, name);
 		fs_model_outside = true;
 		failure_end(m->history.st);
-		failures += rc != 0;
-		wrong += rc && rc != (kind == KIND_ALLOCATION ? -ENOMEM : -EIO);
+		failures += err != 0;
+		wrong += err && err != (kind == KIND_ALLOCATION ? -ENOMEM : -EIO);
 		wrong += fs_getxattr(m->fs, ino, name, value, sizeof(value), &got) !=
-			 (rc ? 0 : -ENODATA);
-		rc = fs_setxattr(m->fs, ino, name, value, sizeof(value), 0);
-		wrong += rc && rc != -EROFS;
+			 (err ? 0 : -ENODATA);
+		err = fs_setxattr(m->fs, ino, name, value, sizeof(value), 0);
+		wrong += err && err != -EROFS;
 		fs_forget(m->fs, ino, 1);
 	}
 	ok(!wrong && failures, "an attribute stays when one %s of %u fails", kinds[kind], failures);
@@ -436,24 +448,22 @@ static void test_attribute(unsigned kind)
 
 int main(void)
 {
-	const char *fails = getenv("FAILS");
-	struct options o = {.seed = cuts_number("SEED", 1),
-			    .fails = cuts_number("FAILS", FAILS_DEFAULT),
-			    .nth = cuts_number("NTH", 0),
-			    .all = fails && !strcmp(fails, "all"),
+	struct options o = {.seed = option_number("SEED", 1),
+			    .fails = option_number("FAILS", FAILS_DEFAULT),
+			    .nth = option_number("NTH", 0),
+			    .all = option_is_all("FAILS"),
 			    .only = getenv("NTH") != NULL};
 	struct failure none = {.kind = STORAGE_MEM_ANY, .times = 1};
 	unsigned errors = 0;
 
-	/* What hangs fails, too. */
-	alarm(o.all || o.fails > FAILS_DEFAULT ? 0 : WATCHDOG_SECONDS);
+	option_watchdog(o.all || o.fails > FAILS_DEFAULT, WATCHDOG_SECONDS);
 	printf("# SEED=%ju\n", (uintmax_t)o.seed);
 	ok(test_failure(&none, o.seed, &errors) && !errors, "without a failure");
 	for (unsigned kind = 0; kind < KINDS_COUNT; kind++)
 		if (calls_of[kind])
-			test_kind(kind, &o);
-	test_listing();
-	test_attribute(STORAGE_MEM_READ);
-	test_attribute(KIND_ALLOCATION);
+			run_test(test_kind, kind, &o);
+	run_test(test_listing);
+	run_test(test_attribute, STORAGE_MEM_READ);
+	run_test(test_attribute, KIND_ALLOCATION);
 	return done();
 }

@@ -11,10 +11,17 @@
  * FAILS=n in the environment: n points per kind; FAILS=all: each call; SEED=n: another
  * workload.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define FAILS_DEFAULT 16
 #define BATCHES 120
@@ -34,7 +41,7 @@ static const struct lsm_options tiny = {
 	.create = true,
 };
 
-static const struct model_mix mix = {6, 200, 5000, 8, 0, 20};
+static const struct lsm_model_mix mix = {6, 200, 5000, 8, 0, 20};
 
 static const struct kind {
 	enum storage_mem_op op;
@@ -55,8 +62,8 @@ static uint64_t calls_of[KINDS_COUNT]; /* without a failure */
 struct run {
 	struct storage *st;
 	struct lsm *lsm;
-	struct model m;
-	struct model_batch batch;
+	struct lsm_model m;
+	struct lsm_model_batch batch;
 	struct rng rng;
 	uint64_t number; /* of the last batch tried; each gets a new one */
 	uint64_t synced; /* a batch no power cut may take back */
@@ -79,7 +86,7 @@ static bool fits(struct run *r, const char *what, int err)
 		r->errors++;
 	if (err == 0 || err == -EIO || err == -ENOSPC || err == -EROFS)
 		return true;
-	return model_wrong(&r->m, "%s: error %d", what, err);
+	return lsm_model_wrong(&r->m, "%s: error %d", what, err);
 }
 
 /* What is acknowledged must be readable while the storage fails, or be an error. */
@@ -89,7 +96,7 @@ static bool check_some(struct run *r)
 	bool right = true;
 
 	for (int i = 0; i < 3 && right; i++) {
-		size_t at = model_pick(&r->m, &r->rng);
+		size_t at = lsm_model_pick(&r->m, &r->rng);
 		int err = lsm_get(r->lsm, NULL, r->m.keys[at], &value);
 		struct mval want = r->m.now[at];
 
@@ -97,9 +104,10 @@ static bool check_some(struct run *r)
 		if (r->doubt || err == -EIO || err == -ENOSPC)
 			continue;
 		if (err < 0)
-			right = model_wrong(&r->m, "get: error %d", err);
+			right = lsm_model_wrong(&r->m, "get: error %d", err);
 		else if (err ? want.seed != 0 : !mval_is(want, value.data, value.size))
-			right = model_wrong(&r->m, "get %s: wrong", model_name(r->m.keys[at]));
+			right = lsm_model_wrong(&r->m, "get %s: wrong",
+						lsm_model_name(r->m.keys[at]));
 	}
 	lsm_value_release(&value);
 	return right;
@@ -117,7 +125,7 @@ static bool is_read_only(struct run *r)
 static bool step(struct run *r)
 {
 	unsigned flags = rng_chance(&r->rng, 8) ? LSM_SYNC : 0;
-	int err = model_build(&r->m, &r->batch, &r->rng, r->lsm, &mix, ++r->number);
+	int err = lsm_model_build(&r->m, &r->batch, &r->rng, r->lsm, &mix, ++r->number);
 	int64_t found;
 
 	/* The source of a slice could not be read, or was changed by the batch in doubt. */
@@ -132,22 +140,22 @@ static bool step(struct run *r)
 				uint64_t last = r->m.batch;
 
 				/* In the model as a change that it can go to. */
-				model_apply(&r->m, &r->batch);
-				model_go(&r->m, last);
+				lsm_model_apply(&r->m, &r->batch);
+				lsm_model_go(&r->m, last);
 				r->doubt = r->number;
 			}
 			return true;
 		}
-		found = model_read_counter(&r->m, r->lsm);
+		found = lsm_model_read_counter(&r->m, r->lsm);
 		if (found != (int64_t)r->m.batch && found != -EIO && found != -ENOSPC)
-			return model_wrong(&r->m,
-					   "a failed write left batch %" PRId64 ", want %" PRIu64,
-					   found, r->m.batch);
+			return lsm_model_wrong(
+				&r->m, "a failed write left batch %" PRId64 ", want %" PRIu64,
+				found, r->m.batch);
 		return true;
 	}
 	if (r->doubt)
-		return model_wrong(&r->m, "a write worked after the log had failed");
-	model_apply(&r->m, &r->batch);
+		return lsm_model_wrong(&r->m, "a write worked after the log had failed");
+	lsm_model_apply(&r->m, &r->batch);
 	if (flags)
 		r->synced = r->m.batch;
 	return true;
@@ -182,7 +190,7 @@ static bool open_with_fails(struct run *r, unsigned times)
 	if (err && times && fits(r, "lsm_open", err)) {
 		err = open_store(r, r->st);
 		if (err)
-			return model_wrong(&r->m, "lsm_open once more: error %d", err);
+			return lsm_model_wrong(&r->m, "lsm_open once more: error %d", err);
 	}
 	return fits(r, "lsm_open", err);
 }
@@ -192,7 +200,7 @@ static bool reopen(struct run *r, unsigned times)
 	int64_t found;
 	int err;
 
-	model_batch_clear(&r->batch);
+	lsm_model_batch_clear(&r->batch);
 	err = lsm_close(r->lsm);
 	r->lsm = NULL;
 	if (!err && !r->doubt)
@@ -202,11 +210,11 @@ static bool reopen(struct run *r, unsigned times)
 	if (!r->lsm || !r->doubt)
 		return true;
 	/* Now it shows whether the batch in doubt is there; if not, it never will be. */
-	found = model_read_counter(&r->m, r->lsm);
+	found = lsm_model_read_counter(&r->m, r->lsm);
 	if (found == (int64_t)r->doubt)
-		model_go(&r->m, r->doubt);
+		lsm_model_go(&r->m, r->doubt);
 	else if (found == (int64_t)r->m.batch)
-		model_truncate(&r->m);
+		lsm_model_truncate(&r->m);
 	else if (!fits(r, "get", (int)found))
 		return false;
 	else
@@ -223,28 +231,28 @@ static void check_after(struct run *r, struct storage *st, uint64_t least, const
 	int64_t found;
 
 	if (err) {
-		model_wrong(&r->m, "opening it %s: error %d", when, err);
+		lsm_model_wrong(&r->m, "opening it %s: error %d", when, err);
 		return;
 	}
-	found = model_read_counter(&r->m, r->lsm);
+	found = lsm_model_read_counter(&r->m, r->lsm);
 	batch = (uint64_t)found;
 	if (found < 0 || batch < least || (batch > last && batch != r->doubt)) {
-		model_wrong(&r->m,
-			    "batch %" PRId64 " %s, want %" PRIu64 " .. %" PRIu64 " or %" PRIu64,
-			    found, when, least, last, r->doubt);
+		lsm_model_wrong(&r->m,
+				"batch %" PRId64 " %s, want %" PRIu64 " .. %" PRIu64 " or %" PRIu64,
+				found, when, least, last, r->doubt);
 	} else {
-		model_go(&r->m, batch);
-		if (!model_check_all(&r->m, r->m.now, r->lsm, NULL, false) ||
-		    !model_check_verify(&r->m, r->lsm))
+		lsm_model_go(&r->m, batch);
+		if (!lsm_model_check_all(&r->m, r->m.now, r->lsm, NULL, false) ||
+		    !lsm_model_check_verify(&r->m, r->lsm))
 			printf("#   at batch %" PRIu64 " %s (synced %" PRIu64 ", last %" PRIu64
 			       "):\n",
 			       batch, when, least, last);
-		model_go(&r->m, last);
+		lsm_model_go(&r->m, last);
 	}
 	err = lsm_close(r->lsm);
 	r->lsm = NULL;
 	if (err)
-		model_wrong(&r->m, "closing it %s: error %d", when, err);
+		lsm_model_wrong(&r->m, "closing it %s: error %d", when, err);
 }
 
 static void workload(struct run *r, const struct kind *kind, uint64_t nth, unsigned times,
@@ -270,14 +278,14 @@ static bool test_point(const struct kind *kind, uint64_t nth, unsigned times, in
 
 	if (!r.st)
 		bail("no memory");
-	model_init(&r.m, &r.rng, KEYS);
+	lsm_model_init(&r.m, &r.rng, KEYS);
 	workload(&r, kind, nth, times, error);
 	/* The power goes now, while the storage fails; in another world it goes on. */
 	cut = storage_mem_crash(r.st, nth % 2 ? STORAGE_MEM_KEEP_NONE : STORAGE_MEM_KEEP_RANDOM,
 				seed + nth);
 	if (!cut)
 		bail("no memory");
-	model_batch_release(&r.batch);
+	lsm_model_batch_release(&r.batch);
 	if (r.lsm)
 		fits(&r, "lsm_close", lsm_close(r.lsm));
 	r.lsm = NULL;
@@ -295,7 +303,7 @@ static bool test_point(const struct kind *kind, uint64_t nth, unsigned times, in
 		       nth, times ? "once" : "and all after", strerror(error), seed, r.m.error);
 	cut->ops->free(cut);
 	r.st->ops->free(r.st);
-	model_release(&r.m);
+	lsm_model_release(&r.m);
 	return right;
 }
 
@@ -325,21 +333,18 @@ static void test_kind(size_t i, int error, uint64_t fails, uint64_t seed)
 
 int main(void)
 {
-	const char *env_fails = getenv("FAILS"), *env_seed = getenv("SEED");
-	uint64_t fails = env_fails ? strtoull(env_fails, NULL, 0) : FAILS_DEFAULT;
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	uint64_t fails =
+		option_is_all("FAILS") ? UINT64_MAX : option_number("FAILS", FAILS_DEFAULT);
+	uint64_t seed = option_number("SEED", 1);
 	unsigned errors = 0;
 
-	if (env_fails && !strcmp(env_fails, "all"))
-		fails = UINT64_MAX;
-	/* A store that hangs fails the test, too. */
-	alarm(fails > FAILS_DEFAULT ? 0 : WATCHDOG_SECONDS);
+	option_watchdog(fails > FAILS_DEFAULT, WATCHDOG_SECONDS);
 	ok(test_point(&kinds[0], 0, 1, 0, seed, &errors) && !errors, "without a failure");
 	for (size_t i = 0; i < KINDS_COUNT; i++) {
 		if (!calls_of[i])
 			continue;
-		test_kind(i, EIO, fails, seed);
-		test_kind(i, ENOSPC, fails, seed);
+		run_test(test_kind, i, EIO, fails, seed);
+		run_test(test_kind, i, ENOSPC, fails, seed);
 	}
 	return done();
 }

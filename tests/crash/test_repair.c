@@ -19,10 +19,21 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "fs/fs.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/damages.h"
+#include "tests/support/lines.h"
+#include "tests/support/wrong.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/must.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define STRIDE_DEFAULT 101
 #define WATCHDOG_SECONDS 900
@@ -30,30 +41,16 @@
 #define DIRS 4u
 #define CHUNK 500u
 
-static const struct fs_cred ROOT = {.privileged = true};
-
-struct file {
-	char name[32];
-	uint64_t size;
-};
-
 struct store {
 	const char *name;
 	bool killed;
-	struct storage *st;
-	struct file files[64];
-	size_t files_count;
+	struct damages d; /* its storage, and the files there */
 	uint64_t inos[FILES];
-	char wrong[300], told[20000];
+	char wrong[WRONG_BYTES];
+	struct lines told;
 	bool mute; /* the record that tells what was synced may be gone with its log */
 	unsigned lost, stale, kept, refused, cases;
 };
-
-static void must(int err, const char *what)
-{
-	if (err)
-		bail("%s: %s", what, strerror(-err));
-}
 
 static struct fs_options options_on(struct storage *st)
 {
@@ -68,14 +65,6 @@ static struct fs_options options_on(struct storage *st)
 				       .l0_compact = 3}};
 
 	return o;
-}
-
-static struct storage *copy(struct storage *st)
-{
-	st = storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0);
-	if (!st)
-		bail("no memory");
-	return st;
 }
 
 /* ---- the filesystem ---- */
@@ -123,15 +112,6 @@ static void write_version(struct store *s, struct fs *fs, unsigned n, unsigned v
 	fs_forget(fs, d.st_ino, 1);
 }
 
-static int take_file(void *ctx, const char *name, uint64_t size)
-{
-	struct store *s = ctx;
-
-	snprintf(s->files[s->files_count].name, sizeof(s->files[0].name), "%s", name);
-	s->files[s->files_count++].size = size;
-	return 0;
-}
-
 static void make_store(struct store *s)
 {
 	struct storage *live = storage_mem_new();
@@ -155,35 +135,18 @@ static void make_store(struct store *s)
 	/* Its record says what was synced; else the log seems to have a torn tail. */
 	must(fs_mkdir(fs, &ROOT, FS_ROOT_INO, "after", 0755, &st), "mkdir");
 	if (s->killed)
-		s->st = copy(live);
+		s->d.st = must_alloc(storage_mem_crash(live, STORAGE_MEM_KEEP_ALL, 0));
 	must(fs_close(fs), "closing");
 	if (!s->killed)
-		s->st = copy(live);
+		s->d.st = must_alloc(storage_mem_crash(live, STORAGE_MEM_KEEP_ALL, 0));
 	live->ops->free(live);
-	must(s->st->ops->list(s->st, take_file, s), "listing");
+	damages_list(&s->d);
 }
 
 /* ---- looking at a repaired one ---- */
 
-static void collect(void *ctx, const char *text)
-{
-	struct store *s = ctx;
-	size_t n = strlen(s->told);
-
-	snprintf(s->told + n, sizeof(s->told) - n, "%s\n", text);
-}
-
-static void wrong(struct store *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void wrong(struct store *s, const char *format, ...)
-{
-	va_list args;
-
-	if (s->wrong[0])
-		return;
-	va_start(args, format);
-	vsnprintf(s->wrong, sizeof(s->wrong), format, args);
-	va_end(args);
-}
+/* Note what is wrong; the first finding stays. */
+#define wrong(s, ...) wrong_note((s)->wrong, sizeof((s)->wrong), __VA_ARGS__)
 
 static void check_content(struct store *s, struct fs *fs, uint64_t ino, unsigned n, bool *whole,
 			  bool *stale)
@@ -246,10 +209,11 @@ static void check_file(struct store *s, struct fs *fs, unsigned n)
 	s->kept += found && whole && !stale;
 	s->lost += !found || !whole;
 	s->stale += stale;
-	if (stale && !s->mute && !strstr(s->told, "missing") && !strstr(s->told, "footer") &&
-	    !strstr(s->told, "file is") && !strstr(s->told, "end of a table") &&
-	    !strstr(s->told, "the log") && !strstr(s->told, "list of tables") &&
-	    !strstr(s->told, "filter") && !strstr(s->told, "manifest"))
+	if (stale && !s->mute && !strstr(s->told.text, "missing") &&
+	    !strstr(s->told.text, "footer") && !strstr(s->told.text, "file is") &&
+	    !strstr(s->told.text, "end of a table") && !strstr(s->told.text, "the log") &&
+	    !strstr(s->told.text, "list of tables") && !strstr(s->told.text, "filter") &&
+	    !strstr(s->told.text, "manifest"))
 		wrong(s, "file %u: an older state, and nothing explains it", n);
 }
 
@@ -258,22 +222,22 @@ static void check_repaired(struct store *s, struct storage *st)
 	struct fs_options o = options_on(st);
 	struct fs_repair_counts counts;
 	struct fs_check_counts check;
-	static char told[sizeof(s->told)];
+	static struct lines told;
 	struct fs *fs;
 	int err;
 
-	memcpy(told, s->told, sizeof(told));
-	s->told[0] = '\0';
-	err = fs_repair(NULL, &o, collect, s, NULL, NULL, &counts);
+	told = s->told;
+	lines_clear(&s->told);
+	err = fs_repair(NULL, &o, lines_add, &s->told, NULL, NULL, &counts);
 	if (err || counts.actions || counts.lost)
-		wrong(s, "a second repair: %d: %.200s", err, s->told);
-	memcpy(s->told, told, sizeof(told));
+		wrong(s, "a second repair: %d: %.200s", err, s->told.text);
+	s->told = told;
 	err = fs_open(NULL, &o, &fs);
 	if (err) {
 		wrong(s, "opening: %d", err);
 		return;
 	}
-	if (fs_check(fs, collect, s, NULL, NULL, &check))
+	if (fs_check(fs, lines_add, &s->told, NULL, NULL, &check))
 		wrong(s, "a check finds %" PRIu64 " things", check.findings);
 	for (unsigned n = 0; n < FILES; n++)
 		check_file(s, fs, n);
@@ -290,18 +254,18 @@ static void repair(struct store *s, struct storage *st, const char *what, const 
 	struct fs_repair_counts counts;
 	int err;
 
-	s->told[0] = '\0';
+	lines_clear(&s->told);
 	s->cases++;
-	err = fs_repair(NULL, &o, collect, s, NULL, NULL, &counts);
+	err = fs_repair(NULL, &o, lines_add, &s->told, NULL, NULL, &counts);
 	if (!err)
 		check_repaired(s, st);
 	else if (err == -ENODATA || err == -EPROTONOSUPPORT)
 		s->refused++;
 	else
-		wrong(s, "error %d: %.200s", err, s->told);
+		wrong(s, "error %d: %.200s", err, s->told.text);
 	if (s->wrong[0])
 		printf("#   %s, %s %s at %" PRIu64 ": %s\n#   told: %s\n", s->name, name, what, at,
-		       s->wrong, s->told);
+		       s->wrong, s->told.text);
 	st->ops->free(st);
 }
 
@@ -316,35 +280,27 @@ static void finish(struct store *s, const char *what, const char *name, bool mos
 	s->cases = s->lost = s->stale = s->kept = s->refused = 0;
 }
 
-static bool is_newest_log(const struct store *s, const struct file *f)
-{
-	for (size_t i = 0; i < s->files_count; i++)
-		if (strstr(s->files[i].name, ".log") && strcmp(s->files[i].name, f->name) > 0)
-			return false;
-	return strstr(f->name, ".log");
-}
-
-static void test_file(struct store *s, const struct file *f, uint64_t stride)
+static void test_file(struct store *s, const struct damages_file *f, uint64_t stride)
 {
 	struct storage_file *file;
 	struct storage *st;
 
 	for (uint64_t at = 0; at < f->size && !s->wrong[0]; at += stride) {
-		st = copy(s->st);
+		st = damages_copy(&s->d);
 		must(storage_mem_flip(st, f->name, at, 1 << (at / stride) % 8), "flip");
 		repair(s, st, "a bit wrong", f->name, at);
 	}
 	finish(s, "a bit wrong", f->name, true);
-	s->mute = is_newest_log(s, f);
+	s->mute = damages_is_newest_log(&s->d, f);
 	for (uint64_t part = 0; part < 4 && !s->wrong[0]; part++) {
-		st = copy(s->st);
+		st = damages_copy(&s->d);
 		must(storage_open_file(st, f->name, STORAGE_WRITE, &file), "open");
 		must(st->ops->truncate(file, f->size * part / 4), "truncate");
 		storage_close(file);
 		repair(s, st, "cut off", f->name, f->size * part / 4);
 	}
 	finish(s, "cut off", f->name, false);
-	st = copy(s->st);
+	st = damages_copy(&s->d);
 	must(st->ops->unlink(st, f->name), "unlink");
 	repair(s, st, "missing", f->name, 0);
 	finish(s, "missing", f->name, false);
@@ -353,11 +309,11 @@ static void test_file(struct store *s, const struct file *f, uint64_t stride)
 
 static struct storage *damaged(const struct store *s, const char *suffix)
 {
-	struct storage *st = copy(s->st);
+	struct storage *st = damages_copy(&s->d);
 
-	for (size_t i = 0; i < s->files_count; i++)
-		if (strstr(s->files[i].name, suffix)) {
-			must(storage_mem_flip(st, s->files[i].name, s->files[i].size / 3, 1),
+	for (size_t i = 0; i < s->d.files_count; i++)
+		if (strstr(s->d.files[i].name, suffix)) {
+			must(storage_mem_flip(st, s->d.files[i].name, s->d.files[i].size / 3, 1),
 			     "flip");
 			break;
 		}
@@ -373,14 +329,12 @@ static void test_cuts(struct store *s, const char *suffix, unsigned cuts)
 	uint64_t from = storage_mem_calls(st), calls;
 
 	storage_mem_record(st, true);
-	must(fs_repair(NULL, &o, collect, s, NULL, NULL, &counts), "repairing");
+	must(fs_repair(NULL, &o, lines_add, &s->told, NULL, NULL, &counts), "repairing");
 	calls = storage_mem_calls(st);
 	for (unsigned i = 0; i <= cuts && !s->wrong[0]; i++) {
 		uint64_t at = from + (calls - from) * i / cuts;
 
-		cut = storage_mem_cut(st, at, (enum storage_mem_keep)(i % 3), i);
-		if (!cut)
-			bail("no memory");
+		cut = must_alloc(storage_mem_cut(st, at, (enum storage_mem_keep)(i % 3), i));
 		repair(s, cut, "the power gone", suffix, at);
 	}
 	finish(s, "the power gone in a repair", suffix, false);
@@ -391,7 +345,7 @@ static void test_cuts(struct store *s, const char *suffix, unsigned cuts)
 		o = options_on(cut);
 		storage_mem_fail(cut, STORAGE_MEM_WRITE + i % 5, 1 + i / 5, i % 2,
 				 i % 3 ? ENOSPC : EIO);
-		err = fs_repair(NULL, &o, collect, s, NULL, NULL, &counts);
+		err = fs_repair(NULL, &o, lines_add, &s->told, NULL, NULL, &counts);
 		storage_mem_fail(cut, STORAGE_MEM_ANY, 0, 0, 0);
 		if (err == -EUCLEAN)
 			wrong(s, "a failing call passes for damage");
@@ -404,13 +358,11 @@ static void test_cuts(struct store *s, const char *suffix, unsigned cuts)
 static void test_store(struct store *s, uint64_t stride)
 {
 	make_store(s);
-	if (!s->st)
-		bail("no store");
-	repair(s, copy(s->st), "whole", "it", 0);
-	ok(!s->wrong[0] && s->kept == FILES && !s->told[0], "%s: whole at first", s->name);
+	repair(s, damages_copy(&s->d), "whole", "it", 0);
+	ok(!s->wrong[0] && s->kept == FILES && !s->told.size, "%s: whole at first", s->name);
 	s->cases = s->lost = s->stale = s->kept = 0;
-	for (size_t i = 0; i < s->files_count; i++) {
-		const struct file *f = &s->files[i];
+	for (size_t i = 0; i < s->d.files_count; i++) {
+		const struct damages_file *f = &s->d.files[i];
 
 		if (strcmp(f->name, "LOCK") != 0 && strcmp(f->name, "RESERVE") != 0)
 			test_file(s, f, strstr(f->name, ".seg") ? stride * 30 : stride);
@@ -418,20 +370,17 @@ static void test_store(struct store *s, uint64_t stride)
 	test_cuts(s, ".tab", 60);
 	test_cuts(s, ".man", 60);
 	test_cuts(s, ".seg", 60);
-	s->st->ops->free(s->st);
+	s->d.st->ops->free(s->d.st);
 }
 
 int main(void)
 {
-	const char *env = getenv("STRIDE");
-	uint64_t stride = env ? strtoull(env, NULL, 0) : STRIDE_DEFAULT;
+	uint64_t stride = damages_stride(STRIDE_DEFAULT);
 	static struct store closed = {.name = "closed"};
 	static struct store killed = {.name = "killed", .killed = true};
 
-	if (!stride)
-		stride = 1;
-	alarm(stride < STRIDE_DEFAULT ? 0 : WATCHDOG_SECONDS);
-	test_store(&closed, stride);
-	test_store(&killed, stride);
+	option_watchdog(stride < STRIDE_DEFAULT, WATCHDOG_SECONDS);
+	run_test(test_store, &closed, stride);
+	run_test(test_store, &killed, stride);
 	return done();
 }

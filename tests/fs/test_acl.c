@@ -1,13 +1,15 @@
 /*
  * POSIX ACLs: their bytes, what they and the mode do to each other, inheritance.
  */
+#include <errno.h>
 #include <linux/posix_acl.h>
+#include <string.h>
 #include <sys/xattr.h>
 
 #include "fs/acl.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
-static struct fixture f;
+static struct fs_fixture f;
 
 /* The example of acl.c. */
 static const unsigned char EXAMPLE[] = {
@@ -121,12 +123,12 @@ static void has(uint64_t ino, const char *name, const char *words, const char *w
 {
 	static unsigned char got[ACL_BYTES_MAX];
 	size_t size;
-	int rc = fs_getxattr(f.fs, ino, name, got, sizeof(got), &size);
+	int err = fs_getxattr(f.fs, ino, name, got, sizeof(got), &size);
 
 	if (!words)
-		is_int(rc, -ENODATA, "%s", what);
-	else if (rc)
-		is_int(rc, 0, "%s", what);
+		is_int(err, -ENODATA, "%s", what);
+	else if (err)
+		is_int(err, 0, "%s", what);
 	else
 		is_mem(got, size, acl_of(words).data, acl_of(words).size, "%s", what);
 }
@@ -154,7 +156,7 @@ static size_t listed(uint64_t ino)
 
 static void test_mode(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "mode"), d = mk_dir(f.fs, FS_ROOT_INO, "moded");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "mode"), d = make_dir(f.fs, FS_ROOT_INO, "moded");
 	struct stat before, st;
 
 	has(a, ACL_ACCESS_NAME, NULL, "none yet");
@@ -170,7 +172,7 @@ static void test_mode(void)
 	is_int(fs_setattr(f.fs, &ROOT, a, &before, FS_SET_UID, &st), 0, "chown");
 	has(a, ACL_ACCESS_NAME, "u7 U5:7 g5 m5 o2", "... leaves it");
 	is_int(listed(a), sizeof(ACL_ACCESS_NAME), "it is listed");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "mode", &st);
 	fs_lookup(f.fs, FS_ROOT_INO, "moded", &st);
 	has(a, ACL_ACCESS_NAME, "u7 U5:7 g5 m5 o2", "... and there after a reopen");
@@ -212,7 +214,7 @@ static void test_mode(void)
 
 static void test_refused(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "refused");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "refused");
 	struct stat before = attr_of(f.fs, a), st;
 	size_t got;
 
@@ -234,7 +236,7 @@ static void test_refused(void)
 static void test_inherit(void)
 {
 	static const struct fs_cred who = {1000, 1000, false, 077};
-	uint64_t d = mk_dir(f.fs, FS_ROOT_INO, "parent");
+	uint64_t d = make_dir(f.fs, FS_ROOT_INO, "parent");
 	struct stat st;
 
 	fs_mknod(f.fs, &who, d, "before", S_IFREG | 0666, 0, &st);
@@ -285,9 +287,9 @@ static void test_inherit(void)
 	is_int(fs_removexattr(f.fs, d, ACL_DEFAULT_NAME), 0, "remove the default ACL");
 	fs_mknod(f.fs, &who, d, "after", S_IFREG | 0666, 0, &st);
 	is_int(st.st_mode, S_IFREG | 0600, "... and the umask counts again");
-	fixture_clean(&f, "with ACLs");
-	fixture_reopen(&f);
-	fixture_clean(&f, "after a reopen");
+	fs_fixture_clean(&f, "with ACLs");
+	fs_fixture_reopen(&f);
+	fs_fixture_clean(&f, "after a reopen");
 }
 
 static void test_off(void)
@@ -296,12 +298,12 @@ static void test_off(void)
 	uint64_t d;
 	size_t got;
 
-	d = mk_dir(f.fs, FS_ROOT_INO, "off");
+	d = make_dir(f.fs, FS_ROOT_INO, "off");
 	set(d, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", 0);
 	set(d, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", 0);
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	f.options.acl = false;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "off", &st);
 	is_int(listed(d), 0, "without the option none is listed");
 	is_int(fs_getxattr(f.fs, d, ACL_ACCESS_NAME, NULL, 0, &got), -EOPNOTSUPP, "... or read");
@@ -313,10 +315,10 @@ static void test_off(void)
 	fs_mkdir(f.fs, &(struct fs_cred){.umask = 027}, d, "sub", 0777, &st);
 	is_int(st.st_mode, S_IFDIR | 0750, "the umask counts");
 	is_int(listed(st.st_ino), 0, "nothing is inherited");
-	fixture_clean(&f, "without the option");
-	fixture_close(&f);
+	fs_fixture_clean(&f, "without the option");
+	fs_fixture_close(&f);
 	f.options.acl = true;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "off", &st);
 	has(d, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", "with it the ACL is as it was");
 	has(d, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", "... the default one too");
@@ -340,7 +342,7 @@ static void test_damaged(void)
 {
 	struct fs_check_counts counts;
 	struct stat want = {.st_mode = 0600}, st;
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "bad"), d = mk_dir(f.fs, FS_ROOT_INO, "badd");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "bad"), d = make_dir(f.fs, FS_ROOT_INO, "badd");
 	size_t got;
 
 	set(a, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", 0);
@@ -352,13 +354,13 @@ static void test_damaged(void)
 	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MODE, &st), -EIO, "... and chmod");
 	is_int(fs_mknod(f.fs, &ROOT, d, "x", S_IFREG | 0600, 0, &st), -EIO, "... and inheriting");
 	is_int(ino_of(f.fs, d, "x"), 0, "... makes nothing");
-	is_int(fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts), -EUCLEAN, "check");
+	is_int(fs_check(f.fs, print_finding, NULL, NULL, NULL, &counts), -EUCLEAN, "check");
 	is_int(counts.findings, 2, "... finds both");
 	is_int(set(a, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", 0), 0, "a new one");
 	is_int(fs_removexattr(f.fs, d, ACL_DEFAULT_NAME), 0, "... or none mends it");
-	fixture_clean(&f, "then");
+	fs_fixture_clean(&f, "then");
 	plant(a, ACL_DEFAULT_NAME, EXAMPLE, sizeof(EXAMPLE));
-	is_int(fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts), -EUCLEAN,
+	is_int(fs_check(f.fs, print_finding, NULL, NULL, NULL, &counts), -EUCLEAN,
 	       "check finds a default ACL of a file");
 	fs_removexattr(f.fs, a, ACL_DEFAULT_NAME);
 	f.quiet = false;
@@ -366,17 +368,17 @@ static void test_damaged(void)
 
 int main(void)
 {
-	test_bytes();
-	fixture_init(&f);
-	fixture_close(&f);
+	run_test(test_bytes);
+	fs_fixture_init(&f);
+	fs_fixture_close(&f);
 	f.options.acl = true;
-	fixture_open(&f);
-	test_mode();
-	test_refused();
-	test_inherit();
-	test_off();
-	test_damaged();
-	fixture_clean(&f, "in the end");
-	fixture_release(&f);
+	fs_fixture_open(&f);
+	run_test(test_mode);
+	run_test(test_refused);
+	run_test(test_inherit);
+	run_test(test_off);
+	run_test(test_damaged);
+	fs_fixture_clean(&f, "in the end");
+	fs_fixture_release(&f);
 	return done();
 }

@@ -1,14 +1,16 @@
 /*
  * Attributes, times and extended attributes.
  */
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/xattr.h>
 #include <time.h>
 
-#include <linux/falloc.h>
+#include "tests/support/fs_fixture.h"
 
-#include "tests/fs/fixture.h"
-
-static struct fixture f;
+static struct fs_fixture f;
 
 static struct timespec ts(time_t sec, long nsec)
 {
@@ -17,7 +19,7 @@ static struct timespec ts(time_t sec, long nsec)
 
 static void test_setattr(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "a"), d = mk_dir(f.fs, FS_ROOT_INO, "d");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "a"), d = make_dir(f.fs, FS_ROOT_INO, "d");
 	struct stat want = {.st_mode = 06755, .st_uid = 5, .st_gid = 6, .st_size = 10}, st;
 
 	want.st_atim = ts(-5, 999999999);
@@ -62,14 +64,14 @@ static void test_setattr(void)
 	       "times beyond all");
 	ok(st.st_atim.tv_sec == -2147483648 && !st.st_atim.tv_nsec, "... become the first");
 	ok(st.st_mtim.tv_sec == 15032385535 && !st.st_mtim.tv_nsec, "... and the last of ext4");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "a", &want);
 	is_mem(&want, sizeof(st), &st, sizeof(st), "everything after a reopen");
 }
 
 static void test_times(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "t");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "t");
 	struct stat s0 = attr_of(f.fs, a), s1, s2, want = {0};
 	char buf[4];
 	size_t got;
@@ -114,29 +116,29 @@ static void test_times(void)
 	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
 	ok(s1.st_mtim.tv_sec < 8000000000 && s1.st_ctim.tv_sec < 8000000000,
 	   "a time to come gives way to the present one");
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	f.options.atime = FS_NOATIME;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "t", &s0);
 	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
 	fs_read(f.fs, a, 0, buf, 3, &got);
 	is_int(ns_of(attr_of(f.fs, a).st_atim), ns_of(s0.st_atim), "noatime");
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	f.options.atime = FS_STRICTATIME;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "t", &s0);
 	fs_read(f.fs, a, 0, buf, 3, &got);
 	s1 = attr_of(f.fs, a);
 	fs_read(f.fs, a, 0, buf, 3, &got);
 	ok(ns_of(attr_of(f.fs, a).st_atim) > ns_of(s1.st_atim), "strictatime");
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	f.options.atime = FS_RELATIME;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 }
 
 static void test_xattrs(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "x");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "x");
 	char *big = malloc(FS_XATTR_BYTES_MAX + 1), *out = malloc(FS_XATTR_BYTES_MAX), list[64];
 	char name[FS_NAME_BYTES_MAX + 2];
 	struct stat before, st;
@@ -166,7 +168,7 @@ static void test_xattrs(void)
 	is_int(fs_getxattr(f.fs, a, "user.a", out, 1, &got), -ERANGE, "no room");
 	is_int(fs_getxattr(f.fs, a, "user.a", NULL, 0, &got), 0, "only its size");
 	is_int(got, 2, "... is two");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "x", &st);
 	is_int(fs_getxattr(f.fs, a, "user.c", out, FS_XATTR_BYTES_MAX, &got), 0, "the largest");
 	is_mem(out, got, big, FS_XATTR_BYTES_MAX, "... is whole after a reopen");
@@ -186,12 +188,12 @@ static void test_xattrs(void)
 	is_int(fs_removexattr(f.fs, a, "user.a"), 0, "remove one more");
 	is_int(fs_removexattr(f.fs, a, "user.c"), 0, "... and the last");
 	is_int(fs_removexattr(f.fs, a, "user.c"), -ENODATA, "... none left");
-	fixture_clean(&f, "with attributes removed");
+	fs_fixture_clean(&f, "with attributes removed");
 	fs_setxattr(f.fs, a, "user.a", "1", 1, 0);
 	is_int(fs_unlink(f.fs, FS_ROOT_INO, "x"), 0, "unlink");
 	is_int(fs_getxattr(f.fs, a, "user.a", out, 1, &got), 0, "still there while held");
 	fs_forget(f.fs, a, 1);
-	fixture_clean(&f, "after an inode with attributes was freed");
+	fs_fixture_clean(&f, "after an inode with attributes was freed");
 	free(big);
 	free(out);
 }
@@ -208,10 +210,10 @@ static void test_statfs(void)
 	   "makes sense");
 	is_int(fs_stats(f.fs, &stats), 0, "stats");
 	files = stats.files;
-	mk_file(f.fs, FS_ROOT_INO, "one more");
+	make_file(f.fs, FS_ROOT_INO, "one more");
 	fs_stats(f.fs, &stats);
 	is_int(stats.files, files + 1, "one more file");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	fs_stats(f.fs, &stats);
 	is_int(stats.files, files + 1, "... and after a reopen");
 	fs_unlink(f.fs, FS_ROOT_INO, "one more");
@@ -221,12 +223,12 @@ static void test_statfs(void)
 
 int main(void)
 {
-	fixture_init(&f);
-	test_setattr();
-	test_times();
-	test_xattrs();
-	test_statfs();
-	fixture_clean(&f, "in the end");
-	fixture_release(&f);
+	fs_fixture_init(&f);
+	run_test(test_setattr);
+	run_test(test_times);
+	run_test(test_xattrs);
+	run_test(test_statfs);
+	fs_fixture_clean(&f, "in the end");
+	fs_fixture_release(&f);
 	return done();
 }

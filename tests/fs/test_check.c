@@ -2,18 +2,21 @@
  * fs_check() finds each fault planted in the store, and only that; and the
  * other calls answer EIO to what is damaged, and go on.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "fs/core.h"
-#include "tests/fs/raw.h"
+#include "tests/support/disk_file.h"
+#include "tests/support/fs_many.h"
+#include "tests/support/fs_raw.h"
+#include "tests/support/lines.h"
 
-static char found[8192];
-
-static void collect(void *ctx, const char *text)
-{
-	size_t n = strlen(found);
-
-	(void)ctx;
-	snprintf(found + n, sizeof(found) - n, "%s\n", text);
-}
+static struct lines found;
 
 static int take_name(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
 {
@@ -21,7 +24,7 @@ static int take_name(void *ctx, const char *name, const struct stat *st, bool he
 
 	(void)next;
 	if (held)
-		fs_forget(f.fs, st->st_ino, 1);
+		fs_forget(raw.f.fs, st->st_ino, 1);
 	strcat(strcat(list, " "), name);
 	return 0;
 }
@@ -31,116 +34,116 @@ static const char *names_in(uint64_t ino)
 {
 	static char list[4096];
 	struct fs_dir *dir;
-	int rc = fs_dir_open(f.fs, ino, &dir);
+	int err = fs_dir_open(raw.f.fs, ino, &dir);
 
 	list[0] = '\0';
-	if (!rc) {
-		rc = fs_dir_read(dir, 0, true, take_name, list);
+	if (!err) {
+		err = fs_dir_read(dir, 0, true, take_name, list);
 		fs_dir_close(dir);
 	}
-	return rc ? strerror(-rc) : list;
+	return err ? strerror(-err) : list;
 }
 
 /* The check now says `want` (NULL: nothing). Leaves the filesystem open. */
 static void finds(const char *want, const char *what)
 {
 	struct fs_check_counts counts;
-	int rc;
+	int err;
 
-	lsm_close(lsm);
-	fixture_open(&f);
-	found[0] = '\0';
-	rc = fs_check(f.fs, collect, NULL, NULL, NULL, &counts);
+	lsm_close(raw.lsm);
+	fs_fixture_open(&raw.f);
+	lines_clear(&found);
+	err = fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts);
 	if (!want)
-		ok(!rc && !found[0] && !counts.findings, "%s: nothing is found", what);
+		ok(!err && !found.text[0] && !counts.findings, "%s: nothing is found", what);
 	else
-		ok(rc == -EUCLEAN && counts.findings && strstr(found, want), "%s: \"%s\"", what,
-		   want);
-	if (!want ? found[0] : !strstr(found, want))
-		printf("# found: %s\n", found);
+		ok(err == -EUCLEAN && counts.findings && strstr(found.text, want), "%s: \"%s\"",
+		   what, want);
+	if (!want ? found.text[0] : !strstr(found.text, want))
+		printf("# found: %s\n", found.text);
 }
 
 static void test_clean(void)
 {
 	struct fs_check_counts counts;
 
-	begin();
+	raw_begin();
 	finds(NULL, "a whole store");
-	fs_check(f.fs, NULL, NULL, NULL, NULL, &counts);
+	fs_check(raw.f.fs, NULL, NULL, NULL, NULL, &counts);
 	ok(counts.files == 3 && counts.directories == 3 && counts.symlinks == 1 &&
 		   counts.others == 0 && counts.bytes == 200005,
 	   "all is counted");
-	end();
+	raw_end();
 }
 
 static void test_counts(void)
 {
 	struct attr a;
 
-	begin();
-	a = get(KEY_NAME, FS_ROOT_INO, "dir");
+	raw_begin();
+	a = raw_get(KEY_NAME, FS_ROOT_INO, "dir");
 	a.entries++;
-	put_attr(KEY_NAME, FS_ROOT_INO, "dir", dir_ino, a);
+	raw_put_attr(KEY_NAME, FS_ROOT_INO, "dir", raw.dir_ino, a);
 	finds("/dir: has 4 entries, its record says 5", "entries");
-	end();
-	begin();
-	a = get(KEY_INODE, FS_ROOT_INO, "");
+	raw_end();
+	raw_begin();
+	a = raw_get(KEY_INODE, FS_ROOT_INO, "");
 	a.subdirs--;
-	put_attr(KEY_INODE, FS_ROOT_INO, "", FS_ROOT_INO, a);
+	raw_put_attr(KEY_INODE, FS_ROOT_INO, "", FS_ROOT_INO, a);
 	finds("/: has 1 subdirectories, its record says 0", "subdirectories");
-	end();
-	begin();
-	a = get(KEY_INODE, hard_ino, "");
+	raw_end();
+	raw_begin();
+	a = raw_get(KEY_INODE, raw.hard_ino, "");
 	a.nlink = 3;
-	put_attr(KEY_INODE, hard_ino, "", hard_ino, a);
+	raw_put_attr(KEY_INODE, raw.hard_ino, "", raw.hard_ino, a);
 	finds("has 2 names, its record says 3", "links");
-	end();
-	begin();
-	a = get(KEY_NAME, sub_ino, "big");
+	raw_end();
+	raw_begin();
+	a = raw_get(KEY_NAME, raw.sub_ino, "big");
 	a.stored -= 7;
-	put_attr(KEY_NAME, sub_ino, "big", big_ino, a);
+	raw_put_attr(KEY_NAME, raw.sub_ino, "big", raw.big_ino, a);
 	finds("/dir/sub/big: 200000 bytes are stored, its record says 199993", "stored bytes");
-	end();
-	begin();
-	a = get(KEY_NAME, sub_ino, "big");
+	raw_end();
+	raw_begin();
+	a = raw_get(KEY_NAME, raw.sub_ino, "big");
 	a.size = 5000;
-	put_attr(KEY_NAME, sub_ino, "big", big_ino, a);
+	raw_put_attr(KEY_NAME, raw.sub_ino, "big", raw.big_ino, a);
 	finds("/dir/sub/big: content at byte", "extents beyond the size");
-	end();
+	raw_end();
 }
 
 static void test_missing(void)
 {
 	struct stat st;
 
-	begin();
-	drop(KEY_INODE, hard_ino, "");
+	raw_begin();
+	raw_drop(KEY_INODE, raw.hard_ino, "");
 	finds("/dir/hard: its inode", "a link to nothing");
-	is_int(fs_lookup(f.fs, FS_ROOT_INO, "dir", &st), 0, "its directory");
-	is_int(fs_lookup(f.fs, st.st_ino, "hard", &st), -EIO, "... says EIO to it");
-	is_int(fs_lookup(f.fs, dir_ino, "file", &st), 0, "... not to others");
-	end();
-	begin();
-	drop(KEY_NAME, dir_ino, "hard");
-	drop(KEY_NAME, sub_ino, "hard2");
+	is_int(fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st), 0, "its directory");
+	is_int(fs_lookup(raw.f.fs, st.st_ino, "hard", &st), -EIO, "... says EIO to it");
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), 0, "... not to others");
+	raw_end();
+	raw_begin();
+	raw_drop(KEY_NAME, raw.dir_ino, "hard");
+	raw_drop(KEY_NAME, raw.sub_ino, "hard2");
 	finds("has no name", "an inode without a name");
-	end();
-	begin();
-	drop(KEY_NAME, FS_ROOT_INO, "dir");
+	raw_end();
+	raw_begin();
+	raw_drop(KEY_NAME, FS_ROOT_INO, "dir");
 	finds("which does not exist", "names in no directory");
-	end();
-	begin();
-	drop(KEY_NAME, sub_ino, "big");
+	raw_end();
+	raw_begin();
+	raw_drop(KEY_NAME, raw.sub_ino, "big");
 	finds("content of inode", "extents of nobody");
-	end();
-	begin();
-	drop(KEY_NAME, dir_ino, "file");
+	raw_end();
+	raw_begin();
+	raw_drop(KEY_NAME, raw.dir_ino, "file");
 	finds("extended attributes of inode", "attributes of nobody");
-	end();
-	begin();
-	put(KEY_XATTR, hard_ino, "user.b", "x", 1);
+	raw_end();
+	raw_begin();
+	raw_put(KEY_XATTR, raw.hard_ino, "user.b", "x", 1);
 	finds("/dir/hard: has extended attributes its record does not know of", "unknown");
-	end();
+	raw_end();
 }
 
 static void test_wrong(void)
@@ -148,47 +151,50 @@ static void test_wrong(void)
 	struct attr a;
 	struct stat st;
 
-	begin();
-	put(KEY_NAME, dir_ino, "file", "\x09garbage", 8);
+	raw_begin();
+	raw_put(KEY_NAME, raw.dir_ino, "file", "\x09garbage", 8);
 	finds("/dir/file: damaged: unknown kind", "garbage");
-	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
-	is_int(fs_lookup(f.fs, dir_ino, "file", &st), -EIO, "EIO to garbage");
-	is_int(fs_unlink(f.fs, dir_ino, "file"), -EIO, "... also for unlink");
-	end();
-	begin();
-	put_attr(KEY_NAME, dir_ino, "file", file_ino + 100000, get(KEY_NAME, dir_ino, "file"));
+	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), -EIO, "EIO to garbage");
+	is_int(fs_unlink(raw.f.fs, raw.dir_ino, "file"), -EIO, "... also for unlink");
+	raw_end();
+	raw_begin();
+	raw_put_attr(KEY_NAME, raw.dir_ino, "file", raw.file_ino + 100000,
+		     raw_get(KEY_NAME, raw.dir_ino, "file"));
 	finds("was never given out", "a number of the future");
-	end();
-	begin();
-	put_attr(KEY_NAME, dir_ino, "twice", file_ino, get(KEY_NAME, dir_ino, "file"));
+	raw_end();
+	raw_begin();
+	raw_put_attr(KEY_NAME, raw.dir_ino, "twice", raw.file_ino,
+		     raw_get(KEY_NAME, raw.dir_ino, "file"));
 	finds("/dir/twice: inode", "one inode in two places");
-	end();
-	begin();
-	a = get(KEY_NAME, dir_ino, "file");
+	raw_end();
+	raw_begin();
+	a = raw_get(KEY_NAME, raw.dir_ino, "file");
 	a.nlink = 2;
-	put_attr(KEY_NAME, dir_ino, "file", file_ino, a);
+	raw_put_attr(KEY_NAME, raw.dir_ino, "file", raw.file_ino, a);
 	finds("its record says 2 names", "two names in one");
-	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
-	is_int(fs_lookup(f.fs, dir_ino, "file", &st), -EIO, "EIO to it");
-	end();
-	begin();
-	put_link(dir_ino, "hard", hard_ino, S_IFIFO);
+	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), -EIO, "EIO to it");
+	raw_end();
+	raw_begin();
+	raw_put_link(raw.dir_ino, "hard", raw.hard_ino, S_IFIFO);
 	finds("/dir/hard: not of the type", "a link of another type");
-	end();
-	begin();
-	put(KEY_ORPHAN, 999, "", "", 0);
-	put_link(dir_ino, "a/b", hard_ino, S_IFREG);
-	put_link(dir_ino, "..", hard_ino, S_IFREG);
-	put_link(dir_ino, "", hard_ino, S_IFREG);
+	raw_end();
+	raw_begin();
+	raw_put(KEY_ORPHAN, 999, "", "", 0);
+	raw_put_link(raw.dir_ino, "a/b", raw.hard_ino, S_IFREG);
+	raw_put_link(raw.dir_ino, "..", raw.hard_ino, S_IFREG);
+	raw_put_link(raw.dir_ino, "", raw.hard_ino, S_IFREG);
 	finds("no file can have this name", "a slash in a name");
-	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
-	ok(!strcmp(names_in(dir_ino), " . .. file hard link sub"), "others are listed:%s",
-	   names_in(dir_ino));
-	end();
-	begin();
-	put_attr(KEY_INODE, sub_ino, "", sub_ino, get(KEY_NAME, dir_ino, "sub"));
+	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
+	ok(!strcmp(names_in(raw.dir_ino), " . .. file hard link sub"), "others are listed:%s",
+	   names_in(raw.dir_ino));
+	raw_end();
+	raw_begin();
+	raw_put_attr(KEY_INODE, raw.sub_ino, "", raw.sub_ino,
+		     raw_get(KEY_NAME, raw.dir_ino, "sub"));
 	finds("a directory outside of any", "a directory with a record of its own");
-	end();
+	raw_end();
 }
 
 /* Directories that contain each other are found, and nobody waits for himself. */
@@ -197,20 +203,22 @@ static void test_loop(void)
 	struct attr a;
 	struct stat st;
 
-	begin();
-	a = get(KEY_NAME, FS_ROOT_INO, "dir");
-	drop(KEY_NAME, FS_ROOT_INO, "dir");
-	put_attr(KEY_NAME, sub_ino, "dir", dir_ino, a);
+	raw_begin();
+	a = raw_get(KEY_NAME, FS_ROOT_INO, "dir");
+	raw_drop(KEY_NAME, FS_ROOT_INO, "dir");
+	raw_put_attr(KEY_NAME, raw.sub_ino, "dir", raw.dir_ino, a);
 	finds("cannot be reached from the root", "a loop");
-	end();
-	begin();
-	put_attr(KEY_NAME, dir_ino, "self", dir_ino, get(KEY_NAME, FS_ROOT_INO, "dir"));
+	raw_end();
+	raw_begin();
+	raw_put_attr(KEY_NAME, raw.dir_ino, "self", raw.dir_ino,
+		     raw_get(KEY_NAME, FS_ROOT_INO, "dir"));
 	finds("is also elsewhere", "a directory in itself");
-	fs_lookup(f.fs, FS_ROOT_INO, "dir", &st);
-	is_int(fs_lookup(f.fs, dir_ino, "self", &st), -EIO, "EIO to that");
-	is_int(fs_rmdir(f.fs, dir_ino, "self"), -EIO, "... also for rmdir");
-	is_int(fs_rename(f.fs, dir_ino, "self", FS_ROOT_INO, "x", 0), -EIO, "... and rename");
-	end();
+	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "self", &st), -EIO, "EIO to that");
+	is_int(fs_rmdir(raw.f.fs, raw.dir_ino, "self"), -EIO, "... also for rmdir");
+	is_int(fs_rename(raw.f.fs, raw.dir_ino, "self", FS_ROOT_INO, "x", 0), -EIO,
+	       "... and rename");
+	raw_end();
 }
 
 /* More directories and links than the table may hold: it is done in parts. */
@@ -223,222 +231,158 @@ static void test_parts(void)
 	struct stat st;
 	struct attr a;
 
-	fixture_init(&f);
-	f.quiet = true;
-	fixture_close(&f);
-	f.options.lsm.memory_bytes = 4 << 20; /* 256 KiB of it: 4096 nodes, and never so full */
-	fixture_open(&f);
+	fs_fixture_init(&raw.f);
+	raw.f.quiet = true;
+	fs_fixture_close(&raw.f);
+	raw.f.options.lsm.memory_bytes = 4 << 20; /* 256 KiB of it: 4096 nodes, and never so full */
+	fs_fixture_open(&raw.f);
 	for (unsigned i = 0; i < DIRS; i++) {
 		snprintf(name, sizeof(name), "d%u", i);
-		d = mk_dir(f.fs, i % 100 ? d : FS_ROOT_INO, name);
+		d = make_dir(raw.f.fs, i % 100 ? d : FS_ROOT_INO, name);
 		low = i == 1000 ? d : low;
 		high = i == DIRS - 500 ? d : high;
 	}
 	for (unsigned i = 0; i < LINKS; i++) {
 		snprintf(name, sizeof(name), "a%u", i);
-		linked = mk_file(f.fs, d, name);
+		linked = make_file(raw.f.fs, d, name);
 		snprintf(name, sizeof(name), "b%u", i);
-		fs_link(f.fs, linked, low, name, &st);
+		fs_link(raw.f.fs, linked, low, name, &st);
 	}
 	/* A new directory above an old one. */
 	snprintf(name, sizeof(name), "d%u", 2001);
-	is_int(fs_rename(f.fs, ino_of(f.fs, FS_ROOT_INO, "d2000"), name, high, name, 0), 0,
+	is_int(fs_rename(raw.f.fs, ino_of(raw.f.fs, FS_ROOT_INO, "d2000"), name, high, name, 0), 0,
 	       "rename");
-	is_int(fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts), 0, "clean");
+	is_int(fs_check(raw.f.fs, print_finding, NULL, NULL, NULL, &counts), 0, "clean");
 	is_int(counts.directories, DIRS + 1, "... and nothing counted twice");
 	is_int(counts.files, LINKS, "... nor files");
-	fixture_close(&f);
+	fs_fixture_close(&raw.f);
 
 	/* One of each, of low and of high numbers, and a directory in itself. */
-	if (lsm_open(f.store, &f.options.lsm, &lsm))
+	if (lsm_open(raw.f.store, &raw.f.options.lsm, &raw.lsm))
 		bail("lsm_open");
 	snprintf(name, sizeof(name), "d%u", 1001);
-	a = get(KEY_NAME, low, name);
+	a = raw_get(KEY_NAME, low, name);
 	a.entries += 7;
-	put_attr(KEY_NAME, low, name, low + 1, a);
+	raw_put_attr(KEY_NAME, low, name, low + 1, a);
 	snprintf(name, sizeof(name), "d%u", DIRS - 499);
-	a = get(KEY_NAME, high, name);
+	a = raw_get(KEY_NAME, high, name);
 	a.entries += 8;
-	put_attr(KEY_NAME, high, name, high + 1, a);
-	a = get(KEY_INODE, linked, "");
+	raw_put_attr(KEY_NAME, high, name, high + 1, a);
+	a = raw_get(KEY_INODE, linked, "");
 	a.nlink += 9;
-	put_attr(KEY_INODE, linked, "", linked, a);
-	put_link(low, "b0", linked - 2, S_IFREG);
-	put_link(low, "b1", linked - 2, S_IFIFO);
+	raw_put_attr(KEY_INODE, linked, "", linked, a);
+	raw_put_link(low, "b0", linked - 2, S_IFREG);
+	raw_put_link(low, "b1", linked - 2, S_IFIFO);
 	snprintf(name, sizeof(name), "d%u", DIRS - 101);
-	a = get(KEY_NAME, d - 101, name);
-	drop(KEY_NAME, d - 101, name);
-	put_attr(KEY_NAME, d - 100, name, d - 100, a);
-	lsm_close(lsm);
-	fixture_open(&f);
-	found[0] = '\0';
-	is_int(fs_check(f.fs, collect, NULL, NULL, NULL, &counts), -EUCLEAN, "damaged");
-	ok(strstr(found, "/d1001: has 1 entries, its record says 8"), "entries of a low one");
+	a = raw_get(KEY_NAME, d - 101, name);
+	raw_drop(KEY_NAME, d - 101, name);
+	raw_put_attr(KEY_NAME, d - 100, name, d - 100, a);
+	lsm_close(raw.lsm);
+	fs_fixture_open(&raw.f);
+	lines_clear(&found);
+	is_int(fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts), -EUCLEAN, "damaged");
+	ok(strstr(found.text, "/d1001: has 1 entries, its record says 8"), "entries of a low one");
 	snprintf(name, sizeof(name), "/d%u: has ", DIRS - 499);
-	ok(strstr(found, name), "... of a high one");
-	ok(strstr(found, "has 2 names, its record says 11"), "links");
-	ok(strstr(found, "/b1: not of the type"), "a link of another type");
-	ok(strstr(found, "inode") && strstr(found, "has 1 names, its record says 2"),
+	ok(strstr(found.text, name), "... of a high one");
+	ok(strstr(found.text, "has 2 names, its record says 11"), "links");
+	ok(strstr(found.text, "/b1: not of the type"), "a link of another type");
+	ok(strstr(found.text, "inode") && strstr(found.text, "has 1 names, its record says 2"),
 	   "a link too few");
-	ok(strstr(found, "cannot be reached from the root"), "a loop");
+	ok(strstr(found.text, "cannot be reached from the root"), "a loop");
 	/* Those; the two that b0 and b1 were of, the one they are of; four counts of the loop. */
 	is_int(counts.findings, 12, "each is told once");
 	if (counts.findings != 12)
-		printf("# found: %s\n", found);
-	fixture_release(&f);
+		printf("# found: %s\n", found.text);
+	fs_fixture_release(&raw.f);
 }
 
 static void test_orphan_with_name(void)
 {
 	struct fs_check_counts counts;
 
-	begin();
-	put(KEY_ORPHAN, file_ino, "", "", 0);
-	lsm_close(lsm);
-	f.options.lsm.read_only = true;
-	fixture_open(&f);
-	found[0] = '\0';
-	fs_check(f.fs, collect, NULL, NULL, NULL, &counts);
-	ok(strstr(found, "/dir/file: is listed as deleted, but has a name"), "a named orphan");
+	raw_begin();
+	raw_put(KEY_ORPHAN, raw.file_ino, "", "", 0);
+	lsm_close(raw.lsm);
+	raw.f.options.lsm.read_only = true;
+	fs_fixture_open(&raw.f);
+	lines_clear(&found);
+	fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts);
+	ok(strstr(found.text, "/dir/file: is listed as deleted, but has a name"), "a named orphan");
 	is_int(counts.orphans, 1, "... is counted");
-	end();
+	raw_end();
 }
 
 static void test_super(void)
 {
 	struct lsm_batch *b;
-	int rc;
+	int err;
 
-	begin();
+	raw_begin();
 	b = lsm_batch_new();
 	lsm_batch_put(b, SLICE(SUPER_FORMAT), (struct lsm_slice){"\2\0\0\0", 4});
-	lsm_write(lsm, b, 0);
-	lsm_close(lsm);
-	is_int(fs_open(f.store, &f.options, &f.fs), -EPROTONOSUPPORT, "a newer format");
-	lsm_open(f.store, &f.options.lsm, &lsm);
+	lsm_write(raw.lsm, b, 0);
+	lsm_close(raw.lsm);
+	is_int(fs_open(raw.f.store, &raw.f.options, &raw.f.fs), -EPROTONOSUPPORT, "a newer format");
+	lsm_open(raw.f.store, &raw.f.options.lsm, &raw.lsm);
 	lsm_batch_clear(b);
 	lsm_batch_delete(b, SLICE(SUPER_FORMAT));
-	lsm_write(lsm, b, 0);
-	lsm_close(lsm);
+	lsm_write(raw.lsm, b, 0);
+	lsm_close(raw.lsm);
 	lsm_batch_free(b);
-	rc = fs_open(f.store, &f.options, &f.fs);
-	is_int(rc, -EUCLEAN, "keys, but no filesystem");
-	end();
+	err = fs_open(raw.f.store, &raw.f.options, &raw.f.fs);
+	is_int(err, -EUCLEAN, "keys, but no filesystem");
+	raw_end();
 }
 
 /* ---- wrong bytes below ---- */
 
 #define MANY 3000u
-static off_t largest;
-static char largest_name[PATH_MAX];
-
-static int find_largest(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	const char *dot = strrchr(path, '.');
-
-	(void)ftw;
-	/* A table; the rest of the store is ahead of its use or empty after a close. */
-	if (dot && !strcmp(dot, ".tab") && type == FTW_F && st->st_size > largest) {
-		largest = st->st_size;
-		snprintf(largest_name, sizeof(largest_name), "%s", path);
-	}
-	return 0;
-}
-
-/* Change one byte in the middle of the largest table of the closed store. */
-static bool flip(void)
-{
-	unsigned char byte;
-	int fd;
-
-	largest = 0;
-	if (nftw(f.store, find_largest, 8, FTW_PHYS))
-		bail("nftw");
-	if (!largest)
-		return false;
-	fd = open(largest_name, O_RDWR);
-	if (fd < 0 || pread(fd, &byte, 1, largest / 2) != 1)
-		bail("%s: %s", largest_name, strerror(errno));
-	byte ^= 0x40;
-	if (pwrite(fd, &byte, 1, largest / 2) != 1 || close(fd))
-		bail("%s: %s", largest_name, strerror(errno));
-	return true;
-}
-
-static void count_damaged(uint64_t d, unsigned *damaged, unsigned *other)
-{
-	char name[16], want[128], got_bytes[128];
-	struct stat st;
-	size_t got;
-
-	*damaged = *other = 0;
-	for (unsigned i = 0; i < MANY; i++) {
-		int rc;
-
-		snprintf(name, sizeof(name), "f%04u", i);
-		snprintf(want, sizeof(want), "%0100u", i * 7919);
-		rc = fs_lookup(f.fs, d, name, &st);
-		if (!rc)
-			rc = fs_read(f.fs, st.st_ino, 0, got_bytes, sizeof(got_bytes), &got);
-		if (rc == -EIO)
-			(*damaged)++;
-		else if (rc || got != 100 || memcmp(got_bytes, want, 100))
-			(*other)++;
-	}
-}
-
 static void test_damage(void)
 {
 	struct fs_check_counts counts;
 	unsigned damaged, other;
+	char path[PATH_MAX];
 	struct stat st;
-	char text[128];
 	uint64_t d;
+	off_t size;
 
-	fixture_init(&f);
-	f.quiet = true;
-	d = mk_dir(f.fs, FS_ROOT_INO, "many");
-	for (unsigned i = 0; i < MANY; i++) {
-		char name[16];
-		uint64_t ino;
-
-		snprintf(name, sizeof(name), "f%04u", i);
-		snprintf(text, sizeof(text), "%0100u", i * 7919);
-		ino = mk_file(f.fs, d, name);
-		fs_write(f.fs, ino, 0, text, 100, 0, NULL);
-		fs_forget(f.fs, ino, 1);
-	}
-	is_int(fs_compact(f.fs, NULL, NULL), 0, "compact");
-	fixture_close(&f);
-	if (!flip()) {
+	fs_fixture_init(&raw.f);
+	raw.f.quiet = true;
+	d = fs_many_make(raw.f.fs, MANY);
+	is_int(fs_compact(raw.f.fs, NULL, NULL), 0, "compact");
+	fs_fixture_close(&raw.f);
+	size = disk_file_largest(raw.f.store, ".tab", path);
+	if (!size) {
 		tap_skip("the store has no tables");
-		fixture_release(&f);
+		fs_fixture_release(&raw.f);
 		return;
 	}
-	fixture_open(&f);
-	found[0] = '\0';
-	is_int(fs_check(f.fs, collect, NULL, NULL, NULL, &counts), -EUCLEAN, "damage is found");
-	ok(strstr(found, "/many/f"), "... and which files it may have held");
-	ok(!strstr(found, "its record says"), "... without what only follows from it");
-	printf("# found: %s", found);
-	if (fs_lookup(f.fs, FS_ROOT_INO, "many", &st))
+	disk_file_flip(path, size / 2, 0x40);
+	fs_fixture_open(&raw.f);
+	lines_clear(&found);
+	is_int(fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts), -EUCLEAN,
+	       "damage is found");
+	ok(strstr(found.text, "/many/f"), "... and which files it may have held");
+	ok(!strstr(found.text, "its record says"), "... without what only follows from it");
+	printf("# found: %s", found.text);
+	if (fs_lookup(raw.f.fs, FS_ROOT_INO, "many", &st))
 		bail("lookup");
-	count_damaged(d, &damaged, &other);
+	fs_many_read(raw.f.fs, d, MANY, -EIO, &damaged, &other);
 	ok(damaged > 0 && damaged < MANY / 10, "%u files say EIO", damaged);
 	is_int(other, 0, "all others are whole");
-	fixture_release(&f);
+	fs_fixture_release(&raw.f);
 }
 
 int main(void)
 {
-	test_clean();
-	test_counts();
-	test_missing();
-	test_wrong();
-	test_loop();
-	test_parts();
-	test_orphan_with_name();
-	test_super();
-	test_damage();
+	run_test(test_clean);
+	run_test(test_counts);
+	run_test(test_missing);
+	run_test(test_wrong);
+	run_test(test_loop);
+	run_test(test_parts);
+	run_test(test_orphan_with_name);
+	run_test(test_super);
+	run_test(test_damage);
 	return done();
 }

@@ -6,16 +6,21 @@
  * of extents every few steps. The rest pins down what the top comment of
  * fs/data.c promises of folding, and the offsets at the far end.
  *
- *     test_data [SEED [STEPS]]    of the random test
+ * SEED=n and STEPS=n in the environment are for the random test.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fs/data.h"
 #include "fs/key.h"
-#include "tests/tap.h"
+#include "tests/support/option.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define FILES 3
 #define MODEL_BYTES (1u << 20)
@@ -26,19 +31,11 @@ static struct lsm *lsm;
 static struct lsm_batch *batch;
 static char dir[] = "/tmp/test_data.XXXXXX";
 
-static uint64_t random_state = 0x9e3779b97f4a7c15;
-
-static uint64_t random_u64(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
+static struct rng choices;
 
 static uint64_t below(uint64_t n)
 {
-	return random_u64() % n;
+	return rng_next(&choices) % n;
 }
 
 static void remove_dir(void)
@@ -69,10 +66,10 @@ static void *allocate(size_t size)
 static size_t commit(void)
 {
 	size_t bytes = lsm_batch_bytes(batch);
-	int r = lsm_write(lsm, batch, 0);
+	int err = lsm_write(lsm, batch, 0);
 
-	if (r)
-		bail("lsm_write: %s", strerror(-r));
+	if (err)
+		bail("lsm_write: %s", strerror(-err));
 	lsm_batch_clear(batch);
 	return bytes;
 }
@@ -80,10 +77,10 @@ static size_t commit(void)
 static size_t write_at(uint64_t ino, uint64_t offset, const void *data, size_t size, uint64_t end)
 {
 	int64_t delta;
-	int r = data_write(lsm, batch, ino, offset, data, size, end, &delta);
+	int err = data_write(lsm, batch, ino, offset, data, size, end, &delta);
 
-	if (r)
-		bail("data_write: %s", strerror(-r));
+	if (err)
+		bail("data_write: %s", strerror(-err));
 	return commit();
 }
 
@@ -212,13 +209,14 @@ static void step_write(struct model *m)
 	uint64_t offset = random_offset(m), size = random_size(limit_of(m) - offset);
 	uint64_t end = m->size + below(2) * below(1000);
 	int64_t delta;
-	int r;
+	int err;
 
 	for (uint64_t i = 0; i < size; i++)
-		scratch[i] = (unsigned char)random_u64();
-	r = data_write(lsm, batch, m->ino, m->base + offset, scratch, size, m->base + end, &delta);
-	if (r)
-		bail("data_write: %s", strerror(-r));
+		scratch[i] = (unsigned char)rng_next(&choices);
+	err = data_write(lsm, batch, m->ino, m->base + offset, scratch, size, m->base + end,
+			 &delta);
+	if (err)
+		bail("data_write: %s", strerror(-err));
 	m->stored += delta;
 	commit();
 	memcpy(m->bytes + offset, scratch, size);
@@ -330,24 +328,24 @@ static bool block_filled(const struct model *m, uint64_t from)
 static bool same_seek(const struct model *m, uint64_t offset, bool hole)
 {
 	uint64_t want = m->base + offset, end = m->base + limit_of(m), got;
-	int r = data_seek(lsm, m->ino, want, hole, &got);
+	int err = data_seek(lsm, m->ino, want, hole, &got);
 
 	while (want < end && block_filled(m, data_seek_floor(want)) == hole)
 		want = data_seek_floor(want) + DATA_SEEK_BYTES;
 	if (want >= end && !hole)
-		return r == 1;
-	return r == 0 && got == (want < INT64_MAX ? want : INT64_MAX);
+		return err == 1;
+	return err == 0 && got == (want < INT64_MAX ? want : INT64_MAX);
 }
 
 static bool same(const struct model *m)
 {
 	uint64_t limit = limit_of(m), stored, lost, want = 0, offset, size;
 	struct findings f = {0};
-	int r;
+	int err;
 
-	r = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
-	if (r || f.count) {
-		printf("# data_check: %d, %d findings, %s\n", r, f.count, f.text);
+	err = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
+	if (err || f.count) {
+		printf("# data_check: %d, %d findings, %s\n", err, f.count, f.text);
 		return false;
 	}
 	for (uint64_t i = 0; i < limit; i++)
@@ -616,28 +614,26 @@ static void test_damage(void)
 	is_int(f.count, 1, "once");
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
 	struct lsm_options options = {.create = true, .memory_bytes = 16u << 20};
-	int r;
+	int err;
 
-	if (argc > 1)
-		random_state ^= strtoull(argv[1], NULL, 0);
-
+	choices.state = option_number("SEED", 1);
 	if (!mkdtemp(dir))
 		bail("mkdtemp: %s", strerror(errno));
-	r = lsm_open(dir, &options, &lsm);
-	if (r)
-		bail("lsm_open: %s", strerror(-r));
+	err = lsm_open(dir, &options, &lsm);
+	if (err)
+		bail("lsm_open: %s", strerror(-err));
 	batch = lsm_batch_new();
 	if (!batch)
 		bail("no memory");
-	test_random(argc > 2 ? atoi(argv[2]) : 3000);
-	test_appends();
-	test_overwrites();
-	test_ranges();
-	test_far();
-	test_damage();
+	run_test(test_random, (int)option_number("STEPS", 3000));
+	run_test(test_appends);
+	run_test(test_overwrites);
+	run_test(test_ranges);
+	run_test(test_far);
+	run_test(test_damage);
 	lsm_batch_free(batch);
 	is_int(lsm_close(lsm), 0, "close");
 	remove_dir();

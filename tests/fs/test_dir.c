@@ -2,14 +2,18 @@
  * Reading directories: every name once, stable offsets, attributes of now,
  * whatever is created and removed beside.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define NAMES 3000u
 
-static struct fixture f;
+static struct fs_fixture f;
 
 struct listing {
 	unsigned count, room; /* room: entries to take, then stop */
@@ -92,24 +96,24 @@ static bool is_series(const struct listing *l, unsigned from, unsigned count)
 
 static uint64_t make_series(const char *dir_name)
 {
-	uint64_t d = mk_dir(f.fs, FS_ROOT_INO, dir_name);
+	uint64_t d = make_dir(f.fs, FS_ROOT_INO, dir_name);
 	char name[16];
 
 	for (unsigned i = 0; i < NAMES; i++) {
 		snprintf(name, sizeof(name), "n%05u", i);
-		fs_forget(f.fs, mk_file(f.fs, d, name), 1);
+		fs_forget(f.fs, make_file(f.fs, d, name), 1);
 	}
 	return d;
 }
 
 static void test_simple(void)
 {
-	uint64_t d = mk_dir(f.fs, FS_ROOT_INO, "d");
+	uint64_t d = make_dir(f.fs, FS_ROOT_INO, "d");
 	struct listing *l = listing_new();
 	struct fs_dir *dir;
 
 	is_int(fs_dir_open(f.fs, 4711, &dir), -ESTALE, "open of nobody");
-	is_int(fs_dir_open(f.fs, mk_file(f.fs, d, "f"), &dir), -ENOTDIR, "open of a file");
+	is_int(fs_dir_open(f.fs, make_file(f.fs, d, "f"), &dir), -ENOTDIR, "open of a file");
 	is_int(fs_unlink(f.fs, d, "f"), 0, "empty again");
 	is_int(fs_dir_open(f.fs, d, &dir), 0, "open");
 	read_all(dir, l, 10, true);
@@ -118,7 +122,7 @@ static void test_simple(void)
 	ok(l->inos[0] == d && l->inos[1] == FS_ROOT_INO, "their inodes");
 	ok(l->offsets[0] == 1 && l->offsets[1] == 2, "their offsets");
 	is_int(l->held, 0, "without references");
-	mk_file(f.fs, d, "new");
+	make_file(f.fs, d, "new");
 	l->count = 0;
 	l->next = 0;
 	read_all(dir, l, 10, true);
@@ -181,7 +185,7 @@ static void test_changes(void)
 	}
 	for (unsigned i = 0; i < 500; i++) {
 		snprintf(name, sizeof(name), "n%05u.", i);
-		mk_file(f.fs, d, name);
+		make_file(f.fs, d, name);
 	}
 	l->held = 0;
 	read_all(dir, l, 13, true);
@@ -195,7 +199,7 @@ static void test_changes(void)
 	is_int(l->count, NAMES / 2 + 500 + 2, "rewound: those of now");
 	fs_dir_close(dir);
 	fs_dir_open(f.fs, d, &dir);
-	mk_file(f.fs, d, "late");
+	make_file(f.fs, d, "late");
 	l->count = 0;
 	l->next = 0;
 	read_all(dir, l, 13, false);
@@ -222,7 +226,7 @@ static void test_changes(void)
 
 static void test_links(void)
 {
-	uint64_t d = mk_dir(f.fs, FS_ROOT_INO, "links"), a = mk_file(f.fs, d, "a");
+	uint64_t d = make_dir(f.fs, FS_ROOT_INO, "links"), a = make_file(f.fs, d, "a");
 	struct listing *l = listing_new();
 	struct fs_dir *dir;
 	struct stat st;
@@ -274,7 +278,7 @@ static void *churn(void *arg)
 
 static void test_concurrent(void)
 {
-	uint64_t d = mk_dir(f.fs, FS_ROOT_INO, "busy");
+	uint64_t d = make_dir(f.fs, FS_ROOT_INO, "busy");
 	struct listing *l = listing_new();
 	struct fs_dir *dir;
 	pthread_t thread;
@@ -283,9 +287,9 @@ static void test_concurrent(void)
 
 	for (unsigned i = 0; i < 200; i++) {
 		snprintf(name, sizeof(name), "n%05u", i);
-		fs_forget(f.fs, mk_file(f.fs, d, name), 1);
+		fs_forget(f.fs, make_file(f.fs, d, name), 1);
 	}
-	mk_file(f.fs, d, "zz");
+	make_file(f.fs, d, "zz");
 	pthread_create(&thread, NULL, churn, &d);
 	for (unsigned round = 0; round < 60; round++) {
 		unsigned stay = 0, moving = 0;
@@ -309,13 +313,13 @@ static void test_concurrent(void)
 
 int main(void)
 {
-	fixture_init(&f);
-	test_simple();
-	test_many();
-	test_changes();
-	test_links();
-	test_concurrent();
-	fixture_clean(&f, "in the end");
-	fixture_release(&f);
+	fs_fixture_init(&f);
+	run_test(test_simple);
+	run_test(test_many);
+	run_test(test_changes);
+	run_test(test_links);
+	run_test(test_concurrent);
+	fs_fixture_clean(&f, "in the end");
+	fs_fixture_release(&f);
 	return done();
 }

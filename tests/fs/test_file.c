@@ -2,13 +2,16 @@
  * Content: every write, cut, hole and copy compared with the same done to an
  * array of bytes; the errors; what moves between record and extents.
  */
+#include <errno.h>
 #include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define SIZE_MAX_MODEL (600u << 10)
 
-static struct fixture f;
+static struct fs_fixture f;
 
 struct model {
 	uint64_t ino;
@@ -29,22 +32,23 @@ static void model_same(struct model *m, const char *when)
 	static unsigned char buf[SIZE_MAX_MODEL + 16];
 	struct stat st = attr_of(f.fs, m->ino);
 	size_t got;
-	int rc = fs_read(f.fs, m->ino, 0, buf, sizeof(buf), &got);
+	int err = fs_read(f.fs, m->ino, 0, buf, sizeof(buf), &got);
 
-	if (rc || got != m->size || (size_t)st.st_size != m->size || memcmp(buf, m->bytes, got))
-		ok(false, "%s: content is as expected (rc %d, %zu of %zu)", when, rc, got, m->size);
+	if (err || got != m->size || (size_t)st.st_size != m->size || memcmp(buf, m->bytes, got))
+		ok(false, "%s: content is as expected (err %d, %zu of %zu)", when, err, got,
+		   m->size);
 }
 
 static void model_write(struct model *m, size_t at, size_t size)
 {
 	static unsigned char data[SIZE_MAX_MODEL];
-	int rc;
+	int err;
 
 	for (size_t i = 0; i < size; i++)
 		data[i] = (unsigned char)(1 + random_below(255));
-	rc = fs_write(f.fs, m->ino, at, data, size, 0, NULL);
-	if (rc)
-		ok(false, "write: %s", strerror(-rc));
+	err = fs_write(f.fs, m->ino, at, data, size, 0, NULL);
+	if (err)
+		ok(false, "write: %s", strerror(-err));
 	memcpy(m->bytes + at, data, size);
 	if (size && at + size > m->size)
 		m->size = at + size;
@@ -53,10 +57,10 @@ static void model_write(struct model *m, size_t at, size_t size)
 static void model_cut(struct model *m, size_t size)
 {
 	struct stat want = {.st_size = (off_t)size}, st;
-	int rc = fs_setattr(f.fs, &ROOT, m->ino, &want, FS_SET_SIZE, &st);
+	int err = fs_setattr(f.fs, &ROOT, m->ino, &want, FS_SET_SIZE, &st);
 
-	if (rc)
-		ok(false, "truncate: %s", strerror(-rc));
+	if (err)
+		ok(false, "truncate: %s", strerror(-err));
 	if (size < m->size)
 		memset(m->bytes + size, 0, m->size - size);
 	m->size = size;
@@ -64,11 +68,11 @@ static void model_cut(struct model *m, size_t size)
 
 static void model_fallocate(struct model *m, int mode, size_t at, size_t size)
 {
-	int rc = fs_fallocate(f.fs, m->ino, mode, at, size);
+	int err = fs_fallocate(f.fs, m->ino, mode, at, size);
 	size_t end = at + size < m->size ? at + size : m->size;
 
-	if (rc)
-		ok(false, "fallocate: %s", strerror(-rc));
+	if (err)
+		ok(false, "fallocate: %s", strerror(-err));
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) && at < end)
 		memset(m->bytes + at, 0, end - at);
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && at + size > m->size)
@@ -80,13 +84,13 @@ static void model_copy(struct model *from, size_t from_at, struct model *to, siz
 {
 	size_t end = from_at + size < from->size ? from_at + size : from->size, done = 0, got;
 	size_t n = from_at < end ? end - from_at : 0;
-	int rc;
+	int err;
 
 	while (done < n) {
-		rc = fs_copy_range(f.fs, from->ino, from_at + done, to->ino, to_at + done,
-				   size - done, &got);
-		if (rc || !got) {
-			ok(false, "copy: %s, %zu of %zu", strerror(-rc), done, n);
+		err = fs_copy_range(f.fs, from->ino, from_at + done, to->ino, to_at + done,
+				    size - done, &got);
+		if (err || !got) {
+			ok(false, "copy: %s, %zu of %zu", strerror(-err), done, n);
 			return;
 		}
 		done += got;
@@ -142,8 +146,8 @@ static void test_random(void)
 
 	if (!m)
 		bail("memory");
-	m[0].ino = mk_file(f.fs, FS_ROOT_INO, "m0");
-	m[1].ino = mk_file(f.fs, FS_ROOT_INO, "m1");
+	m[0].ino = make_file(f.fs, FS_ROOT_INO, "m0");
+	m[1].ino = make_file(f.fs, FS_ROOT_INO, "m1");
 	for (unsigned round = 0; round < 12; round++) {
 		for (unsigned i = 0; i < 60; i++) {
 			unsigned which = random_below(2);
@@ -153,9 +157,9 @@ static void test_random(void)
 			model_same(&m[1], "second");
 		}
 		if (round % 4 == 3)
-			fixture_clean(&f, "after random writes");
+			fs_fixture_clean(&f, "after random writes");
 		if (round % 4 == 1) {
-			fixture_reopen(&f);
+			fs_fixture_reopen(&f);
 			fs_lookup(f.fs, FS_ROOT_INO, "m0", &st);
 			fs_lookup(f.fs, FS_ROOT_INO, "m1", &st);
 		}
@@ -170,7 +174,7 @@ static void test_borders(void)
 	static struct model m;
 	struct stat st;
 
-	m.ino = mk_file(f.fs, FS_ROOT_INO, "b");
+	m.ino = make_file(f.fs, FS_ROOT_INO, "b");
 	model_write(&m, 0, 2048);
 	st = attr_of(f.fs, m.ino);
 	is_int(st.st_blocks, 4, "2048 bytes in the record count as blocks");
@@ -206,12 +210,12 @@ static void test_borders(void)
 	model_write(&m, 10, 5000);
 	model_same(&m, "nameless and large");
 	fs_forget(f.fs, m.ino, 1);
-	fixture_clean(&f, "after a nameless one was freed");
+	fs_fixture_clean(&f, "after a nameless one was freed");
 }
 
 static void test_seek(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "s"), b = mk_file(f.fs, FS_ROOT_INO, "t"), at;
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "s"), b = make_file(f.fs, FS_ROOT_INO, "t"), at;
 
 	fs_write(f.fs, a, 0, "abc", 3, 0, NULL);
 	is_int(fs_seek(f.fs, a, 0, SEEK_DATA, &at), 0, "data in the record");
@@ -243,7 +247,7 @@ static void test_seek(void)
 
 static void test_errors(void)
 {
-	uint64_t a = mk_file(f.fs, FS_ROOT_INO, "e");
+	uint64_t a = make_file(f.fs, FS_ROOT_INO, "e");
 	struct stat st;
 	size_t got;
 	char buf[4];
@@ -271,7 +275,7 @@ static void test_errors(void)
 	is_int(fs_write(f.fs, a, 0, "12", 2, FS_WRITE_APPEND, NULL), -EFBIG, "append at the limit");
 	is_int(fs_write(f.fs, a, 0, "12", 2, FS_WRITE_SYNC, &st), 0, "a synced write");
 	is_int(fs_sync(f.fs), 0, "sync");
-	a = mk_file(f.fs, FS_ROOT_INO, "ap");
+	a = make_file(f.fs, FS_ROOT_INO, "ap");
 	fs_write(f.fs, a, 99, "12", 2, FS_WRITE_APPEND, NULL);
 	fs_write(f.fs, a, 0, "34", 2, FS_WRITE_APPEND, &st);
 	is_int(st.st_size, 4, "appended twice");
@@ -279,12 +283,12 @@ static void test_errors(void)
 
 int main(void)
 {
-	fixture_init(&f);
-	test_borders();
-	test_seek();
-	test_errors();
-	test_random();
-	fixture_clean(&f, "in the end");
-	fixture_release(&f);
+	fs_fixture_init(&f);
+	run_test(test_borders);
+	run_test(test_seek);
+	run_test(test_errors);
+	run_test(test_random);
+	fs_fixture_clean(&f, "in the end");
+	fs_fixture_release(&f);
 	return done();
 }

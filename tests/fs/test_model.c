@@ -3,80 +3,52 @@
  * result expected of both, everything compared again and again, with the
  * filesystem closed and reopened in between, and everything forgotten.
  */
-#include "tests/fs/model.h"
+#include <stdlib.h>
+
+#include "tests/support/fs_twin.h"
+#include "tests/support/option.h"
 
 #define STEPS 30000u
 
 static void take_step(void)
 {
-	switch (random_below(18)) {
-	case 0:
-	case 1:
-	case 2:
-		step_create();
-		break;
-	case 3:
-		step_tmpfile();
-		break;
-	case 4:
-		step_link();
-		break;
-	case 5:
-	case 6:
-		step_remove();
-		break;
-	case 7:
-	case 8:
-	case 9:
-		step_rename();
-		break;
-	case 10:
-	case 11:
-		step_write();
-		break;
-	case 12:
-		step_truncate();
-		break;
-	case 13:
-		step_allocate();
-		break;
-	case 14:
-		step_copy();
-		break;
-	case 15:
-		step_attr();
-		break;
-	default:
-		step_forget();
-		break;
-	}
+	static void (*const steps[])(void) = {
+		fs_twin_create, fs_twin_create, fs_twin_create,   fs_twin_tmpfile,  fs_twin_link,
+		fs_twin_remove, fs_twin_remove, fs_twin_rename,   fs_twin_rename,   fs_twin_rename,
+		fs_twin_write,  fs_twin_write,  fs_twin_truncate, fs_twin_allocate, fs_twin_copy,
+		fs_twin_attr,   fs_twin_forget, fs_twin_forget,
+	};
+
+	steps[fs_twin_below(sizeof(steps) / sizeof(steps[0]))]();
 }
 
-static void run(unsigned seed)
+static void test_steps(unsigned seed)
 {
-	choices = (struct rng){.state = seed};
-	fixture_init(&f);
-	model_begin();
-	for (step = 0; step < STEPS; step++) {
+	twin.choices = (struct rng){.state = seed};
+	fs_fixture_init(&twin.f);
+	fs_twin_begin(400, 9000);
+	for (twin.step = 0; twin.step < STEPS; twin.step++) {
 		take_step();
-		if (step % 1500 == 1499)
-			compare_all();
-		if (step % 4000 == 3999) {
-			reopen();
-			compare_all();
+		if (twin.step % 1500 == 1499)
+			fs_twin_compare();
+		if (twin.step % 4000 == 3999) {
+			fs_twin_reopen();
+			fs_twin_compare();
 		}
 	}
-	fixture_clean(&f, "after all steps");
-	model_end();
-	fixture_reopen(&f);
-	fixture_clean(&f, "after all was forgotten");
-	fixture_release(&f);
+	fs_fixture_clean(&twin.f, "after all steps");
+	fs_twin_end();
+	fs_fixture_reopen(&twin.f);
+	fs_fixture_clean(&twin.f, "after all was forgotten");
+	fs_fixture_release(&twin.f);
 	ok(true, "%u steps from seed %u", STEPS, seed);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	run(argc > 1 ? (unsigned)atoi(argv[1]) : 1);
-	run(argc > 1 ? (unsigned)atoi(argv[1]) + 1 : 2);
+	unsigned seed = (unsigned)option_number("SEED", 1);
+
+	run_test(test_steps, seed);
+	run_test(test_steps, seed + 1);
 	return done();
 }

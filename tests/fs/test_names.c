@@ -1,9 +1,13 @@
 /*
  * Names: what each call does and which error it gives, as Linux has it.
  */
-#include "tests/fs/fixture.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
-static struct fixture f;
+#include "tests/support/fs_fixture.h"
+
+static struct fs_fixture f;
 
 static char long_name[FS_NAME_BYTES_MAX + 2];
 
@@ -101,10 +105,11 @@ static void test_symlink(void)
 static void test_unlink(void)
 {
 	struct fs *fs = f.fs;
-	uint64_t d = mk_dir(fs, FS_ROOT_INO, "u"), a = mk_file(fs, d, "a"), s = mk_dir(fs, d, "s");
+	uint64_t d = make_dir(fs, FS_ROOT_INO, "u"), a = make_file(fs, d, "a"),
+		 s = make_dir(fs, d, "s");
 	struct stat st;
 
-	mk_file(fs, s, "x");
+	make_file(fs, s, "x");
 	is_int(fs_unlink(fs, d, "none"), -ENOENT, "unlink of nothing");
 	is_int(fs_unlink(fs, d, "s"), -EISDIR, "... of a directory");
 	is_int(fs_unlink(fs, d, "."), -EISDIR, "... of .");
@@ -132,7 +137,7 @@ static void test_unlink(void)
 static void test_link(void)
 {
 	struct fs *fs = f.fs;
-	uint64_t d = mk_dir(fs, FS_ROOT_INO, "k"), a = mk_file(fs, d, "a");
+	uint64_t d = make_dir(fs, FS_ROOT_INO, "k"), a = make_file(fs, d, "a");
 	size_t got;
 	struct stat st;
 	char buf[8];
@@ -155,7 +160,7 @@ static void test_link(void)
 	is_int(ino_of(fs, d, "b"), a, "... does nothing");
 	is_int(fs_rename(fs, d, "b", d, "bb", 0), 0, "a link is renamed");
 	is_int(ino_of(fs, d, "bb"), a, "... and found");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	fs = f.fs;
 	is_int(fs_lookup(fs, FS_ROOT_INO, "c", &st), 0, "after a reopen");
 	is_int(st.st_nlink, 2, "two names");
@@ -186,7 +191,7 @@ static void test_tmpfile(void)
 	is_int(fs_tmpfile(f.fs, &USER, FS_ROOT_INO, 0600, &big), 0, "a large one");
 	is_int(fs_write(f.fs, big.st_ino, 0, bytes, 100000, 0, NULL), 0, "written");
 	is_int(fs_link(f.fs, big.st_ino, FS_ROOT_INO, "big", &big), 0, "named");
-	fixture_reopen(&f);
+	fs_fixture_reopen(&f);
 	is_int(fs_lookup(f.fs, FS_ROOT_INO, "big", &big), 0, "it is there after a reopen");
 	is_int(big.st_size, 100000, "... all of it");
 	is_int(ino_of(f.fs, FS_ROOT_INO, "named"), st.st_ino, "and so is the small one");
@@ -196,9 +201,10 @@ static void test_tmpfile(void)
 static void test_rename(void)
 {
 	struct fs *fs = f.fs;
-	uint64_t r = mk_dir(fs, FS_ROOT_INO, "r"), a = mk_dir(fs, r, "a"), b = mk_dir(fs, r, "b");
-	uint64_t x = mk_file(fs, a, "x"), y = mk_file(fs, b, "y"), aa = mk_dir(fs, a, "aa");
-	uint64_t aaa = mk_dir(fs, aa, "aaa");
+	uint64_t r = make_dir(fs, FS_ROOT_INO, "r"), a = make_dir(fs, r, "a"),
+		 b = make_dir(fs, r, "b");
+	uint64_t x = make_file(fs, a, "x"), y = make_file(fs, b, "y"), aa = make_dir(fs, a, "aa");
+	uint64_t aaa = make_dir(fs, aa, "aaa");
 	struct stat st, before;
 
 	is_int(fs_rename(fs, a, "none", b, "z", 0), -ENOENT, "rename of nothing");
@@ -252,43 +258,45 @@ static void test_rename(void)
 	is_int(ino_of(fs, r, "a2"), b, "... a directory");
 	is_int(fs_rename(fs, r, "b", r, "b", 0), 0, "to itself");
 	is_int(fs_rename(fs, r, "b", r, "new", FS_RENAME_NOREPLACE), 0, "NOREPLACE of a free name");
-	fixture_clean(&f, "after the renames");
+	fs_fixture_clean(&f, "after the renames");
 }
 
 static void test_read_only(void)
 {
 	struct stat st;
 
-	fixture_close(&f);
+	fs_forget(f.fs, make_dir(f.fs, FS_ROOT_INO, "kept"), 1);
+	fs_forget(f.fs, make_file(f.fs, FS_ROOT_INO, "kept file"), 1);
+	fs_fixture_close(&f);
 	f.options.lsm.read_only = true;
-	fixture_open(&f);
-	is_int(fs_lookup(f.fs, FS_ROOT_INO, "r", &st), 0, "read-only: lookup");
+	fs_fixture_open(&f);
+	is_int(fs_lookup(f.fs, FS_ROOT_INO, "kept", &st), 0, "read-only: lookup");
 	is_int(fs_mknod(f.fs, &ROOT, FS_ROOT_INO, "ro", S_IFREG, 0, &st), -EROFS, "... mknod");
-	is_int(fs_unlink(f.fs, FS_ROOT_INO, "named"), -EROFS, "... unlink");
-	is_int(fs_rename(f.fs, FS_ROOT_INO, "r", FS_ROOT_INO, "q", 0), -EROFS, "... rename");
+	is_int(fs_unlink(f.fs, FS_ROOT_INO, "kept file"), -EROFS, "... unlink");
+	is_int(fs_rename(f.fs, FS_ROOT_INO, "kept", FS_ROOT_INO, "q", 0), -EROFS, "... rename");
 	is_int(fs_tmpfile(f.fs, &ROOT, FS_ROOT_INO, 0600, &st), -EROFS, "... tmpfile");
 	is_int(fs_sync(f.fs), 0, "... sync");
 	is_int(attr_of(f.fs, ino_of(f.fs, FS_ROOT_INO, "nothing") + FS_ROOT_INO).st_ino,
 	       FS_ROOT_INO, "... and all is as it was");
-	fixture_clean(&f, "read-only");
-	fixture_close(&f);
+	fs_fixture_clean(&f, "read-only");
+	fs_fixture_close(&f);
 	f.options.lsm.read_only = false;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 }
 
 int main(void)
 {
 	memset(long_name, 'n', FS_NAME_BYTES_MAX + 1);
-	fixture_init(&f);
-	test_create();
-	test_setgid_directory();
-	test_symlink();
-	test_unlink();
-	test_link();
-	test_tmpfile();
-	test_rename();
-	test_read_only();
-	fixture_clean(&f, "in the end");
-	fixture_release(&f);
+	fs_fixture_init(&f);
+	run_test(test_create);
+	run_test(test_setgid_directory);
+	run_test(test_symlink);
+	run_test(test_unlink);
+	run_test(test_link);
+	run_test(test_tmpfile);
+	run_test(test_rename);
+	run_test(test_read_only);
+	fs_fixture_clean(&f, "in the end");
+	fs_fixture_release(&f);
 	return done();
 }

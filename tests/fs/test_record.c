@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fs/record.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 static void test_example(void)
 {
@@ -33,9 +33,9 @@ static void round_trip(const char *what, const struct attr *a, const void *conte
 	const char *why = NULL;
 	struct record r;
 	size_t n = record_encode(out, 77, a, content);
-	int rc = record_decode((struct lsm_slice){out, n}, &r, &why);
+	int err = record_decode((struct lsm_slice){out, n}, &r, &why);
 
-	is_int(rc, 0, "%s decodes%s%s", what, why ? ": " : "", why ? why : "");
+	is_int(err, 0, "%s decodes%s%s", what, why ? ": " : "", why ? why : "");
 	ok(r.kind == RECORD_INODE && r.ino == 77 && r.type == (a->mode & S_IFMT) &&
 		   !memcmp(&r.attr, a, sizeof(*a)) && r.content.size == a->content_size &&
 		   (!r.content.size || !memcmp(r.content.data, content, r.content.size)),
@@ -131,8 +131,8 @@ static void test_refusals(void)
 
 int main(void)
 {
-	test_example();
-	test_round_trips();
-	test_refusals();
+	run_test(test_example);
+	run_test(test_round_trips);
+	run_test(test_refusals);
 	return done();
 }

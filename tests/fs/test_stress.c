@@ -5,34 +5,34 @@
  * check is clean. Also pruning: a table of inodes kept small by a "kernel" that
  * gives back what it is asked for.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "fs/fs.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/rng.h"
 
 #define THREADS 4u
 #define STEPS 4000u
 #define DIRS 4u
 
-static struct fixture f;
+static struct fs_fixture f;
 static uint64_t dirs[DIRS];
 static atomic_uint wrong;
 static atomic_ullong recent; /* a file that somebody used; it may be gone */
 static atomic_bool over;
 
-static unsigned random_below(unsigned *rng, unsigned n)
-{
-	*rng = *rng * 1103515245u + 12345u;
-	return (*rng >> 8) % n;
-}
-
-static void expect(bool good, const char *what, int rc)
+static void expect(bool good, const char *what, int err)
 {
 	if (good)
 		return;
 	atomic_fetch_add(&wrong, 1);
-	printf("# %s: %s\n", what, strerror(-rc));
+	printf("# %s: %s\n", what, strerror(-err));
 }
 
 static int drop_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
@@ -48,158 +48,160 @@ static int drop_entry(void *ctx, const char *name, const struct stat *st, bool h
 static void read_dir(uint64_t d, bool with_attributes)
 {
 	struct fs_dir *dir;
-	int rc = fs_dir_open(f.fs, d, &dir);
+	int err = fs_dir_open(f.fs, d, &dir);
 
-	expect(!rc, "opendir", rc);
-	if (rc)
+	expect(!err, "opendir", err);
+	if (err)
 		return;
-	rc = fs_dir_read(dir, 0, with_attributes, drop_entry, NULL);
-	expect(!rc, "readdir", rc);
+	err = fs_dir_read(dir, 0, with_attributes, drop_entry, NULL);
+	expect(!err, "readdir", err);
 	fs_dir_close(dir);
 }
 
 /* What is done less often: holes, copies between files, attributes, seeking. */
-static void use_rarely(uint64_t ino, unsigned *rng)
+static void use_rarely(uint64_t ino, struct rng *rng)
 {
-	uint64_t to, at = random_below(rng, 4) * 70000;
+	uint64_t to, at = rng_below(rng, 4) * 70000;
 	char list[100];
 	size_t got;
-	int rc = 0;
+	int err = 0;
 
-	switch (random_below(rng, 8)) {
+	switch (rng_below(rng, 8)) {
 	case 0:
-		rc = fs_fallocate(f.fs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 9000);
+		err = fs_fallocate(f.fs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 9000);
 		break;
 	case 1:
-		rc = fs_fallocate(f.fs, ino, FALLOC_FL_ZERO_RANGE, at, 3000);
+		err = fs_fallocate(f.fs, ino, FALLOC_FL_ZERO_RANGE, at, 3000);
 		break;
 	case 2:
-		rc = fs_copy_range(f.fs, ino, 0, ino, 200000, 150000, &got);
+		err = fs_copy_range(f.fs, ino, 0, ino, 200000, 150000, &got);
 		break;
 	case 3:
 		to = atomic_load(&recent);
-		rc = fs_copy_range(f.fs, ino, 0, to, at, 150000, &got);
-		rc = to == ino && rc == -EINVAL ? 0 : rc == -ESTALE ? 0 : rc;
+		err = fs_copy_range(f.fs, ino, 0, to, at, 150000, &got);
+		err = to == ino && err == -EINVAL ? 0 : err == -ESTALE ? 0 : err;
 		break;
 	case 4:
-		rc = fs_listxattr(f.fs, ino, list, sizeof(list), &got);
+		err = fs_listxattr(f.fs, ino, list, sizeof(list), &got);
 		break;
 	case 5:
-		rc = fs_removexattr(f.fs, ino, "user.s");
-		rc = rc == -ENODATA ? 0 : rc;
+		err = fs_removexattr(f.fs, ino, "user.s");
+		err = err == -ENODATA ? 0 : err;
 		break;
 	case 6:
-		rc = fs_seek(f.fs, ino, at, SEEK_HOLE, &to);
-		rc = rc == -ENXIO ? 0 : rc;
+		err = fs_seek(f.fs, ino, at, SEEK_HOLE, &to);
+		err = err == -ENXIO ? 0 : err;
 		break;
 	default:
-		rc = fs_sync(f.fs);
+		err = fs_sync(f.fs);
 	}
-	expect(!rc, "a rare use", rc);
+	expect(!err, "a rare use", err);
 	atomic_store(&recent, ino);
 }
 
 /* Look a file up, use it, and give it back. */
-static void use_file(uint64_t d, const char *name, unsigned *rng)
+static void use_file(uint64_t d, const char *name, struct rng *rng)
 {
 	static const char large[100000];
 	char buf[6000];
 	struct stat st, want = {0};
 	size_t got;
-	int rc = fs_lookup(f.fs, d, name, &st);
+	int err = fs_lookup(f.fs, d, name, &st);
 
-	expect(!rc || rc == -ENOENT, "lookup", rc);
-	if (rc)
+	expect(!err || err == -ENOENT, "lookup", err);
+	if (err)
 		return;
 	if (S_ISREG(st.st_mode)) {
 		uint64_t ino = st.st_ino;
-		size_t size = 1 + random_below(rng, random_below(rng, 3) ? 200 : sizeof(buf) - 1);
+		size_t size = 1 + rng_below(rng, rng_below(rng, 3) ? 200 : sizeof(buf) - 1);
 
-		memset(buf, 'a' + (int)random_below(rng, 26), size);
-		rc = fs_write(f.fs, ino, random_below(rng, 3000), buf, size,
-			      random_below(rng, 2) ? FS_WRITE_APPEND : 0, &st);
-		expect(!rc, "write", rc);
-		rc = fs_read(f.fs, ino, 0, buf, sizeof(buf), &got);
-		expect(!rc, "read", rc);
-		want.st_size = random_below(rng, 2) ? 0 : 1000;
-		if (random_below(rng, 3) == 0)
-			rc = fs_setattr(f.fs, &ROOT, ino, &want, FS_SET_SIZE, &st);
-		expect(!rc, "truncate", rc);
-		rc = fs_setxattr(f.fs, ino, "user.s", buf, 10, 0);
-		expect(!rc, "setxattr", rc);
-		if (random_below(rng, 8) == 0) {
-			rc = fs_write(f.fs, ino, random_below(rng, 4) * 70000, large, sizeof(large),
-				      0, &st);
-			expect(!rc, "a large write", rc);
+		memset(buf, 'a' + (int)rng_below(rng, 26), size);
+		err = fs_write(f.fs, ino, rng_below(rng, 3000), buf, size,
+			       rng_below(rng, 2) ? FS_WRITE_APPEND : 0, &st);
+		expect(!err, "write", err);
+		err = fs_read(f.fs, ino, 0, buf, sizeof(buf), &got);
+		expect(!err, "read", err);
+		want.st_size = rng_below(rng, 2) ? 0 : 1000;
+		if (rng_below(rng, 3) == 0)
+			err = fs_setattr(f.fs, &ROOT, ino, &want, FS_SET_SIZE, &st);
+		expect(!err, "truncate", err);
+		err = fs_setxattr(f.fs, ino, "user.s", buf, 10, 0);
+		expect(!err, "setxattr", err);
+		if (rng_below(rng, 8) == 0) {
+			err = fs_write(f.fs, ino, rng_below(rng, 4) * 70000, large, sizeof(large),
+				       0, &st);
+			expect(!err, "a large write", err);
 		}
 		use_rarely(ino, rng);
 	}
-	rc = fs_getattr(f.fs, st.st_ino, &st);
-	expect(!rc, "getattr", rc);
+	err = fs_getattr(f.fs, st.st_ino, &st);
+	expect(!err, "getattr", err);
 	fs_forget(f.fs, st.st_ino, 1);
 }
 
-static bool rename_may(int rc)
+static bool rename_may(int err)
 {
-	return !rc || rc == -ENOENT || rc == -EEXIST || rc == -ENOTEMPTY || rc == -EINVAL ||
-	       rc == -EISDIR || rc == -ENOTDIR;
+	return !err || err == -ENOENT || err == -EEXIST || err == -ENOTEMPTY || err == -EINVAL ||
+	       err == -EISDIR || err == -ENOTDIR;
 }
 
-static void step(unsigned *rng)
+static void step(struct rng *rng)
 {
-	uint64_t d = dirs[random_below(rng, DIRS)], e = dirs[random_below(rng, DIRS)];
+	uint64_t d = dirs[rng_below(rng, DIRS)], e = dirs[rng_below(rng, DIRS)];
 	char a[8], b[8];
 	struct stat st, other;
-	int rc;
+	int err;
 
-	snprintf(a, sizeof(a), "n%u", random_below(rng, 8));
-	snprintf(b, sizeof(b), "n%u", random_below(rng, 8));
-	switch (random_below(rng, 10)) {
+	snprintf(a, sizeof(a), "n%u", rng_below(rng, 8));
+	snprintf(b, sizeof(b), "n%u", rng_below(rng, 8));
+	switch (rng_below(rng, 10)) {
 	case 0:
-		rc = fs_mknod(f.fs, &ROOT, d, a, S_IFREG | 0644, 0, &st);
-		expect(!rc || rc == -EEXIST || rc == -ENOENT, "mknod", rc);
-		if (!rc)
+		err = fs_mknod(f.fs, &ROOT, d, a, S_IFREG | 0644, 0, &st);
+		expect(!err || err == -EEXIST || err == -ENOENT, "mknod", err);
+		if (!err)
 			fs_forget(f.fs, st.st_ino, 1);
 		break;
 	case 1:
-		rc = fs_mkdir(f.fs, &ROOT, d, a, 0755, &st);
-		expect(!rc || rc == -EEXIST || rc == -ENOENT, "mkdir", rc);
-		if (!rc)
+		err = fs_mkdir(f.fs, &ROOT, d, a, 0755, &st);
+		expect(!err || err == -EEXIST || err == -ENOENT, "mkdir", err);
+		if (!err)
 			fs_forget(f.fs, st.st_ino, 1);
 		break;
 	case 2:
-		rc = fs_unlink(f.fs, d, a);
-		expect(!rc || rc == -ENOENT || rc == -EISDIR, "unlink", rc);
+		err = fs_unlink(f.fs, d, a);
+		expect(!err || err == -ENOENT || err == -EISDIR, "unlink", err);
 		break;
 	case 3:
-		rc = fs_rmdir(f.fs, d, a);
-		expect(!rc || rc == -ENOENT || rc == -ENOTDIR || rc == -ENOTEMPTY, "rmdir", rc);
+		err = fs_rmdir(f.fs, d, a);
+		expect(!err || err == -ENOENT || err == -ENOTDIR || err == -ENOTEMPTY, "rmdir",
+		       err);
 		break;
 	case 4:
-		rc = fs_rename(f.fs, d, a, e, b, random_below(rng, 3));
-		expect(rename_may(rc), "rename", rc);
+		err = fs_rename(f.fs, d, a, e, b, rng_below(rng, 3));
+		expect(rename_may(err), "rename", err);
 		break;
 	case 5: /* directories below directories change places */
-		rc = fs_lookup(f.fs, d, a, &st);
-		if (!rc && S_ISDIR(st.st_mode)) {
-			rc = fs_rename(f.fs, e, b, st.st_ino, a, 0);
-			expect(rename_may(rc), "rename", rc);
-			rc = fs_rename(f.fs, st.st_ino, b, e, a, 0);
-			expect(rename_may(rc), "rename", rc);
+		err = fs_lookup(f.fs, d, a, &st);
+		if (!err && S_ISDIR(st.st_mode)) {
+			err = fs_rename(f.fs, e, b, st.st_ino, a, 0);
+			expect(rename_may(err), "rename", err);
+			err = fs_rename(f.fs, st.st_ino, b, e, a, 0);
+			expect(rename_may(err), "rename", err);
 		}
 		if (st.st_ino)
 			fs_forget(f.fs, st.st_ino, 1);
 		break;
 	case 6:
-		rc = fs_lookup(f.fs, d, a, &st);
-		if (!rc) {
-			rc = fs_link(f.fs, st.st_ino, e, b, &other);
-			expect(!rc || rc == -EEXIST || rc == -EPERM || rc == -ENOENT, "link", rc);
-			fs_forget(f.fs, st.st_ino, rc ? 1 : 2);
+		err = fs_lookup(f.fs, d, a, &st);
+		if (!err) {
+			err = fs_link(f.fs, st.st_ino, e, b, &other);
+			expect(!err || err == -EEXIST || err == -EPERM || err == -ENOENT, "link",
+			       err);
+			fs_forget(f.fs, st.st_ino, err ? 1 : 2);
 		}
 		break;
 	case 7:
-		read_dir(d, random_below(rng, 2));
+		read_dir(d, rng_below(rng, 2));
 		break;
 	default:
 		use_file(d, a, rng);
@@ -208,7 +210,7 @@ static void step(unsigned *rng)
 
 static void *work(void *arg)
 {
-	unsigned rng = *(unsigned *)arg;
+	struct rng rng = {.state = *(unsigned *)arg};
 
 	for (unsigned i = 0; i < STEPS; i++)
 		step(&rng);
@@ -225,18 +227,18 @@ static void *keep_up(void *arg)
 
 	(void)arg;
 	while (!atomic_load(&over)) {
-		int rc = fs_compact(f.fs, NULL, NULL);
+		int err = fs_compact(f.fs, NULL, NULL);
 
-		expect(!rc, "compact", rc);
-		rc = fs_sync(f.fs);
-		expect(!rc, "sync", rc);
-		rc = fs_stats(f.fs, &stats);
-		expect(!rc, "stats", rc);
-		rc = fs_statfs(f.fs, &space);
-		expect(!rc, "statfs", rc);
+		expect(!err, "compact", err);
+		err = fs_sync(f.fs);
+		expect(!err, "sync", err);
+		err = fs_stats(f.fs, &stats);
+		expect(!err, "stats", err);
+		err = fs_statfs(f.fs, &space);
+		expect(!err, "statfs", err);
 		if (rounds++ % 4 == 0) {
-			rc = fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts);
-			expect(!rc, "check", rc);
+			err = fs_check(f.fs, print_finding, NULL, NULL, NULL, &counts);
+			expect(!err, "check", err);
 		}
 	}
 	return NULL;
@@ -254,7 +256,7 @@ static void test_threads(void)
 
 		/* The last two are below the first two, so renames go up and down. */
 		snprintf(name, sizeof(name), "d%u", i);
-		dirs[i] = mk_dir(f.fs, i < 2 ? FS_ROOT_INO : dirs[i - 2], name);
+		dirs[i] = make_dir(f.fs, i < 2 ? FS_ROOT_INO : dirs[i - 2], name);
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
 		seeds[i] = i + 1;
@@ -268,13 +270,13 @@ static void test_threads(void)
 	atomic_store(&over, true);
 	pthread_join(keeper, NULL);
 	is_int(atomic_load(&wrong), 0, "no wrong answers");
-	fixture_clean(&f, "after all threads");
+	fs_fixture_clean(&f, "after all threads");
 	for (unsigned i = 0; i < DIRS; i++)
 		fs_forget(f.fs, dirs[i], 1);
 	fs_stats(f.fs, &stats);
 	is_int(stats.inodes_in_memory, 1, "every reference was given back");
-	fixture_reopen(&f);
-	fixture_clean(&f, "after a reopen");
+	fs_fixture_reopen(&f);
+	fs_fixture_clean(&f, "after a reopen");
 	is_int(fs_lookup(f.fs, FS_ROOT_INO, "d0", &st), 0, "there is something");
 }
 
@@ -304,8 +306,8 @@ static void test_stale(void)
 	bool fresh = true;
 	uint64_t ino;
 
-	fs_forget(f.fs, mk_file(f.fs, FS_ROOT_INO, "single"), 1);
-	ino = mk_file(f.fs, FS_ROOT_INO, "linked");
+	fs_forget(f.fs, make_file(f.fs, FS_ROOT_INO, "single"), 1);
+	ino = make_file(f.fs, FS_ROOT_INO, "linked");
 	fs_link(f.fs, ino, FS_ROOT_INO, "linked2", &st);
 	fs_forget(f.fs, ino, 2);
 	if (pthread_create(&thread, NULL, look_up, names))
@@ -353,19 +355,19 @@ static void test_prune(void)
 	size_t limit;
 	uint64_t d;
 
-	fixture_close(&f);
+	fs_fixture_close(&f);
 	limit = 8 << 20;
-	f.options.lsm = (struct lsm_options){.report = fixture_report, .report_ctx = &f};
+	f.options.lsm = (struct lsm_options){.report = fs_fixture_report, .report_ctx = &f};
 	f.options.lsm.memory_bytes = limit;
-	fixture_open(&f);
+	fs_fixture_open(&f);
 	limit /= 8;
-	d = mk_dir(f.fs, FS_ROOT_INO, "prune");
+	d = make_dir(f.fs, FS_ROOT_INO, "prune");
 	fs_set_prune(f.fs, on_prune, NULL);
 	for (unsigned i = 0; i < PRUNE_FILES; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "p%u", i);
-		atomic_store(&held[i], mk_file(f.fs, d, name));
+		atomic_store(&held[i], make_file(f.fs, d, name));
 		/* A kernel that is asked while it makes more; it must keep up in the end. */
 	}
 	for (unsigned i = 0; i < 500; i++) {
@@ -398,7 +400,7 @@ static void test_prune(void)
 
 int main(void)
 {
-	fixture_init(&f);
+	fs_fixture_init(&f);
 	f.options.lsm.memtable_bytes = 128 << 10;
 	f.options.lsm.table_bytes = 16 << 10;
 	f.options.lsm.level1_bytes = 32 << 10;
@@ -406,10 +408,10 @@ int main(void)
 	f.options.lsm.l0_compact = 2;
 	f.options.lsm.l0_slow = 20;
 	f.options.lsm.l0_stop = 30;
-	fixture_reopen(&f);
-	test_threads();
-	test_stale();
-	test_prune();
-	fixture_release(&f);
+	fs_fixture_reopen(&f);
+	run_test(test_threads);
+	run_test(test_stale);
+	run_test(test_prune);
+	fs_fixture_release(&f);
 	return done();
 }

@@ -6,12 +6,18 @@
  * The input: pairs of pieces, a key and its value. An empty filesystem lies beneath, so
  * that most get past the superblock.
  */
-#include "tests/fuzz/fuzz.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "fs/fs.h"
 #include "fs/key.h"
 #include "fs/record.h"
 #include "tests/storage/storage_mem.h"
+#include "tests/support/fuzz.h"
+#include "tests/support/must.h"
+#include "tests/support/tap.h"
 
 static const struct fs_cred root = {0, 0, true, 0};
 
@@ -33,24 +39,24 @@ static struct storage *empty(void)
 	struct fs *fs;
 
 	if (!st) {
-		st = model_must(storage_mem_new());
+		st = must_alloc(storage_mem_new());
 		o = options_on(st);
 		if (fs_open(NULL, &o, &fs) || fs_close(fs))
 			bail("an empty filesystem");
 	}
-	return model_must(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
+	return must_alloc(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
 }
 
-static void write_records(struct storage *st, struct input *in)
+static void write_records(struct storage *st, struct fuzz_input *in)
 {
 	struct fs_options o = options_on(st);
-	struct lsm_batch *b = model_must(lsm_batch_new());
+	struct lsm_batch *b = must_alloc(lsm_batch_new());
 	struct lsm *lsm;
 
 	if (lsm_open(NULL, &o.lsm, &lsm))
 		bail("lsm_open");
 	while (in->left) {
-		struct lsm_slice key = take_piece(in), value = take_piece(in);
+		struct lsm_slice key = fuzz_take_piece(in), value = fuzz_take_piece(in);
 
 		if (key.size)
 			(void)lsm_batch_put(b, key, value);
@@ -144,7 +150,7 @@ static void repair_copy(struct storage *st)
 	struct fs *fs;
 	int err;
 
-	st = model_must(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
+	st = must_alloc(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
 	o = options_on(st);
 	err = fs_repair(NULL, &o, ignore, NULL, NULL, NULL, &counts);
 	if (!err) {
@@ -161,9 +167,9 @@ static void repair_copy(struct storage *st)
 	st->ops->free(st);
 }
 
-static void fuzz_one(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
-	struct input in = {data, size};
+	struct fuzz_input in = {data, size};
 	struct storage *st = empty();
 	struct fs_options o = options_on(st);
 	struct walk w = {0};
@@ -192,13 +198,13 @@ static void fuzz_one(const uint8_t *data, size_t size)
 
 /* ---- seeds: parts of a filesystem, whole ones among them ---- */
 
-static void put_pair(struct output *out, struct lsm_slice key, const void *value, size_t size)
+static void put_pair(struct fuzz_output *out, struct lsm_slice key, const void *value, size_t size)
 {
-	put_piece(out, key.data, key.size);
-	put_piece(out, value, size);
+	fuzz_put_piece(out, key.data, key.size);
+	fuzz_put_piece(out, value, size);
 }
 
-static void put_name(struct output *out, uint64_t parent, const char *name, uint64_t ino,
+static void put_name(struct fuzz_output *out, uint64_t parent, const char *name, uint64_t ino,
 		     mode_t mode, uint64_t number, unsigned flags)
 {
 	static unsigned char record[RECORD_BYTES_MAX];
@@ -215,7 +221,7 @@ static void put_name(struct output *out, uint64_t parent, const char *name, uint
 		 record_encode(record, ino, &attr, "content of it"));
 }
 
-static void put_root(struct output *out, uint64_t entries, uint64_t subdirs)
+static void put_root(struct fuzz_output *out, uint64_t entries, uint64_t subdirs)
 {
 	unsigned char record[RECORD_BYTES_MAX];
 	struct attr attr = {.mode = S_IFDIR | 0755, .nlink = 1};
@@ -227,7 +233,7 @@ static void put_root(struct output *out, uint64_t entries, uint64_t subdirs)
 		 record_encode(record, FS_ROOT_INO, &attr, NULL));
 }
 
-static void fuzz_seeds(fuzz_give_fn *give)
+void fuzz_seeds(fuzz_give_fn *give)
 {
 	/* Owner, a user, owning group, mask, others. */
 	static const char acl[44] =
@@ -235,7 +241,7 @@ static void fuzz_seeds(fuzz_give_fn *give)
 		"\377\377\377\377\20\0\4\0\377\377\377\377\40\0\0\0\377\377\377\377";
 	static const char access[] = "system.posix_acl_access",
 			  fallback[] = "system.posix_acl_default";
-	static struct output out;
+	static struct fuzz_output out;
 	static unsigned char extent[3000], record[RECORD_BYTES_MAX];
 	struct attr attr = {.mode = S_IFREG | 0600, .nlink = 2, .size = 4, .content_size = 4};
 	struct key k;
@@ -292,9 +298,4 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	}
 }
 
-#ifndef LIBFUZZER
-int main(int argc, char **argv)
-{
-	return fuzz_main(argc, argv, 2000);
-}
-#endif
+const unsigned fuzz_runs = 2000;

@@ -5,13 +5,15 @@
  *
  * The tree's threads run as they like, so an input does not always take the same path.
  */
+#include <stdlib.h>
+
 #include "tests/storage/storage_mem.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/support/fs_twin.h"
+#include "tests/support/fuzz.h"
+#include "tests/support/must.h"
 
 /* Few files, as many as fit in a directory, but some of several extents. */
-#define NODES 20u
-#define BYTES (300u << 10)
-#include "tests/fs/model.h"
+#define NODES 20
 
 #define STEPS_MAX 2000u
 
@@ -19,8 +21,8 @@ static struct fs_options options_on(struct storage *st)
 {
 	return (struct fs_options){.lsm = {.storage = st,
 					   .create = true,
-					   .report = fixture_report,
-					   .report_ctx = &f,
+					   .report = fs_fixture_report,
+					   .report_ctx = &twin.f,
 					   .memtable_bytes = 16 << 10,
 					   .block_bytes = 256,
 					   .table_bytes = 2 << 10,
@@ -35,121 +37,78 @@ static struct fs_options options_on(struct storage *st)
 /* Go on from what a power cut leaves of what is synced now, or, with KEEP_ALL, a kill of all. */
 static void cut(enum storage_mem_keep keep, uint64_t seed)
 {
-	struct storage *old = f.options.lsm.storage;
+	struct storage *old = twin.f.options.lsm.storage;
 
 	if (keep != STORAGE_MEM_KEEP_ALL)
-		same(fs_sync(f.fs), 0, "sync");
-	f.options.lsm.storage = model_must(storage_mem_crash(old, keep, seed));
-	fixture_close(&f);
+		fs_twin_same(fs_sync(twin.f.fs), 0, "sync");
+	twin.f.options.lsm.storage = must_alloc(storage_mem_crash(old, keep, seed));
+	fs_fixture_close(&twin.f);
 	old->ops->free(old);
-	fixture_open(&f);
-	nothing_is_held();
+	fs_fixture_open(&twin.f);
+	fs_twin_forget_all();
 }
 
 static void check_clean(void)
 {
 	struct fs_check_counts counts;
 
-	same(fs_check(f.fs, fixture_finding, NULL, NULL, NULL, &counts), 0, "check");
+	fs_twin_same(fs_check(twin.f.fs, print_finding, NULL, NULL, NULL, &counts), 0, "check");
+}
+
+static void compact(void)
+{
+	fs_twin_same(fs_compact(twin.f.fs, NULL, NULL), 0, "compact");
+}
+
+static void reopen(void)
+{
+	fs_twin_reopen();
+	fs_twin_compare();
+}
+
+static void cut_somehow(void)
+{
+	enum storage_mem_keep keep = (enum storage_mem_keep)fs_twin_below(3);
+
+	cut(keep, rng_next(&twin.choices));
+	check_clean();
+	fs_twin_compare();
 }
 
 static void take_step(void)
 {
-	switch (random_below(24)) {
-	case 0:
-	case 1:
-	case 2:
-		step_create();
-		break;
-	case 3:
-		step_tmpfile();
-		break;
-	case 4:
-		step_link();
-		break;
-	case 5:
-	case 6:
-		step_remove();
-		break;
-	case 7:
-	case 8:
-		step_rename();
-		break;
-	case 9:
-		step_truncate();
-		break;
-	case 10:
-		step_allocate();
-		break;
-	case 11:
-	case 12:
-		step_copy();
-		break;
-	case 13:
-		step_attr();
-		break;
-	case 14:
-		step_forget();
-		break;
-	case 15:
-		same(fs_compact(f.fs, NULL, NULL), 0, "compact");
-		break;
-	case 16:
-		compare_all();
-		break;
-	case 17:
-		check_clean();
-		break;
-	case 18:
-		reopen();
-		compare_all();
-		break;
-	case 19:
-		cut((enum storage_mem_keep)random_below(3), rng_next(&choices));
-		check_clean();
-		compare_all();
-		break;
-	default:
-		step_write();
-		break;
-	}
+	static void (*const steps[])(void) = {
+		fs_twin_create,  fs_twin_create,   fs_twin_create,   fs_twin_tmpfile,
+		fs_twin_link,    fs_twin_remove,   fs_twin_remove,   fs_twin_rename,
+		fs_twin_rename,  fs_twin_truncate, fs_twin_allocate, fs_twin_copy,
+		fs_twin_copy,    fs_twin_attr,     fs_twin_forget,   compact,
+		fs_twin_compare, check_clean,      reopen,           cut_somehow,
+		fs_twin_write,   fs_twin_write,    fs_twin_write,    fs_twin_write,
+	};
+
+	steps[fs_twin_below(sizeof(steps) / sizeof(steps[0]))]();
 }
 
-static void fuzz_one(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
-	choices = (struct rng){.state = size, .bytes = data, .left = size};
-	f.options = options_on(model_must(storage_mem_new()));
-	fixture_open(&f);
-	model_begin();
-	for (; choices.left && step < STEPS_MAX; step++)
+	twin.choices = (struct rng){.state = size, .bytes = data, .left = size};
+	twin.f.options = options_on(must_alloc(storage_mem_new()));
+	fs_fixture_open(&twin.f);
+	fs_twin_begin(NODES, FS_TWIN_BYTES_MAX);
+	for (; twin.choices.left && twin.step < STEPS_MAX; twin.step++)
 		take_step();
-	compare_all();
+	fs_twin_compare();
 	check_clean();
-	model_end();
-	fixture_reopen(&f);
+	fs_twin_end();
+	fs_fixture_reopen(&twin.f);
 	check_clean();
-	fixture_close(&f);
-	f.options.lsm.storage->ops->free(f.options.lsm.storage);
+	fs_fixture_close(&twin.f);
+	twin.f.options.lsm.storage->ops->free(twin.f.options.lsm.storage);
 }
 
-/* Choices of all lengths, made by chance. */
-static void fuzz_seeds(fuzz_give_fn *give)
+void fuzz_seeds(fuzz_give_fn *give)
 {
-	static uint8_t bytes[2000];
-	struct rng rng = {.state = 7};
-
-	for (unsigned n = 0; n < 12; n++) {
-		size_t size = 20u << n / 2;
-
-		for (size_t i = 0; i < size; i++)
-			bytes[i] = (uint8_t)rng_next(&rng);
-		give(bytes, size);
-	}
+	fuzz_give_choices(give);
 }
 
-#ifndef LIBFUZZER
-int main(int argc, char **argv)
-{
-	return fuzz_main(argc, argv, 1000);
-}
-#endif
+const unsigned fuzz_runs = 1000;

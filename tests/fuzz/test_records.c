@@ -1,19 +1,24 @@
 /*
  * The small decoders, each by itself: the first byte says which one.
  */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
-
-#include "tests/fuzz/fuzz.h"
 
 #include "fs/acl.h"
 #include "fs/record.h"
 #include "lsm/batch.h"
-#include "lsm/table/block.h"
-#include "lsm/table/filter.h"
 #include "lsm/manifest.h"
 #include "lsm/segment.h"
-#include "tests/storage/storage_mem.h"
+#include "lsm/table/block.h"
+#include "lsm/table/filter.h"
 #include "lsm/table/table_format.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/fuzz.h"
+#include "tests/support/must.h"
+#include "tests/support/tap.h"
 
 static void look(struct lsm_slice s)
 {
@@ -107,7 +112,7 @@ static void fuzz_acl(struct lsm_slice bytes, mode_t mode)
 /* A storage with one file in it. */
 static struct storage *storage_with(const char *name, struct lsm_slice a, struct lsm_slice b)
 {
-	struct storage *st = model_must(storage_mem_new());
+	struct storage *st = must_alloc(storage_mem_new());
 	struct storage_file *file;
 
 	if (storage_open_file(st, name, STORAGE_CREATE, &file) ||
@@ -155,11 +160,11 @@ static void fuzz_current(struct lsm_slice bytes)
 	st->ops->free(st);
 }
 
-static void fuzz_one(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
-	struct input in = {data, size};
-	unsigned which = take_u8(&in), a = take_u16(&in), b = take_u16(&in);
-	struct lsm_slice piece = take_piece(&in), rest = {in.p, in.left};
+	struct fuzz_input in = {data, size};
+	unsigned which = fuzz_take_u8(&in), a = fuzz_take_u16(&in), b = fuzz_take_u16(&in);
+	struct lsm_slice piece = fuzz_take_piece(&in), rest = {in.p, in.left};
 	struct table_footer footer;
 	struct table_handle handle;
 	struct lsm_slice start, end;
@@ -213,17 +218,17 @@ static void fuzz_one(const uint8_t *data, size_t size)
 
 static void seed(fuzz_give_fn *give, unsigned which, struct lsm_slice bytes)
 {
-	static struct output out;
+	static struct fuzz_output out;
 
 	out.size = 0;
-	put_u8(&out, which);
-	put_bytes(&out, "\3\0\2\0", 4);
-	put_piece(&out, "key7", 4);
-	put_bytes(&out, bytes.data, bytes.size);
+	fuzz_put_u8(&out, which);
+	fuzz_put_bytes(&out, "\3\0\2\0", 4);
+	fuzz_put_piece(&out, "key7", 4);
+	fuzz_put_bytes(&out, bytes.data, bytes.size);
 	give(out.bytes, out.size);
 }
 
-static void fuzz_seeds(fuzz_give_fn *give)
+void fuzz_seeds(fuzz_give_fn *give)
 {
 	static uint8_t sums[64];
 	struct segment_ref ref = {.segment = 7,
@@ -235,7 +240,7 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	unsigned char record[RECORD_BYTES_MAX];
 	struct attr attr = {.mode = S_IFREG | 0644, .nlink = 1, .content_size = 5, .size = 5};
 	uint64_t hashes[40];
-	struct lsm_batch *batch = model_must(lsm_batch_new());
+	struct lsm_batch *batch = must_alloc(lsm_batch_new());
 	struct block_builder block;
 	struct lsm_slice bytes;
 	struct buf out = {0};
@@ -299,9 +304,4 @@ static void fuzz_seeds(fuzz_give_fn *give)
 	buf_release(&out);
 }
 
-#ifndef LIBFUZZER
-int main(int argc, char **argv)
-{
-	return fuzz_main(argc, argv, 300000);
-}
-#endif
+const unsigned fuzz_runs = 300000;

@@ -6,26 +6,27 @@
  *
  * The input is pieces, each with its size in front; see build().
  */
-#include "tests/fuzz/fuzz.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lsm/batch.h"
+#include "lsm/manifest.h"
 #include "lsm/table/block.h"
 #include "lsm/table/filter.h"
-#include "lsm/manifest.h"
-#include "tests/storage/storage_mem.h"
 #include "lsm/table/table.h"
 #include "lsm/table/table_format.h"
 #include "lsm/wal.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/fuzz.h"
+#include "tests/support/must.h"
+#include "tests/support/tap.h"
 
 #define TABLES_MAX 3u
 #define SEGMENT 5u
 #define LOG 8u
-
-static void must(int err, const char *what)
-{
-	if (err)
-		bail("%s: %s", what, strerror(-err));
-}
 
 static void write_file(struct storage *st, const char *name, const void *data, size_t size)
 {
@@ -53,9 +54,9 @@ static void write_log(struct storage *st, const char *name, uint32_t number,
  * for its index key; then pieces: a whole index (if the flag says so), ranges, filter;
  * and four bytes of counts for the footer. Returns the file's size.
  */
-static uint64_t build_table(struct storage *st, struct input *in, uint64_t number)
+static uint64_t build_table(struct storage *st, struct fuzz_input *in, uint64_t number)
 {
-	unsigned flags = take_u8(in), count = take_u8(in) % 5;
+	unsigned flags = fuzz_take_u8(in), count = fuzz_take_u8(in) % 5;
 	struct table_codec codec = {.compression =
 					    flags & 1 ? LSM_COMPRESS_LZ4 : LSM_COMPRESS_NONE};
 	struct block_builder index;
@@ -69,7 +70,7 @@ static uint64_t build_table(struct storage *st, struct input *in, uint64_t numbe
 	block_builder_init(&index);
 	index.restart_interval = 1;
 	for (unsigned i = 0; i < count; i++) {
-		struct lsm_slice data = take_piece(in), key = take_piece(in);
+		struct lsm_slice data = fuzz_take_piece(in), key = fuzz_take_piece(in);
 
 		h.offset = file.size;
 		must(table_block_store(&codec, data, number, h.offset, &file, &h.size), "block");
@@ -83,9 +84,9 @@ static uint64_t build_table(struct storage *st, struct input *in, uint64_t numbe
 		}
 	}
 	must(block_builder_finish(&index, &bytes), "index");
-	raw_index = flags & 2 ? take_piece(in) : bytes;
-	ranges = take_piece(in);
-	filter = take_piece(in);
+	raw_index = flags & 2 ? fuzz_take_piece(in) : bytes;
+	ranges = fuzz_take_piece(in);
+	filter = fuzz_take_piece(in);
 	footer.filter.offset = file.size;
 	if (filter.size)
 		must(table_block_store(&codec, filter, number, file.size, &file,
@@ -99,10 +100,10 @@ static uint64_t build_table(struct storage *st, struct input *in, uint64_t numbe
 	footer.index.offset = file.size;
 	must(table_block_store(&codec, raw_index, number, file.size, &file, &footer.index.size),
 	     "index");
-	footer.blocks = take_u8(in);
-	footer.entries = take_u8(in);
-	footer.tombstones = take_u8(in);
-	footer.range_tombstones = take_u8(in);
+	footer.blocks = fuzz_take_u8(in);
+	footer.entries = fuzz_take_u8(in);
+	footer.tombstones = fuzz_take_u8(in);
+	footer.range_tombstones = fuzz_take_u8(in);
 	table_footer_encode(&footer, number, file.size, end);
 	must(buf_add(&file, end, sizeof(end)), "footer");
 	snprintf(name, sizeof(name), "%06" PRIu64 ".tab", number);
@@ -117,10 +118,10 @@ static uint64_t build_table(struct storage *st, struct input *in, uint64_t numbe
 }
 
 /* The edit that adds it: u8 level, u8 flags, pieces smallest and largest. */
-static void build_edit(struct buf *edit, struct input *in, uint64_t number, uint64_t bytes)
+static void build_edit(struct buf *edit, struct fuzz_input *in, uint64_t number, uint64_t bytes)
 {
-	uint8_t level = take_u8(in) % (LSM_LEVELS + 1), flags = take_u8(in);
-	struct lsm_slice smallest = take_piece(in), largest = take_piece(in);
+	uint8_t level = fuzz_take_u8(in) % (LSM_LEVELS + 1), flags = fuzz_take_u8(in);
+	struct lsm_slice smallest = fuzz_take_piece(in), largest = fuzz_take_piece(in);
 	uint8_t head[2] = {3, level}, excluded = flags & 1;
 
 	must(buf_add(edit, head, 2), "edit");
@@ -139,11 +140,11 @@ static void build_edit(struct buf *edit, struct input *in, uint64_t number, uint
 }
 
 /* u8 count of tables, the tables, an edit of its own as a piece, a record of the log. */
-static struct storage *build(struct input *in)
+static struct storage *build(struct fuzz_input *in)
 {
-	struct storage *st = model_must(storage_mem_new());
-	struct manifest_state empty = {.version = model_must(version_new()), .next_file = 30};
-	unsigned tables = take_u8(in) % (TABLES_MAX + 1);
+	struct storage *st = must_alloc(storage_mem_new());
+	struct manifest_state empty = {.version = must_alloc(version_new()), .next_file = 30};
+	unsigned tables = fuzz_take_u8(in) % (TABLES_MAX + 1);
 	struct buf edit = {0};
 	struct lsm_slice records[2], log;
 	struct manifest *m;
@@ -163,9 +164,9 @@ static struct storage *build(struct input *in)
 		build_edit(&edit, in, 10 + i, size);
 	}
 	records[0] = buf_slice(&edit);
-	records[1] = take_piece(in);
+	records[1] = fuzz_take_piece(in);
 	write_log(st, "000003.man", 3, records, records[1].size ? 2 : 1);
-	log = take_piece(in);
+	log = fuzz_take_piece(in);
 	write_log(st, "000008.log", LOG, &log, log.size ? 1 : 0);
 	buf_release(&edit);
 	return st;
@@ -175,7 +176,7 @@ static struct storage *build(struct input *in)
 
 static void read_all(struct lsm *lsm)
 {
-	struct lsm_iter *it = model_must(lsm_iter_new(lsm, NULL));
+	struct lsm_iter *it = must_alloc(lsm_iter_new(lsm, NULL));
 	struct lsm_value value = {0};
 	struct lsm_slice bytes;
 	unsigned steps = 0;
@@ -220,7 +221,7 @@ static void repair_copy(struct storage *st, struct lsm_options options)
 	bool damaged;
 	int err;
 
-	st = model_must(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
+	st = must_alloc(storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0));
 	options.storage = st;
 	options.read_only = options.discard_damage = false;
 	err = lsm_repair_open(NULL, &options, take_damage, NULL, &damaged, &lsm);
@@ -237,11 +238,11 @@ static void repair_copy(struct storage *st, struct lsm_options options)
 	st->ops->free(st);
 }
 
-static void fuzz_one(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
 	static const struct lsm_slice all;
-	struct input in = {data, size};
-	unsigned flags = take_u8(&in);
+	struct fuzz_input in = {data, size};
+	unsigned flags = fuzz_take_u8(&in);
 	struct storage *st = build(&in);
 	struct lsm_options options = {.storage = st,
 				      .read_only = flags & 1,
@@ -260,7 +261,7 @@ static void fuzz_one(const uint8_t *data, size_t size)
 	if (!lsm_open(NULL, &options, &lsm)) {
 		read_all(lsm);
 		(void)lsm_verify(lsm, take_damage, NULL, NULL, NULL);
-		b = model_must(lsm_batch_new());
+		b = must_alloc(lsm_batch_new());
 		must(lsm_batch_put(b, (struct lsm_slice){"key03", 5}, (struct lsm_slice){"new", 3}),
 		     "put");
 		must(lsm_batch_delete_range(b, (struct lsm_slice){"key10", 5},
@@ -277,7 +278,7 @@ static void fuzz_one(const uint8_t *data, size_t size)
 
 /* ---- seeds ---- */
 
-static void seed_block(struct output *out, unsigned from, unsigned to, bool refs)
+static void seed_block(struct fuzz_output *out, unsigned from, unsigned to, bool refs)
 {
 	static uint8_t sums[8];
 	struct segment_ref ref = {.segment = SEGMENT, .stored = 5000, .size = 5000, .sums = sums};
@@ -305,45 +306,45 @@ static void seed_block(struct output *out, unsigned from, unsigned to, bool refs
 		     "block");
 	}
 	must(block_builder_finish(&block, &bytes), "block");
-	put_piece(out, bytes.data, bytes.size);
+	fuzz_put_piece(out, bytes.data, bytes.size);
 	bytes = ikey_make(&key, (struct lsm_slice){name, strlen(name)}, 50 - (to - 1), IKEY_PUT);
-	put_piece(out, bytes.data, bytes.size);
+	fuzz_put_piece(out, bytes.data, bytes.size);
 	block_builder_release(&block);
 	buf_release(&value);
 }
 
-static void seed_table(struct output *out, unsigned level, unsigned n, bool beside)
+static void seed_table(struct fuzz_output *out, unsigned level, unsigned n, bool beside)
 {
 	struct buf ranges = {0};
 	char name[8];
 
-	put_u8(out, n & 1); /* compressed */
-	put_u8(out, 2);
+	fuzz_put_u8(out, n & 1); /* compressed */
+	fuzz_put_u8(out, 2);
 	seed_block(out, 4 * n, 4 * n + 5, n > 0);
 	seed_block(out, 4 * n + 5, 4 * n + 9, false);
 	must(table_range_encode(60, (struct lsm_slice){"key02", 5}, (struct lsm_slice){"key06", 5},
 				&ranges),
 	     "range");
-	put_piece(out, ranges.data, n == 1 ? ranges.size : 0);
-	put_piece(out, "", 0);
-	put_bytes(out, "\2\11\1", 3);
-	put_u8(out, n == 1);
-	put_u8(out, level);
-	put_u8(out, n ? 4 : 0);
+	fuzz_put_piece(out, ranges.data, n == 1 ? ranges.size : 0);
+	fuzz_put_piece(out, "", 0);
+	fuzz_put_bytes(out, "\2\11\1", 3);
+	fuzz_put_u8(out, n == 1);
+	fuzz_put_u8(out, level);
+	fuzz_put_u8(out, n ? 4 : 0);
 	/* Beside table 0 the edit says less than what table 1 has. */
 	sprintf(name, "key%02u", n != 1 ? 4 * n : beside ? 9 : 2);
-	put_piece(out, name, 5);
+	fuzz_put_piece(out, name, 5);
 	sprintf(name, "key%02u", 4 * n + 8);
-	put_piece(out, name, 5);
+	fuzz_put_piece(out, name, 5);
 	buf_release(&ranges);
 }
 
-static void fuzz_seeds(fuzz_give_fn *give)
+void fuzz_seeds(fuzz_give_fn *give)
 {
-	static struct output out;
+	static struct fuzz_output out;
 	/* Edits: delete table 10 of level 0; segment 5 again; a segment that is the next file. */
 	static const struct lsm_slice edits[] = {{"\1\40\4\0\12", 5}, {"\5\5", 2}, {"\5\36", 2}};
-	struct lsm_batch *batch = model_must(lsm_batch_new());
+	struct lsm_batch *batch = must_alloc(lsm_batch_new());
 
 	must(lsm_batch_put(batch, (struct lsm_slice){"key07", 5}, (struct lsm_slice){"value", 5}),
 	     "put");
@@ -358,20 +359,15 @@ static void fuzz_seeds(fuzz_give_fn *give)
 		unsigned tables = n % 4;
 
 		out.size = 0;
-		put_u8(&out, n == 7);
-		put_u8(&out, tables);
+		fuzz_put_u8(&out, n == 7);
+		fuzz_put_u8(&out, tables);
 		for (unsigned i = 0; i < tables; i++)
 			seed_table(&out, n < 4 ? 0 : n < 8 ? i : 1, i, n >= 8);
-		put_piece(&out, edit.data, edit.size);
-		put_piece(&out, batch->record.data, batch->record.size);
+		fuzz_put_piece(&out, edit.data, edit.size);
+		fuzz_put_piece(&out, batch->record.data, batch->record.size);
 		give(out.bytes, out.size);
 	}
 	lsm_batch_free(batch);
 }
 
-#ifndef LIBFUZZER
-int main(int argc, char **argv)
-{
-	return fuzz_main(argc, argv, 3000);
-}
-#endif
+const unsigned fuzz_runs = 3000;

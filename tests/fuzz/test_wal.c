@@ -2,26 +2,29 @@
  * A log file of any bytes, or of any fragments under right checksums, is read to its
  * end, past damage too.
  */
+#include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
-#include "tests/fuzz/fuzz.h"
-
 #include "lsm/base/coding.h"
-#include "tests/storage/storage_mem.h"
 #include "lsm/wal.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/fuzz.h"
+#include "tests/support/must.h"
+#include "tests/support/tap.h"
 
 #define BLOCK 32768u
 #define HEADER 11u
 #define NUMBER 5u
 
 /* Fragments: a type, a number that is mostly right, and a payload of some times a piece. */
-static size_t build(struct input *in, uint8_t *file, size_t room)
+static size_t build(struct fuzz_input *in, uint8_t *file, size_t room)
 {
 	size_t at = 0;
 
 	while (in->left && at + HEADER < room) {
-		unsigned type = take_u8(in), how = take_u8(in);
-		struct lsm_slice piece = take_piece(in);
+		unsigned type = fuzz_take_u8(in), how = fuzz_take_u8(in);
+		struct lsm_slice piece = fuzz_take_piece(in);
 		size_t times = how & 0x40 ? 200 : 1, size = 0;
 		uint64_t seed;
 
@@ -47,17 +50,17 @@ static size_t build(struct input *in, uint8_t *file, size_t room)
 	return at < room ? at : room;
 }
 
-static void fuzz_one(const uint8_t *data, size_t size)
+void fuzz_one(const uint8_t *data, size_t size)
 {
 	static uint8_t file[4 * BLOCK];
-	struct input in = {data, size};
-	struct storage *st = model_must(storage_mem_new());
+	struct fuzz_input in = {data, size};
+	struct storage *st = must_alloc(storage_mem_new());
 	struct storage_file *f;
 	struct wal_reader *r;
 	struct lsm_slice record;
 	uint64_t offset, last = 0;
 	unsigned resyncs = 0;
-	bool raw = take_u8(&in) & 1;
+	bool raw = fuzz_take_u8(&in) & 1;
 	int err;
 
 	memset(file, 0, sizeof(file));
@@ -91,26 +94,21 @@ static void fuzz_one(const uint8_t *data, size_t size)
 	st->ops->free(st);
 }
 
-static void fuzz_seeds(fuzz_give_fn *give)
+void fuzz_seeds(fuzz_give_fn *give)
 {
-	static struct output out;
+	static struct fuzz_output out;
 
 	for (unsigned n = 0; n < 6; n++) {
 		out.size = 0;
-		put_u8(&out, 0);
+		fuzz_put_u8(&out, 0);
 		for (unsigned i = 0; i < 6; i++) {
-			put_u8(&out, n < 3 ? 1 : i % 3 + 2);
-			put_u8(&out, n == 1 && i == 3 ? 1 : n == 2 ? 2 : n > 3 ? 0x40 : 0);
-			put_piece(&out, "some payload of a fragment", 5 + 3 * i);
+			fuzz_put_u8(&out, n < 3 ? 1 : i % 3 + 2);
+			fuzz_put_u8(&out, n == 1 && i == 3 ? 1 : n == 2 ? 2 : n > 3 ? 0x40 : 0);
+			fuzz_put_piece(&out, "some payload of a fragment", 5 + 3 * i);
 		}
 		give(out.bytes, out.size);
 	}
 	give("\1raw", 4);
 }
 
-#ifndef LIBFUZZER
-int main(int argc, char **argv)
-{
-	return fuzz_main(argc, argv, 20000);
-}
-#endif
+const unsigned fuzz_runs = 20000;

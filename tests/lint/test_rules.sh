@@ -52,9 +52,13 @@ try 'mount does not reach through' 'mount/a.c:1: mount/ may not include "lsm/lsm
 	mount/a.c '#include "lsm/lsm.h"'
 try 'libfuse stays in mount' 'fs/a.h:1: only mount/ may include libfuse' \
 	fs/a.h '#include <fuse3/fuse_lowlevel.h>'
-try 'tests of lsm see lsm' '' tests/lsm/test_a.c '#include "lsm/wal.h"\n#include "tests/tap.h"'
+try 'tests of lsm see lsm' '' \
+	tests/lsm/test_a.c '#include "lsm/wal.h"\n#include "tests/support/tap.h"'
 try 'tests of lsm see no fs' 'tests/lsm/test_a.c:1: tests/lsm/ may not include "fs/fs.h"' \
 	tests/lsm/test_a.c '#include "fs/fs.h"'
+try 'tests of lsm see no support for fs' \
+	'tests/lsm/test_a.c:1: tests/lsm/ may not include "tests/support/fs_model.h"' \
+	tests/lsm/test_a.c '#include "tests/support/fs_model.h"'
 try 'tests of fs see fs' '' tests/fs/test_a.c '#include "fs/key.h"\n#include "lsm/lsm.h"'
 try 'tests of fs see no inside of lsm' \
 	'tests/fs/test_a.c:1: tests/fs/ may not include "lsm/wal.h"' \

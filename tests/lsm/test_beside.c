@@ -11,12 +11,22 @@
  * as recent as promised. Worth most under the thread sanitizer. ROUNDS=n in the
  * environment: how many such cuts; SEED=n.
  */
+#include <endian.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
+#include "tests/support/must.h"
+#include "tests/support/option.h"
+#include "tests/support/print.h"
+#include "tests/support/tap.h"
 
 #define ROUNDS_DEFAULT 12
 #define WATCHDOG_SECONDS 600
@@ -58,13 +68,6 @@ static const struct lsm_options tiny = {
 	.imm_max = 2,
 	.memory_bytes = 4 << 20,
 };
-
-static void print_report(void *ctx, enum lsm_report_level level, const char *message)
-{
-	(void)ctx;
-	if (level == LSM_REPORT_ERROR)
-		printf("# %s\n", message);
-}
 
 static void beside_fail(struct beside *b, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -140,7 +143,7 @@ static void *write_beside(void *arg)
 	struct beside_thread *t = arg;
 	struct beside *b = t->b;
 	struct rng rng = {.state = b->seed + t->id};
-	struct lsm_batch *batch = model_must(lsm_batch_new());
+	struct lsm_batch *batch = must_alloc(lsm_batch_new());
 
 	for (uint64_t number = 1; !atomic_load(&b->stop); number++) {
 		unsigned flags = rng_chance(&rng, 40) ? LSM_SYNC : 0;
@@ -192,7 +195,7 @@ static uint64_t read_group(struct lsm *lsm, const struct lsm_snapshot *snapshot,
 
 		if (it) {
 			lsm_iter_seek(it, key);
-			absent = !lsm_iter_valid(it) || model_compare(lsm_iter_key(it), key);
+			absent = !lsm_iter_valid(it) || lsm_model_compare(lsm_iter_key(it), key);
 			if (lsm_iter_status(it) || (!absent && lsm_iter_value(it, &bytes)))
 				return UINT64_MAX;
 		} else {
@@ -228,9 +231,9 @@ static void *check_beside(void *arg)
 		bool iterate = rng_chance(&rng, 2);
 
 		if (!iterate || rng_chance(&rng, 2))
-			snapshot = model_must(lsm_snapshot_take(b->lsm));
+			snapshot = must_alloc(lsm_snapshot_take(b->lsm));
 		if (iterate)
-			it = model_must(lsm_iter_new(
+			it = must_alloc(lsm_iter_new(
 				b->lsm, &(struct lsm_iter_options){.snapshot = snapshot}));
 		number = read_group(b->lsm, snapshot, it, writer, &value);
 		if (number == UINT64_MAX)
@@ -329,7 +332,7 @@ static void test_beside(uint64_t seed, unsigned rounds)
 	atomic_store(&b.stop, true);
 	for (unsigned i = 0; i < WRITERS + READERS; i++)
 		pthread_join(threads[i].thread, NULL);
-	err = lsm_verify(b.lsm, model_print_damage, NULL, NULL, NULL);
+	err = lsm_verify(b.lsm, print_damage, NULL, NULL, NULL);
 	if (err)
 		beside_fail(&b, "lsm_verify: error %d", err);
 	err = lsm_close(b.lsm);
@@ -342,12 +345,10 @@ static void test_beside(uint64_t seed, unsigned rounds)
 
 int main(void)
 {
-	const char *env_rounds = getenv("ROUNDS"), *env_seed = getenv("SEED");
-	unsigned rounds = env_rounds ? (unsigned)strtoul(env_rounds, NULL, 0) : ROUNDS_DEFAULT;
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
+	unsigned rounds = (unsigned)option_number("ROUNDS", ROUNDS_DEFAULT);
+	uint64_t seed = option_number("SEED", 1);
 
-	/* A store that hangs fails the test, too. */
-	alarm(rounds > ROUNDS_DEFAULT ? 0 : WATCHDOG_SECONDS);
-	test_beside(seed, rounds);
+	option_watchdog(rounds > ROUNDS_DEFAULT, WATCHDOG_SECONDS);
+	run_test(test_beside, seed, rounds);
 	return done();
 }

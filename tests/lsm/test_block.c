@@ -1,20 +1,16 @@
 /* Blocks: the bytes, searching, cursors both ways, and any bytes at all. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lsm/table/block.h"
-#include "tests/tap.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define ENTRIES_MAX 200
 
-static uint64_t rng_state = 88172645463325252u;
-static uint64_t rng(void)
-{
-	rng_state ^= rng_state << 13;
-	rng_state ^= rng_state >> 7;
-	rng_state ^= rng_state << 17;
-	return rng_state;
-}
+static struct rng choices = {.state = 1};
 
 struct pair {
 	struct ikey_buf key;
@@ -38,11 +34,12 @@ static struct lsm_slice random_key(struct ikey_buf *k)
 {
 	static const uint8_t alphabet[] = {0, 1, 2, 'a', 0xff};
 	uint8_t user[24];
-	size_t size = 1 + rng() % (rng() % 4 ? 4 : 24);
+	size_t size = 1 + rng_next(&choices) % (rng_next(&choices) % 4 ? 4 : 24);
 
 	for (size_t i = 0; i < size; i++)
-		user[i] = alphabet[rng() % sizeof(alphabet)];
-	return ikey_make(k, (struct lsm_slice){user, size}, rng() % 6, (enum ikey_type)(rng() % 3));
+		user[i] = alphabet[rng_next(&choices) % sizeof(alphabet)];
+	return ikey_make(k, (struct lsm_slice){user, size}, rng_next(&choices) % 6,
+			 (enum ikey_type)(rng_next(&choices) % 3));
 }
 
 static void make_pairs(size_t count)
@@ -53,9 +50,10 @@ static void make_pairs(size_t count)
 		struct pair *p = &pairs[i];
 
 		random_key(&p->key);
-		p->value_size = rng() % 8 ? rng() % 10 : rng() % sizeof(p->value);
+		p->value_size = rng_next(&choices) % 8 ? rng_next(&choices) % 10 :
+							 rng_next(&choices) % sizeof(p->value);
 		for (size_t j = 0; j < p->value_size; j++)
-			p->value[j] = (uint8_t)rng();
+			p->value[j] = (uint8_t)rng_next(&choices);
 	}
 	qsort(pairs, count, sizeof(pairs[0]), pair_compare);
 	for (size_t i = 0; i < count; i++)
@@ -112,14 +110,14 @@ static bool find_agrees(struct lsm_slice block, struct lsm_slice key)
 {
 	ssize_t i = model_seek(key);
 	struct block_found found;
-	int r = block_find(block, key, &found);
+	int err = block_find(block, key, &found);
 	bool newer = i > 0 && !slice_compare(ikey_user(key_of(&pairs[i - 1])), ikey_user(key));
 
 	if (found.after_newer != newer)
 		return false;
 	if ((size_t)i == pairs_count)
-		return r == LSM_ABSENT;
-	return !r && found.trailer == ikey_get_trailer(key_of(&pairs[i])) &&
+		return err == LSM_ABSENT;
+	return !err && found.trailer == ikey_get_trailer(key_of(&pairs[i])) &&
 	       found.value.size == pairs[i].value_size &&
 	       (!found.value.size || !memcmp(found.value.data, pairs[i].value, found.value.size)) &&
 	       found.same_user == !slice_compare(ikey_user(key_of(&pairs[i])), ikey_user(key));
@@ -137,7 +135,7 @@ static bool walk_agrees(struct iter *it, int steps)
 	for (int i = 0; i < steps; i++) {
 		if (!stands_on(it, at))
 			return false;
-		switch (rng() % (it->valid ? 12 : 4)) {
+		switch (rng_next(&choices) % (it->valid ? 12 : 4)) {
 		case 0:
 			key = random_key(&k);
 			it->ops->seek(it, key);
@@ -231,7 +229,7 @@ static void test_random(void)
 		struct lsm_slice block;
 		size_t i = 0;
 
-		make_pairs(1 + rng() % ENTRIES_MAX);
+		make_pairs(1 + rng_next(&choices) % ENTRIES_MAX);
 		block = build(&b, intervals[round % 4]);
 		if (block_check(block, NULL))
 			bail("block_check");
@@ -272,21 +270,24 @@ static void test_damage(void)
 		uint8_t *bytes;
 
 		if (round % 50 == 0)
-			make_pairs(1 + rng() % 40);
+			make_pairs(1 + rng_next(&choices) % 40);
 		block = build(&b, round % 2 ? 16 : 3);
-		if (rng() % 4 == 0)
-			block.size = rng() % block.size;
+		if (rng_next(&choices) % 4 == 0)
+			block.size = rng_next(&choices) % block.size;
 		/* exactly as large as the block: one byte too far is seen */
 		bytes = malloc(block.size ? block.size : 1);
 		if (!bytes)
 			bail("malloc");
 		memcpy(bytes, block.data, block.size);
 		block.data = bytes;
-		for (unsigned n = (unsigned)(rng() % 4); n && block.size; n--) {
+		for (unsigned n = (unsigned)(rng_next(&choices) % 4); n && block.size; n--) {
 			size_t tail = block.size < 30 ? block.size : 30; /* mostly restarts */
-			size_t at = rng() % 3 ? rng() % block.size : block.size - 1 - rng() % tail;
+			size_t at = rng_next(&choices) % 3 ?
+					    rng_next(&choices) % block.size :
+					    block.size - 1 - rng_next(&choices) % tail;
 
-			bytes[at] = (uint8_t)(rng() % 3 ? rng() : rng() % 4);
+			bytes[at] = (uint8_t)(rng_next(&choices) % 3 ? rng_next(&choices) :
+								       rng_next(&choices) % 4);
 		}
 		if (block_check(block, NULL)) {
 			refused++;
@@ -340,10 +341,10 @@ static void test_iter(void)
 
 int main(void)
 {
-	test_hex();
-	test_empty();
-	test_random();
-	test_damage();
-	test_iter();
+	run_test(test_hex);
+	run_test(test_empty);
+	run_test(test_random);
+	run_test(test_damage);
+	run_test(test_iter);
 	return done();
 }

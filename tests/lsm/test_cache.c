@@ -1,10 +1,12 @@
 /* The cache: what stays, what goes, and many threads at once. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "lsm/table/cache.h"
-#include "tests/tap.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define CHARGE 10000
 #define LIMIT ((size_t)100000) /* too small for more than one shard */
@@ -185,15 +187,12 @@ static _Atomic int wrong, inconsistent;
 
 static void *worker(void *arg)
 {
-	uint64_t state = (uint64_t)(uintptr_t)arg * 2654435761u + 1;
+	struct rng rng = {.state = (uint64_t)(uintptr_t)arg};
 	struct cache_entry *kept[4] = {0};
 	const char *why;
 
 	for (int i = 0; i < 20000; i++) {
-		state ^= state << 13;
-		state ^= state >> 7;
-		state ^= state << 17;
-		uint64_t file = state % 5, offset = state >> 8 & 31;
+		uint64_t state = rng_next(&rng), file = state % 5, offset = state >> 8 & 31;
 		struct cache_entry **slot = &kept[state >> 16 & 3];
 		struct thing *t;
 
@@ -239,10 +238,10 @@ static void test_threads(void)
 
 int main(void)
 {
-	test_basics();
-	test_eviction();
-	test_erase();
-	test_many();
-	test_threads();
+	run_test(test_basics);
+	run_test(test_eviction);
+	run_test(test_erase);
+	run_test(test_many);
+	run_test(test_threads);
 	return done();
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lsm/lsm.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 static void is_words(int err, const char *want, const char *what)
 {
@@ -46,8 +46,8 @@ static void test_distinct(void)
 
 int main(void)
 {
-	test_words();
-	test_unknown();
-	test_distinct();
+	run_test(test_words);
+	run_test(test_unknown);
+	run_test(test_distinct);
 	return done();
 }

@@ -1,8 +1,10 @@
 /* The filter: never wrong about a key it has, seldom about one it has not. */
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lsm/table/filter.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define KEYS 20000
 
@@ -85,8 +87,8 @@ static void test_odd(void)
 
 int main(void)
 {
-	test_rates();
-	test_bytes();
-	test_odd();
+	run_test(test_rates);
+	run_test(test_bytes);
+	run_test(test_odd);
 	return done();
 }

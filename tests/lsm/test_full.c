@@ -12,26 +12,29 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lsm/lsm.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/option.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define DISK_BYTES (24u << 20)
 #define ROUNDS 12
 #define KEYS 4000u
 #define VALUE_BYTES_MAX 60000u
 
-static uint64_t seed;
+static struct rng choices;
 static unsigned char value[VALUE_BYTES_MAX];
 static uint32_t have[KEYS]; /* size of what was written and is not deleted; 0: none */
 
 static uint64_t below(uint64_t n)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed % n;
+	return rng_next(&choices) % n;
 }
 
 static struct lsm_slice key_of(unsigned k, char *out, size_t size)
@@ -166,18 +169,14 @@ static void test_beside_others(void)
 	o.storage->ops->free(o.storage);
 }
 
-int main(void)
+/* A disk is filled up, and the process killed, again and again. */
+static void test_killed(void)
 {
 	struct lsm_options o = {.create = true, .memory_bytes = 32u << 20};
 	struct storage *disk = storage_mem_new(), *dead;
 	unsigned deletes_failed = 0, opens_failed = 0, mistakes = 0, left = 0;
-	const char *s = getenv("SEED");
 	struct lsm *lsm;
 
-	seed = s ? strtoull(s, NULL, 0) : 20261;
-	printf("# SEED=%" PRIu64 "\n", seed);
-	for (size_t i = 64; i < sizeof(value); i++)
-		value[i] = (unsigned char)below(256);
 	if (!disk)
 		bail("no memory");
 	for (unsigned round = 0; round < ROUNDS; round++) {
@@ -215,6 +214,15 @@ int main(void)
 	is_int(wrong(lsm), 0, "for what is there now, and nothing else is");
 	is_int(lsm_close(lsm), 0, "closes");
 	disk->ops->free(disk);
-	test_beside_others();
+}
+
+int main(void)
+{
+	choices.state = option_number("SEED", 20261);
+	printf("# SEED=%" PRIu64 "\n", choices.state);
+	for (size_t i = 64; i < sizeof(value); i++)
+		value[i] = (unsigned char)below(256);
+	run_test(test_killed);
+	run_test(test_beside_others);
 	return done();
 }

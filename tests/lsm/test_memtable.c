@@ -5,20 +5,16 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lsm/memtable.h"
-#include "tests/tap.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
-static uint64_t rnd_state = 88172645463325252u;
-
-static uint64_t rnd(void)
-{
-	rnd_state ^= rnd_state << 13;
-	rnd_state ^= rnd_state >> 7;
-	rnd_state ^= rnd_state << 17;
-	return rnd_state;
-}
+static struct rng choices = {.state = 1};
 
 static struct lsm_slice str(const char *s)
 {
@@ -160,14 +156,14 @@ static uint64_t key_number(enum order order, size_t i, uint64_t *run)
 		return MODEL_MAX - i;
 	case RUNS:
 		if (i % 50 == 0)
-			*run = rnd() % 1000000;
+			*run = rng_next(&choices) % 1000000;
 		return *run + (i % 100 < 50 ? i % 50 : 50 - i % 50);
 	case ZIGZAG:
 		return i % 2 ? 500000 + i : 500000 - i;
 	case FEW_KEYS:
-		return rnd() % 7;
+		return rng_next(&choices) % 7;
 	default:
-		return rnd() % 1000000;
+		return rng_next(&choices) % 1000000;
 	}
 }
 
@@ -204,7 +200,7 @@ static size_t first_at_or_after(const struct entry *e)
 static bool check_seeks(const struct memtable *m, struct iter *it)
 {
 	for (int n = 0; n < 2000; n++) {
-		struct entry e = model[rnd() % model_count];
+		struct entry e = model[rng_next(&choices) % model_count];
 		struct ikey_buf b;
 		size_t i;
 		enum ikey_type type;
@@ -213,9 +209,10 @@ static bool check_seeks(const struct memtable *m, struct iter *it)
 		bool found;
 
 		if (n % 3 == 1)
-			e.sequence = rnd() % (MODEL_MAX + 2);
+			e.sequence = rng_next(&choices) % (MODEL_MAX + 2);
 		if (n % 3 == 2)
-			snprintf(e.key, sizeof(e.key), "%09u", (unsigned)(rnd() % 1000000));
+			snprintf(e.key, sizeof(e.key), "%09u",
+				 (unsigned)(rng_next(&choices) % 1000000));
 		target = ikey_make(&b, str(e.key), e.sequence, IKEY_PUT);
 		i = first_at_or_after(&e);
 		it->ops->seek(it, target);
@@ -289,20 +286,21 @@ static void test_ranges(void)
 	int seen = 0;
 
 	for (int i = 0; i < RANGES; i++) {
-		unsigned start = 100 + (unsigned)(rnd() % 700);
+		unsigned start = 100 + (unsigned)(rng_next(&choices) % 700);
 
 		snprintf(ranges[i].start, sizeof(ranges[i].start), "%03u", start);
 		snprintf(ranges[i].end, sizeof(ranges[i].end), "%03u",
-			 start + 1 + (unsigned)(rnd() % (i % 10 ? 3 : 80)));
+			 start + 1 + (unsigned)(rng_next(&choices) % (i % 10 ? 3 : 80)));
 		ranges[i].sequence = (uint64_t)i * 2 + 2;
 		right &= !memtable_add_range(m, ranges[i].sequence, str(ranges[i].start),
 					     str(ranges[i].end));
 		for (int n = 0; n < 20; n++) {
 			char key[16];
-			uint64_t at_sequence = rnd() % (ranges[i].sequence + 3), want = 0;
+			uint64_t at_sequence = rng_next(&choices) % (ranges[i].sequence + 3),
+				 want = 0;
 
 			snprintf(key, sizeof(key), n % 2 ? "%03u" : "%03u.5",
-				 (unsigned)(rnd() % 999));
+				 (unsigned)(rng_next(&choices) % 999));
 			for (int j = 0; j <= i; j++)
 				if (ranges[j].sequence <= at_sequence &&
 				    strcmp(key, ranges[j].start) >= 0 &&
@@ -342,7 +340,8 @@ static void make_entry(uint64_t i, char *key, char *value)
 static void *read_beside(void *arg)
 {
 	struct iter *it = memtable_iter(shared);
-	uint64_t random = (uint64_t)(uintptr_t)arg, done = 0;
+	struct rng rng = {.state = (uint64_t)(uintptr_t)arg};
+	uint64_t done = 0;
 	bool right = true;
 
 	while (right && done < WRITES) {
@@ -353,10 +352,9 @@ static void *read_beside(void *arg)
 		char last[24] = "";
 
 		done = atomic_load_explicit(&published, memory_order_acquire);
-		random = random * 6364136223846793005u + 1442695040888963407u;
 		if (!done)
 			continue;
-		i = random >> 63 ? done - 1 : (random >> 33) % done;
+		i = rng_chance(&rng, 2) ? done - 1 : rng_next(&rng) % done;
 		make_entry(i, key, value);
 		right &= memtable_get(shared, str(key), SEQUENCE_MAX, &type, &sequence, &got) &&
 			 sequence == i + 1 && !slice_compare(got, str(value));
@@ -418,12 +416,12 @@ static void test_threads(void)
 
 int main(void)
 {
-	test_empty();
-	test_versions();
-	test_sizes();
+	run_test(test_empty);
+	run_test(test_versions);
+	run_test(test_sizes);
 	for (enum order order = 0; order < ORDERS; order++)
-		test_order(order);
-	test_ranges();
-	test_threads();
+		run_test(test_order, order);
+	run_test(test_ranges);
+	run_test(test_threads);
 	return done();
 }

@@ -1,25 +1,28 @@
 /*
  * test_model.c - the tree against a plain model, with everything going on at once.
  *
- *     test_model.t [-s seed] [-n operations]
- *
  * Random batches, reads, snapshots, iterators, flushes, compactions, reopens
  * and power cuts on a storage in memory, under limits so small that every rare
- * path is common. The environment gives MODEL_OPS and MODEL_SEED too; without
- * any of them it is a million operations, which take some seconds. The choices
- * follow from the seed, but the tree's threads run as they like, so the same
- * seed fails at the same operation only nearly always. What one thread cannot
- * show is in test_beside.c.
+ * path is common. MODEL_OPS=n and MODEL_SEED=n in the environment say how many
+ * operations and which ones; a million of them take some seconds. The choices
+ * follow from the seed, but the tree's threads run as they like. So a seed fails
+ * at the same operation nearly always, not always. What one thread cannot show is
+ * in test_beside.c.
  */
-#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
-#include "tests/lsm/model_run.h"
+#include "tests/support/lsm_twin.h"
+#include "tests/support/option.h"
+#include "tests/support/tap.h"
 
 #define WATCHDOG_SECONDS 600
 
 /* ---- options ---- */
 
-static const struct set sets[] = {
+static const struct lsm_twin_limits limits_of[] = {
 	{
 		"tiny everything",
 		400,
@@ -89,77 +92,64 @@ static const struct set sets[] = {
 		{8, 300, 20 << 10, 10, 0, 100},
 	},
 };
-#define SETS_COUNT (sizeof(sets) / sizeof(sets[0]))
+#define LIMITS_COUNT (sizeof(limits_of) / sizeof(limits_of[0]))
 /* ---- one run ---- */
 
-static bool step(struct run *r)
+static bool take_step(struct lsm_twin *r)
 {
 	uint32_t kind = rng_below(&r->rng, 10000);
 
 	r->op++;
 	if (kind < 4500)
-		return do_write(r);
+		return lsm_twin_write(r);
 	if (kind < 8500)
-		return do_get(r);
+		return lsm_twin_get(r);
 	if (kind < 9300)
-		return do_iterate(r);
+		return lsm_twin_iterate(r);
 	if (kind < 9850)
-		return do_view(r);
+		return lsm_twin_use_view(r);
 	if (kind < 9910)
-		return do_sync(r);
+		return lsm_twin_sync(r);
 	if (kind < 9935)
-		return wrong_error(r, "lsm_flush", lsm_flush(r->lsm));
+		return lsm_twin_fits(r, "lsm_flush", lsm_flush(r->lsm));
 	if (kind < 9950)
-		return do_compact(r);
+		return lsm_twin_compact(r);
 	if (kind < 9960)
-		return do_stats(r);
+		return lsm_twin_stats(r);
 	if (kind < 9965)
-		return do_whole(r);
+		return lsm_twin_check_all(r);
 	if (kind < 9967)
-		return model_check_verify(&r->m, r->lsm);
-	return kind < 9980 ? do_reopen(r) : do_cut(r);
+		return lsm_model_check_verify(&r->m, r->lsm);
+	return kind < 9980 ? lsm_twin_reopen(r) : lsm_twin_cut(r);
 }
 
-static void test_set(const struct set *set, uint64_t seed, uint64_t ops_max)
+static void test_limits(const struct lsm_twin_limits *limits, uint64_t seed, uint64_t ops_max)
 {
-	struct run r = {.set = set, .seed = seed, .ops_max = ops_max, .rng = {.state = seed}};
+	struct lsm_twin r = {
+		.limits = limits, .seed = seed, .ops_max = ops_max, .rng = {.state = seed}};
 	bool right;
 
-	right = run_begin(&r, &r.rng);
+	right = lsm_twin_begin(&r, &r.rng);
 	while (right && r.op < ops_max)
-		right = step(&r);
-	right = right && model_check_all(&r.m, r.m.now, r.lsm, NULL, true) &&
-		model_check_verify(&r.m, r.lsm) && do_reopen(&r);
-	if (!run_end(&r))
+		right = take_step(&r);
+	right = right && lsm_model_check_all(&r.m, r.m.now, r.lsm, NULL, true) &&
+		lsm_model_check_verify(&r.m, r.lsm) && lsm_twin_reopen(&r);
+	if (!lsm_twin_end(&r))
 		right = false;
-	ok(right, "%s: %" PRIu64 " operations, %u reopens, %u cuts that lost %u batches", set->name,
-	   r.op, r.reopens, r.cuts, r.batches_lost);
+	ok(right, "%s: %" PRIu64 " operations, %u reopens, %u cuts that lost %u batches",
+	   limits->name, r.op, r.reopens, r.cuts, r.batches_lost);
 	if (!right)
 		printf("#   seed %" PRIu64 " operation %" PRIu64 ": %s\n", seed, r.op, r.m.error);
-	model_release(&r.m);
+	lsm_model_release(&r.m);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	const char *env_ops = getenv("MODEL_OPS"), *env_seed = getenv("MODEL_SEED");
-	uint64_t ops = env_ops ? strtoull(env_ops, NULL, 0) : 1000000;
-	uint64_t seed = env_seed ? strtoull(env_seed, NULL, 0) : 1;
-	int c;
+	uint64_t ops = option_number("MODEL_OPS", 1000000), seed = option_number("MODEL_SEED", 1);
 
-	while ((c = getopt(argc, argv, "s:n:")) != -1) {
-		if (c == 's') {
-			seed = strtoull(optarg, NULL, 0);
-		} else if (c == 'n') {
-			ops = strtoull(optarg, NULL, 0);
-		} else {
-			fprintf(stderr, "usage: %s [-s seed] [-n operations]\n", argv[0]);
-			return 2;
-		}
-	}
-	/* A store that hangs fails the test, too. */
-	alarm(ops > 2000000 ? 0 : WATCHDOG_SECONDS);
+	option_watchdog(ops > 2000000, WATCHDOG_SECONDS);
 	printf("# seed %" PRIu64 ", %" PRIu64 " operations\n", seed, ops);
-	for (size_t i = 0; i < SETS_COUNT; i++)
-		test_set(&sets[i], seed * SETS_COUNT + i, ops / SETS_COUNT);
+	for (size_t i = 0; i < LIMITS_COUNT; i++)
+		run_test(test_limits, &limits_of[i], seed * LIMITS_COUNT + i, ops / LIMITS_COUNT);
 	return done();
 }

@@ -1,19 +1,14 @@
 /* Range tombstones against a brute-force model. */
+#include <string.h>
 #include <unistd.h>
 
 #include "lsm/table/rangedel.h"
-#include "tests/tap.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define TOMBSTONES_MAX 40
 
-static uint64_t rng_state = 362436069;
-static uint64_t rng(void)
-{
-	rng_state ^= rng_state << 13;
-	rng_state ^= rng_state >> 7;
-	rng_state ^= rng_state << 17;
-	return rng_state;
-}
+static struct rng choices = {.state = 1};
 
 struct key {
 	char bytes[4];
@@ -31,10 +26,10 @@ static struct lsm_slice slice(const struct key *k)
 }
 static struct key random_key(void)
 {
-	struct key k = {.size = 1 + rng() % 3};
+	struct key k = {.size = 1 + rng_next(&choices) % 3};
 
 	for (size_t i = 0; i < k.size; i++)
-		k.bytes[i] = (char)('a' + rng() % 4);
+		k.bytes[i] = (char)('a' + rng_next(&choices) % 4);
 	return k;
 }
 
@@ -65,7 +60,7 @@ static struct rangedel_list *make(size_t count)
 			continue;
 		model[model_count].start = c < 0 ? a : b;
 		model[model_count].end = c < 0 ? b : a;
-		model[model_count].sequence = 1 + rng() % 12; /* some twice */
+		model[model_count].sequence = 1 + rng_next(&choices) % 12; /* some twice */
 		if (rangedel_add(l, model[model_count].sequence, slice(&model[model_count].start),
 				 slice(&model[model_count].end)))
 			bail("rangedel_add");
@@ -119,12 +114,12 @@ static void test_model(void)
 	bool formed = true, covering = true, fragments = true;
 
 	for (int round = 0; round < 500; round++) {
-		struct rangedel_list *l = make(rng() % TOMBSTONES_MAX);
+		struct rangedel_list *l = make(rng_next(&choices) % TOMBSTONES_MAX);
 
 		formed &= well_formed(l);
 		for (int i = 0; i < 100; i++) {
 			struct key k = random_key();
-			uint64_t sequence = rng() % 14;
+			uint64_t sequence = rng_next(&choices) % 14;
 
 			covering &= rangedel_covering(l, slice(&k), sequence) ==
 				    model_covering(slice(&k), sequence);
@@ -179,8 +174,8 @@ static void test_joined(void)
 
 int main(void)
 {
-	test_example();
-	test_joined();
-	test_model();
+	run_test(test_example);
+	run_test(test_joined);
+	run_test(test_model);
 	return done();
 }

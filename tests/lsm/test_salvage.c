@@ -1,9 +1,12 @@
 /*
  * Tables that have lost their footer or index: the blocks are found without them.
  */
-#include "tests/lsm/table_fixture.h"
+#include <stdio.h>
+#include <string.h>
 
-static const struct range ranges[] = {{7, "a", "b"}, {9, "prefixa", "prefixc"}};
+#include "tests/support/table_fixture.h"
+
+static const struct table_range ranges[] = {{7, "a", "b"}, {9, "prefixa", "prefixc"}};
 
 struct got {
 	size_t next, entries;
@@ -16,21 +19,23 @@ static int count_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice value)
 	struct got *g = ctx;
 
 	g->entries++;
-	return on_entry(&g->next, ikey, value);
+	return fixture_on_entry(&g->next, ikey, value);
 }
 
 /* What is found of table 7; every entry has to be one of the table's. */
 static struct got salvage(uint64_t bytes)
 {
-	struct lsm_slice smallest = user_of(&pairs[0]), largest = user_of(&pairs[pairs_count - 1]);
+	struct lsm_slice smallest = table_pair_user(&table_pairs[0]),
+			 largest = table_pair_user(&table_pairs[table_pairs_count - 1]);
 	struct rangedel_list *list = rangedel_new();
 	struct got g = {0};
 
 	if (!list)
 		bail("no memory");
-	if (slice_compare(text("a"), smallest) < 0)
-		smallest = text("a");
-	is_int(table_salvage(&env, 7, bytes, smallest, largest, count_entry, &g, &g.filter, list),
+	if (slice_compare(table_text("a"), smallest) < 0)
+		smallest = table_text("a");
+	is_int(table_salvage(&fixture_env, 7, bytes, smallest, largest, count_entry, &g, &g.filter,
+			     list),
 	       0, "... nothing but its own entries");
 	if (rangedel_finish(list))
 		bail("no memory");
@@ -48,12 +53,12 @@ static void test_one(const char *name, enum lsm_compression compression)
 	uint64_t bytes;
 	struct got g;
 
-	env_start(1 << 20);
-	make_pairs(2000);
-	bytes = build(7, &options, ranges, 2);
-	file = bytes_of(7);
+	fixture_start(1 << 20);
+	table_pairs_make(2000);
+	bytes = fixture_build(7, &options, ranges, 2);
+	file = fixture_bytes_of(7);
 	footer = file->size - TABLE_FOOTER_BYTES;
-	printf("# %s: %zu bytes, %zu entries\n", name, file->size, pairs_count);
+	printf("# %s: %zu bytes, %zu entries\n", name, file->size, table_pairs_count);
 	g = salvage(bytes);
 	filter_bytes = g.filter.size;
 	ranges_count = g.ranges;
@@ -63,13 +68,14 @@ static void test_one(const char *name, enum lsm_compression compression)
 
 	file->data[footer + 20] ^= 1;
 	g = salvage(bytes);
-	ok(g.entries == pairs_count && g.filter.size == filter_bytes && g.ranges == ranges_count,
+	ok(g.entries == table_pairs_count && g.filter.size == filter_bytes &&
+		   g.ranges == ranges_count,
 	   "%s: without the footer, all of it", name);
 	buf_release(&g.filter);
 
 	file->data[100] ^= 1;
 	g = salvage(bytes);
-	ok(g.entries > pairs_count - 200 && g.entries < pairs_count &&
+	ok(g.entries > table_pairs_count - 200 && g.entries < table_pairs_count &&
 		   g.filter.size == filter_bytes && g.ranges == ranges_count,
 	   "%s: ... and one block damaged, all but that one (%zu)", name, g.entries);
 	buf_release(&g.filter);
@@ -78,14 +84,15 @@ static void test_one(const char *name, enum lsm_compression compression)
 
 	file->data[footer - 30] ^= 1;
 	g = salvage(bytes);
-	ok(g.entries == pairs_count && g.filter.size == filter_bytes && g.ranges == ranges_count,
+	ok(g.entries == table_pairs_count && g.filter.size == filter_bytes &&
+		   g.ranges == ranges_count,
 	   "%s: without the index, all of it", name);
 	buf_release(&g.filter);
 	file->data[footer - 30] ^= 1;
 
 	file->size /= 2;
 	g = salvage(bytes);
-	ok(g.entries > pairs_count / 3 && g.entries == g.next && !g.filter.size,
+	ok(g.entries > table_pairs_count / 3 && g.entries == g.next && !g.filter.size,
 	   "%s: cut in half, the first half (%zu)", name, g.entries);
 	entries = g.entries;
 	buf_release(&g.filter);
@@ -108,8 +115,8 @@ static void test_one(const char *name, enum lsm_compression compression)
 	g = salvage(bytes);
 	ok(!g.entries, "%s: of nothing, nothing", name);
 
-	mem_clear();
-	env_stop();
+	table_files_clear();
+	fixture_stop();
 }
 
 /* One block only: the index must not be taken for it. */
@@ -118,23 +125,23 @@ static void test_small(void)
 	uint64_t bytes;
 	struct got g;
 
-	env_start(1 << 20);
-	make_pairs(5);
-	bytes = build(7, &plain, NULL, 0);
-	bytes_of(7)->data[0] ^= 1;
-	bytes_of(7)->data[bytes - 20] ^= 1;
+	fixture_start(1 << 20);
+	table_pairs_make(5);
+	bytes = fixture_build(7, &fixture_plain, NULL, 0);
+	fixture_bytes_of(7)->data[0] ^= 1;
+	fixture_bytes_of(7)->data[bytes - 20] ^= 1;
 	g = salvage(bytes);
 	ok(!g.entries, "one damaged block: nothing, least of all its index");
-	mem_clear();
-	env_stop();
+	table_files_clear();
+	fixture_stop();
 }
 
 int main(void)
 {
-	test_one("raw", LSM_COMPRESS_NONE);
-	test_one("LZ4", LSM_COMPRESS_LZ4);
-	test_one("zstd", LSM_COMPRESS_ZSTD);
-	test_small();
-	pairs_clear();
+	run_test(test_one, "raw", LSM_COMPRESS_NONE);
+	run_test(test_one, "LZ4", LSM_COMPRESS_LZ4);
+	run_test(test_one, "zstd", LSM_COMPRESS_ZSTD);
+	run_test(test_small);
+	table_pairs_clear();
 	return done();
 }

@@ -3,23 +3,19 @@
  * reading parts of values, right and damaged.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lsm/base/ikey.h"
 #include "lsm/segment.h"
-#include "tests/tap.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define SEGMENT 7u
 
-static uint64_t rnd_state = 88172645463325252u;
-
-static uint64_t rnd(void)
-{
-	rnd_state ^= rnd_state << 13;
-	rnd_state ^= rnd_state >> 7;
-	rnd_state ^= rnd_state << 17;
-	return rnd_state;
-}
+static struct rng choices = {.state = 1};
 
 /* ---- a file in memory that counts its reads ---- */
 
@@ -184,7 +180,7 @@ static struct memory_file new_file(size_t size)
 	if (!f.data)
 		bail("no memory");
 	for (size_t i = 0; i < size; i++)
-		f.data[i] = (uint8_t)rnd();
+		f.data[i] = (uint8_t)rng_next(&choices);
 	return f;
 }
 
@@ -199,8 +195,8 @@ static void test_read_parts(uint32_t size)
 	add_ref(SEGMENT, 12288, f.data + 12288, size, &b);
 	segment_ref_decode(buf_slice(&b), &ref);
 	for (int n = 0; n < 500; n++) {
-		uint32_t from = (uint32_t)(rnd() % (size + 1));
-		uint32_t count = (uint32_t)(rnd() % (size - from + 1));
+		uint32_t from = (uint32_t)(rng_next(&choices) % (size + 1));
+		uint32_t count = (uint32_t)(rng_next(&choices) % (size - from + 1));
 
 		if (n % 4 == 1)
 			from -= from % 4096;
@@ -268,12 +264,13 @@ static void test_slices(void)
 		add_ref(SEGMENT, 8192, f.data + 8192, size, &bytes[0]);
 		for (int depth = 1; size > 1 && depth < 6; depth++) {
 			struct buf *old = &bytes[(depth + 1) % 2], *new = &bytes[depth % 2];
-			uint32_t cut = (uint32_t)(rnd() % (n % 2 ? size : size / 4 + 1));
+			uint32_t cut =
+				(uint32_t)(rng_next(&choices) % (n % 2 ? size : size / 4 + 1));
 
 			if (cut == size)
 				cut = 0;
 			right &= !segment_ref_decode(buf_slice(old), &ref);
-			size = 1 + (uint32_t)(rnd() % (size - cut));
+			size = 1 + (uint32_t)(rng_next(&choices) % (size - cut));
 			from += cut;
 			new->size = 0;
 			right &= !segment_ref_slice(&ref, cut, size, new);
@@ -333,17 +330,17 @@ static void test_damage(void)
 
 int main(void)
 {
-	test_example();
-	test_refused();
-	test_sums();
-	test_read_parts(1);
-	test_read_parts(4096);
-	test_read_parts(4097);
-	test_read_parts(16384);
-	test_read_parts(100001);
-	test_read_parts(LSM_VALUE_BYTES_MAX);
-	test_read_count();
-	test_slices();
-	test_damage();
+	run_test(test_example);
+	run_test(test_refused);
+	run_test(test_sums);
+	run_test(test_read_parts, 1);
+	run_test(test_read_parts, 4096);
+	run_test(test_read_parts, 4097);
+	run_test(test_read_parts, 16384);
+	run_test(test_read_parts, 100001);
+	run_test(test_read_parts, LSM_VALUE_BYTES_MAX);
+	run_test(test_read_count);
+	run_test(test_slices);
+	run_test(test_damage);
 	return done();
 }

@@ -1,24 +1,22 @@
 /* The storage in memory: as a storage, as a disk that loses power, and as one that fails. */
-#include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
-
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "tests/storage/storage_mem.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define SECTOR 512
 #define PAGE 4096
 
-static uint64_t rng_state = 7;
+static struct rng choices = {.state = 7};
 
-static uint64_t rng(uint64_t below)
+static uint64_t below(uint64_t n)
 {
-	rng_state += UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t z = rng_state;
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % below;
+	return rng_next(&choices) % n;
 }
 
 static struct storage *must_new(void)
@@ -583,12 +581,12 @@ static void model_touch(struct model_file *m, size_t from, size_t to)
 static void model_step(struct storage *st, struct storage_file *f, struct model_file *m)
 {
 	static unsigned char data[MODEL_BYTES];
-	size_t at = rng(MODEL_BYTES), size = rng(MODEL_BYTES - at) + 1;
+	size_t at = below(MODEL_BYTES), size = below(MODEL_BYTES - at) + 1;
 	int err = 0;
 
-	if (rng(2))
-		size = size < 700 ? size : rng(700) + 1;
-	switch (rng(8)) {
+	if (below(2))
+		size = size < 700 ? size : below(700) + 1;
+	switch (below(8)) {
 	case 0:
 		err = st->ops->truncate(f, at);
 		if (at < m->size) {
@@ -617,7 +615,7 @@ static void model_step(struct storage *st, struct storage_file *f, struct model_
 		break;
 	default:
 		for (size_t k = 0; k < size; k++)
-			data[k] = (unsigned char)(1 + rng(255));
+			data[k] = (unsigned char)(1 + below(255));
 		err = storage_pwrite(f, data, size, at);
 		memcpy(m->now + at, data, size);
 		model_touch(m, at, at + size);
@@ -676,7 +674,7 @@ static void test_model(void)
 
 	storage_mem_record(st, true);
 	while (calls < MODEL_CALLS) {
-		size_t i = rng(MODEL_FILES);
+		size_t i = below(MODEL_FILES);
 
 		name[1] = (char)('0' + i);
 		memcpy(history[calls + 1], now, sizeof(history[0]));
@@ -684,7 +682,7 @@ static void test_model(void)
 		if (!f[i]) {
 			f[i] = must_open(st, name, STORAGE_CREATE);
 			now[i].named = true;
-		} else if (rng(20) == 0) {
+		} else if (below(20) == 0) {
 			if (st->ops->sync_dir(st))
 				bail("model: sync_dir");
 			for (size_t k = 0; k < MODEL_FILES; k++)
@@ -696,7 +694,7 @@ static void test_model(void)
 	}
 	is_int(bad, 0, "each changing call counts as one");
 	for (int round = 0; round < 6000; round++) {
-		uint64_t at = round < 3000 ? (uint64_t)round / 5 : rng(calls + 1);
+		uint64_t at = round < 3000 ? (uint64_t)round / 5 : below(calls + 1);
 		enum storage_mem_keep keep = round % 5 < 2 ? (enum storage_mem_keep)(round % 5) :
 							     STORAGE_MEM_KEEP_RANDOM;
 
@@ -849,10 +847,11 @@ static void test_many_cuts(void)
 	}
 	st->ops->sync_dir(st);
 	for (uint64_t i = 0; i < 2000; i++) {
-		struct storage_file *g = f[rng(8)];
+		struct storage_file *g = f[below(8)];
 
 		memset(data, (int)i, sizeof(data));
-		if (i % 10 ? storage_pwrite(g, data, 1 + rng(4096), i / 8 * 2048) : storage_sync(g))
+		if (i % 10 ? storage_pwrite(g, data, 1 + below(4096), i / 8 * 2048) :
+			     storage_sync(g))
 			bail("write");
 	}
 	calls = storage_mem_calls(st);
@@ -869,18 +868,18 @@ static void test_many_cuts(void)
 
 int main(void)
 {
-	test_files();
-	test_space();
-	test_lock();
-	test_names_cut();
-	test_names_random();
-	test_sectors();
-	test_sizes();
-	test_fail();
-	test_flip();
-	test_model();
-	test_cut_of_cut();
-	test_threads();
-	test_many_cuts();
+	run_test(test_files);
+	run_test(test_space);
+	run_test(test_lock);
+	run_test(test_names_cut);
+	run_test(test_names_random);
+	run_test(test_sectors);
+	run_test(test_sizes);
+	run_test(test_fail);
+	run_test(test_flip);
+	run_test(test_model);
+	run_test(test_cut_of_cut);
+	run_test(test_threads);
+	run_test(test_many_cuts);
 	return done();
 }

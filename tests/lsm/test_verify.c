@@ -4,11 +4,15 @@
  * have would be deleted with its values.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lsm/lsm.h"
 #include "lsm/manifest.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define KEYS 60u
 
@@ -333,7 +337,8 @@ static void test_log(bool killed)
 	st->ops->free(st);
 }
 
-int main(void)
+/* Each change of what the manifest says of a table is found, told and repaired. */
+static void test_changes(void)
 {
 	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
 		struct storage *st = make_store();
@@ -364,9 +369,14 @@ int main(void)
 		lsm_close(lsm);
 		st->ops->free(st);
 	}
-	test_overlap();
-	test_device();
-	test_log(true);
-	test_log(false);
+}
+
+int main(void)
+{
+	run_test(test_changes);
+	run_test(test_overlap);
+	run_test(test_device);
+	run_test(test_log, true);
+	run_test(test_log, false);
 	return done();
 }

@@ -1,26 +1,26 @@
 /* The log: its bytes, its ends, its crashes and whatever else a file may hold. */
-#include "lsm/base/buf.h"
-#include "tests/storage/storage_mem.h"
-#include "lsm/wal.h"
-#include "tests/tap.h"
-
+#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "lsm/base/buf.h"
+#include "lsm/wal.h"
+#include "tests/storage/storage_mem.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define BLOCK 32768
 #define HEADER 11
 
-static uint64_t rng_state = 1;
+static struct rng choices = {.state = 1};
 
-static uint64_t rng(uint64_t below)
+static uint64_t below(uint64_t n)
 {
-	rng_state += UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t z = rng_state;
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % below;
+	return rng_next(&choices) % n;
 }
 
 static int messages;
@@ -188,12 +188,12 @@ static void test_round_trip(struct storage *st, const char *name, size_t group, 
 	bool same = true, order = true;
 
 	for (uint32_t i = 0; i < COUNT; i++) {
-		size_t size = rng(3) ? rng(300) : edges[rng(sizeof(edges) / sizeof(*edges))];
+		size_t size = below(3) ? below(300) : edges[below(sizeof(edges) / sizeof(*edges))];
 		uint64_t left = BLOCK - (i % group ? 0 : wal_bytes(w) % BLOCK);
 
 		/* Often leave just about the size of a header in the block. */
-		if (!rng(3) && left > 2 * HEADER + 8)
-			size = left - 2 * HEADER - rng(8);
+		if (!below(3) && left > 2 * HEADER + 8)
+			size = left - 2 * HEADER - below(8);
 		uint8_t *data = malloc(size + 1);
 
 		if (!data)
@@ -373,7 +373,7 @@ static void test_recycle(struct storage *st)
 	is_int(count_records(st, "new", 2, &torn, &stop), 0, "nothing of the old log is read");
 	ok(!torn, "and its bytes are a clean end");
 	for (uint32_t i = 0; i < 100; i++) {
-		must_append(w, make(data, i, rng(2000)));
+		must_append(w, make(data, i, below(2000)));
 		n += count_records(st, "new", 2, &torn, &stop) == (int)i + 1;
 		clean += !torn && stop == wal_bytes(w);
 	}
@@ -572,7 +572,7 @@ static void test_fuzz(void)
 	uint64_t bytes;
 
 	for (uint32_t i = 0; i < COUNT; i++) {
-		size_t size = i == 30 ? 100000 : rng(4) ? rng(500) : rng(9000);
+		size_t size = i == 30 ? 100000 : below(4) ? below(500) : below(9000);
 
 		records[i] = make(malloc(size + 1), i, size);
 		must_append(w, records[i]);
@@ -590,17 +590,18 @@ static void test_fuzz(void)
 		cut = storage_mem_crash(st, STORAGE_MEM_KEEP_ALL, 0);
 		if (!cut)
 			bail("no memory");
-		for (uint64_t n = 1 + rng(4); n; n--) {
-			uint64_t place = rng(bytes), size = rng(2) ? rng(40) : rng(sizeof(junk));
+		for (uint64_t n = 1 + below(4); n; n--) {
+			uint64_t place = below(bytes),
+				 size = below(2) ? below(40) : below(sizeof(junk));
 
 			damage = place < damage ? place : damage;
 			for (size_t k = 0; k < size; k++)
-				junk[k] = rng(2) ? 0 : (uint8_t)rng(256);
-			if (rng(2))
+				junk[k] = below(2) ? 0 : (uint8_t)below(256);
+			if (below(2))
 				memset(junk, 0, size);
-			if (rng(3) == 0)
-				storage_mem_flip(cut, "f", place, (unsigned char)(1 + rng(255)));
-			else if (rng(3) == 0)
+			if (below(3) == 0)
+				storage_mem_flip(cut, "f", place, (unsigned char)(1 + below(255)));
+			else if (below(3) == 0)
 				cut_to(cut, "f", place);
 			else
 				poke(cut, "f", place, junk, size);
@@ -660,10 +661,10 @@ static void test_cuts(void)
 	if (st->ops->sync_dir(st))
 		bail("sync_dir");
 	for (uint32_t i = 0; i < COUNT; i++) {
-		must_append(w, make(data, i, rng(sizeof(data))));
+		must_append(w, make(data, i, below(sizeof(data))));
 		call_of[i] = storage_mem_calls(st);
 		synced_at[i] = UINT64_MAX;
-		if (rng(4) == 0) {
+		if (below(4) == 0) {
 			if (wal_sync(w))
 				bail("sync");
 			for (uint32_t k = i + 1; k-- && synced_at[k] == UINT64_MAX;)
@@ -735,22 +736,22 @@ int main(void)
 
 	if (!st)
 		bail("no memory");
-	test_format(st);
-	test_round_trip(st, "single", 1, 0);
-	test_round_trip(st, "grouped", 8, 0);
-	test_round_trip(st, "reserved", 5, 4 << 20);
-	test_limits(st);
-	test_ends(st);
-	test_moved(st);
-	test_recycle(st);
-	test_recycle_edges(st);
-	test_long_length(st);
-	test_resync(st);
-	test_resync_joint(st);
-	test_errors(st);
-	test_threads(st);
+	run_test(test_format, st);
+	run_test(test_round_trip, st, "single", 1, 0);
+	run_test(test_round_trip, st, "grouped", 8, 0);
+	run_test(test_round_trip, st, "reserved", 5, 4 << 20);
+	run_test(test_limits, st);
+	run_test(test_ends, st);
+	run_test(test_moved, st);
+	run_test(test_recycle, st);
+	run_test(test_recycle_edges, st);
+	run_test(test_long_length, st);
+	run_test(test_resync, st);
+	run_test(test_resync_joint, st);
+	run_test(test_errors, st);
+	run_test(test_threads, st);
 	st->ops->free(st);
-	test_fuzz();
-	test_cuts();
+	run_test(test_fuzz);
+	run_test(test_cuts);
 	return done();
 }

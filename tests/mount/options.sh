@@ -19,7 +19,8 @@ has() { [ "$(cat "$M/file")" = "$1" ]; }
 
 for o in memory=16M memory=65536k memory=1G memory=33554432 commit=1 commit=3600 sync \
 	compress=none compress=lz4 compress=zstd noatime relatime strictatime writeback threads=1 \
-	threads=8 rw nosuid,nodev,noexec default_permissions max_read=65536 auto_unmount; do
+	threads=8 idle_halt halt rw nosuid,nodev,noexec default_permissions max_read=65536 \
+	auto_unmount; do
 	ok "-o $o" with "$o" writes "$o"
 	ok "... and what was written stays" with rw has "$o"
 done
@@ -49,7 +50,14 @@ ok "umount" "$VARVE" umount "$M"
 ok "a path with blanks, commas and backslashes" mount_at "$T/a, b\\c" "$T/m, n\\o"
 is "... is listed whole" "$(findmnt -n -o SOURCE "$T/m, n\\o" 2>/dev/null || echo "$T/a, b\\c")" \
 	"$T/a, b\\c"
+refuses "... and found as a store in use" 1 "mounted at $T/m, n" "$VARVE" ls "$T/a, b\\c"
 ok "... and unmounted" "$VARVE" umount "$T/m, n\\o"
+for path in "#1" "tab	tab" "line
+line" "\\134"; do
+	ok "a path with $(printf %q "$path")" mount_at "$T/s$path" "$T/m$path"
+	refuses "... is found as a store in use" 1 "mounted at" "$VARVE" ls "$T/s$path"
+	ok "... and unmounted" "$VARVE" umount "$T/m$path"
+done
 (cd "$T" && "$VARVE" mount store mnt)
 is "relative paths" "$(cat "$M/file")" fstab
 (cd "$T" && "$VARVE" umount mnt)
@@ -60,6 +68,9 @@ for o in nonsense memory memory= memory=x memory=1 memory=15M memory=1Mx memory=
 	threads=65 sync=1 max_read=1 rw,nope; do
 	refuses "-o $o" 2 "varve mount --help" "$VARVE" mount -o "$o" "$T/store" "$M"
 done
+refuses "a misspelt option" 2 "comit=3, perhaps meant as commit=;" \
+	"$VARVE" mount -o ro,comit=3 "$T/store" "$M"
+refuses "an option like no other" 2 "unknown option: xyz; see" "$VARVE" mount -o xyz "$T/store" "$M"
 refuses "an unknown flag" 2 "varve mount --help" "$VARVE" mount -q "$T/store" "$M"
 refuses "no mount point" 2 "usage" "$VARVE" mount "$T/store"
 refuses "three arguments" 2 "usage" "$VARVE" mount "$T/store" "$M" "$M"

@@ -42,13 +42,13 @@ refuses "no argument" 2 "too few" "$VARVE" scrub
 "$VARVE" scrub --rate=1 "$mnt" >"$T/first" 2>&1 &
 first=$!
 sleep 1
-refuses "a second one is refused" 1 "being scrubbed already" "$VARVE" scrub "$mnt"
+refuses "a second one is refused" 1 "a scrub is running already" "$VARVE" scrub "$mnt"
 is "the mount answers meanwhile" "$(cat "$mnt/dir/f7")" 7
 kill -TERM $first
 ok "interrupted, the command ends" wait_gone $first
 wait $first
 is "... with status 1" $? 1
-ok "... and says that it stopped" grep -q "stopped before the end" "$T/first"
+ok "... and says that it stopped" grep -q "stopped before its end" "$T/first"
 ok "... and so did the scrub: another may begin" "$VARVE" scrub "$mnt"
 
 # Unmounting does not wait for it.
@@ -59,7 +59,7 @@ ok "unmount while scrubbing" "$VARVE" umount "$mnt"
 ok "... ends the command" wait_gone $first
 wait $first
 is "... with status 1" $? 1
-ok "... which says why" grep -q "unmounted while it was scrubbed" "$T/first"
+ok "... which says why" grep -q "unmounted during the scrub" "$T/first"
 out=$("$VARVE" scrub "$store" 2>&1)
 is "what is not mounted is checked: exit status" $? 0
 ok "... clean" grep -q "clean$" <<<"$out"

@@ -1,0 +1,50 @@
+/*
+ * path.h - paths within a store that is not mounted.
+ *
+ * A path is a list of names with slashes between them, from the root on. A leading slash,
+ * empty names and "." are ignored, ".." is refused, and symbolic links are not followed.
+ * Errors are negative errnos of fs.h; also -ENOTDIR for a name in a file, -EINVAL for "..", and
+ * -ENAMETOOLONG.
+ */
+#ifndef MOUNT_PATH_H
+#define MOUNT_PATH_H
+
+#include "fs/fs.h"
+
+/*
+ * Look `path` up.
+ *
+ * `st` gets the inode's attributes, with a reference that the caller drops by path_forget().
+ * Returns 0 or a negative errno; after an error there is nothing to drop.
+ */
+int path_lookup(struct fs *fs, const char *path, struct stat *st);
+
+/*
+ * Look up the directory that the last name of `path` is in; the name itself need not exist.
+ *
+ * `st` as path_lookup(); `name` gets the last name.
+ * Returns 0; -EINVAL if `path` is the root; another negative errno.
+ */
+int path_lookup_parent(struct fs *fs, const char *path, struct stat *st,
+		       char name[FS_NAME_BYTES_MAX + 1]);
+
+/* Drop the reference of path_lookup() or path_lookup_parent(). */
+void path_forget(struct fs *fs, const struct stat *st);
+
+/*
+ * Call `fn` for everything below the directory `ino`, each directory before its entries.
+ *
+ * `path` begins at `ino`, without a slash in front. Names may be added and removed meanwhile.
+ * Returns 0; the first error, or the first value that `fn` returned and that is not 0: then
+ *   `fn` is not called again. The number of files and the depth are limited by memory only.
+ */
+typedef int path_fn(void *ctx, const char *path, const struct stat *st);
+int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx);
+
+/*
+ * Remove the directory `name` in `parent` and everything below it.
+ * Returns 0 or a negative errno. After an error, some of it may be removed.
+ */
+int path_remove(struct fs *fs, uint64_t parent, const char *name);
+
+#endif

@@ -1,0 +1,44 @@
+#!/bin/bash
+# started.sh - how the program is started: which files are open, which limits it has, and what
+# it is called with.
+# shellcheck source=tests/mount/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+S=$T/store
+M=$T/mnt
+mkdir "$M"
+
+# Descriptors 0 to 2 are closed: the store's own files must not get these numbers, or
+# messages are written into the log.
+("$VARVE" mount "$S" "$M" <&- >&- 2>&-)
+is "mounts with descriptors 0 to 2 closed" $? 0
+pid=$(daemon_of "$M")
+is "... the daemon has them open, on /dev/null" \
+	"$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/1" "/proc/$pid/fd/2" | sort -u)" /dev/null
+is "... and the store's folder by another one" "$(readlink "/proc/$pid/fd/"* | grep -cxF "$S")" 1
+echo kept >"$M/file"
+ok "... unmounts" "$VARVE" umount "$M"
+ok "... the store is whole" "$VARVE" check "$S"
+"$VARVE" mount -f "$S" "$M" <&- >&- 2>&- &
+pid=$!
+for _ in $(seq 100); do
+	is_mounted "$M" && break
+	sleep 0.1
+done
+echo more >"$M/more"
+sync "$M/more"
+# It has said where it is mounted. A clean end would write a new log: kill it.
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+ok "in the foreground, and killed: mounts again" "$VARVE" mount "$S" "$M"
+is "... and has the files" "$(cat "$M/file" "$M/more" | tr '\n' ' ')" "kept more "
+ok "... unmounts" "$VARVE" umount "$M"
+out=$("$VARVE" put "$S" closed <&- 2>&1)
+is "a closed stdin is an error: put" $? 1
+ok "... that is said" grep -q "stdin" <<<"$out"
+"$VARVE" ls "$S" >&- 2>/dev/null
+is "a closed stdout is an error: ls" $? 1
+"$VARVE" ls "$S/none" 2>&-
+is "a closed stderr is none" $? 1
+
+done_testing

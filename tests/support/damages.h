@@ -1,0 +1,56 @@
+/*
+ * damages.h - all there is to do to the files of a small store.
+ *
+ * One at a time, each on a copy: bytes with a random bit wrong, and inverted; files cut
+ * off at many places, grown, missing, or in the place of another one. What has to hold
+ * is the test's to say.
+ *
+ * STRIDE=n in the environment: every nth byte; 1: every byte, in both ways.
+ */
+#ifndef TESTS_SUPPORT_DAMAGES_H
+#define TESTS_SUPPORT_DAMAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/storage/storage_mem.h"
+#include "tests/support/rng.h"
+
+#define DAMAGES_FILES_MAX 64
+
+struct damages_file {
+	char name[32];
+	uint64_t size;
+};
+
+struct damages {
+	const char *name;
+	struct storage *st; /* stays as it is */
+	void *ctx;
+	/*
+	 * Look at `st`, and take it; false: something is wrong, and *error says what. `mute`:
+	 * the newest log was touched, which may be what says that something was synced.
+	 */
+	bool (*check)(void *ctx, struct storage *st, bool mute, bool go_on);
+	/* So much was done to this file: tell, and forget the error. */
+	void (*finish)(void *ctx, const char *what, const char *name, unsigned cases);
+	const char *error;
+	struct rng rng;
+	struct damages_file files[DAMAGES_FILES_MAX];
+	size_t files_count;
+};
+
+uint64_t damages_stride(uint64_t normal);
+
+struct storage *damages_copy(const struct damages *d);
+
+/* List the files of d->st in d->files. */
+void damages_list(struct damages *d);
+
+/* Whether no other log has a higher number. */
+bool damages_is_newest_log(const struct damages *d, const struct damages_file *f);
+
+void damages_all(struct damages *d, uint64_t stride);
+
+#endif
