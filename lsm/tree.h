@@ -122,8 +122,8 @@ int tree_ref_decode(const struct lsm *lsm, struct lsm_slice key, struct lsm_slic
 		    struct segment_ref *ref);
 
 /*
- * Set `*value` to the value of an entry of `key`: a copy of `stored`, or for IKEY_PUT_REF the bytes in
- * the segment that `stored` refers to, which are verified. The caller's view or table
+ * Set `*value` to the value of an entry of `key`: a copy of `stored`, or for IKEY_PUT_REF the
+ * bytes in the segment that `stored` refers to, which are verified. The caller's view or table
  * reference keeps that segment.
  * Returns 0; -ENOMEM; -EUCLEAN (reported); -EIO. After an error `*value` is unspecified.
  */

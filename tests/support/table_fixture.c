@@ -169,8 +169,7 @@ bool fixture_stands_on(const struct iter *it, ssize_t i)
 {
 	if (i < 0 || (size_t)i >= table_pairs_count)
 		return !it->valid && !it->err;
-	return it->valid && !it->err &&
-	       !slice_compare(it->key, table_pair_key(&table_pairs[i])) &&
+	return it->valid && !it->err && !slice_compare(it->key, table_pair_key(&table_pairs[i])) &&
 	       !slice_compare(it->value, buf_slice(&table_pairs[i].value));
 }
 
