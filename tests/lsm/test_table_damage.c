@@ -36,13 +36,13 @@ static bool only_right_answers(uint64_t number, uint64_t bytes, int *errors)
 		bail("table_iter");
 	for (it->ops->first(it); it->valid; it->ops->next(it))
 		right &= fixture_stands_on(it, (ssize_t)i++);
-	*errors += it->status == -EUCLEAN;
-	right &= it->status == -EUCLEAN || (!it->status && i == table_pairs_count);
+	*errors += it->err == -EUCLEAN;
+	right &= it->err == -EUCLEAN || (!it->err && i == table_pairs_count);
 	i = table_pairs_count;
 	for (it->ops->last(it); it->valid; it->ops->prev(it))
 		right &= fixture_stands_on(it, (ssize_t)--i);
-	*errors += it->status == -EUCLEAN;
-	right &= it->status == -EUCLEAN || (!it->status && i == 0);
+	*errors += it->err == -EUCLEAN;
+	right &= it->err == -EUCLEAN || (!it->err && i == 0);
 	iter_free(it);
 	table_release(t);
 	fixture_stop();

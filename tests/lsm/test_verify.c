@@ -220,7 +220,7 @@ static struct storage *make_overlap(void)
 			move(&e, l, t, t->ranges ? "000" : "150", t->ranges ? "059" : "150");
 			count++;
 		}
-	if (count != 2 || version_apply(s.version, &e, &next))
+	if (count != 2 || version_apply(s.version, &e, &next, NULL))
 		bail("other tables than expected");
 	version_edit_release(&e);
 	version_unref(s.version);

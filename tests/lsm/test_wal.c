@@ -220,8 +220,8 @@ static void test_round_trip(struct storage *st, const char *name, size_t group, 
 	}
 	ok(same, "%s: what was written is read", name);
 	ok(order, "%s: at the offsets where it was written", name);
-	is_int(wal_reader_next(r, &got, &offset), 1, "%s: the end", name);
-	is_int(wal_reader_next(r, &got, &offset), 1, "%s: stays the end", name);
+	is_int(wal_reader_next(r, &got, &offset), WAL_END, "%s: the end", name);
+	is_int(wal_reader_next(r, &got, &offset), WAL_END, "%s: stays the end", name);
 	ok(!wal_reader_torn(r), "%s: clean", name);
 	wal_reader_close(r);
 	wal_close(w);
@@ -482,9 +482,9 @@ static void test_resync(struct storage *st)
 	is_int(i, COUNT - 1, "goes on to the end");
 	ok(!wal_reader_torn(r) && wal_reader_offset(r) == at[COUNT], "which is clean");
 	wal_reader_resync(r);
-	is_int(wal_reader_next(r, &record, &offset), 1, "resync after the end finds nothing");
+	is_int(wal_reader_next(r, &record, &offset), WAL_END, "resync after the end finds nothing");
 	is_int(wal_reader_offset(r), at[COUNT], "and forgets nothing");
-	is_int(wal_reader_next(r, &record, &offset), 1, "still nothing");
+	is_int(wal_reader_next(r, &record, &offset), WAL_END, "still nothing");
 	wal_reader_close(r);
 	wal_close(w);
 	free(data);
@@ -511,7 +511,7 @@ static void test_resync_joint(struct storage *st)
 	storage_close(f);
 	poke(st, "j", BLOCK, block, HEADER + 5);
 	r = must_read(st, "j", 6);
-	is_int(wal_reader_next(r, &record, &offset), 1, "FULL inside a record ends it");
+	is_int(wal_reader_next(r, &record, &offset), WAL_END, "FULL inside a record ends it");
 	ok(wal_reader_torn(r) && wal_reader_offset(r) == 0, "torn");
 	wal_reader_resync(r);
 	is_int(wal_reader_next(r, &record, &offset), 0, "resync takes it");
@@ -610,7 +610,7 @@ static void test_fuzz(void)
 		for (;;) {
 			int err = wal_reader_next(r, &got, &offset);
 
-			if (err == 1 && resyncs++ < 20) {
+			if (err == WAL_END && resyncs++ < 20) {
 				wal_reader_resync(r);
 				continue;
 			}
