@@ -48,7 +48,7 @@ int apply_to_version(const struct lsm *lsm, const struct version *base,
 	int err = version_apply(base, e, next, &reason);
 
 	if (err == -EUCLEAN)
-		return report_corrupt(&lsm->report, "the tree", 0, "%s", reason);
+		return report_corrupt(&lsm->report, "the manifest", 0, "%s", reason);
 	return err;
 }
 

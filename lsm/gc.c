@@ -92,21 +92,20 @@ static bool gc_worth_punching(const struct lsm *lsm, const struct segment_info *
 
 /* ---- what is alive in them ---- */
 
-/* Note the parts of the candidates that the reference under `it` keeps alive. */
-static int gc_collect(struct lsm *lsm, struct candidate *list, size_t count, const struct iter *it)
+/* Note what the reference in the entry at `it` keeps alive of the candidates. */
+static int gc_collect(const struct lsm *lsm, struct candidate *list, size_t count,
+		      const struct iter *it)
 {
 	struct segment_ref ref;
+	int err = tree_ref_decode(lsm, ikey_user(it->key), it->value, &ref);
 
-	if (segment_ref_decode(it->value, &ref))
-		return report_corrupt_key(&lsm->report, ikey_user(it->key),
-					  "malformed segment reference");
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; !err && i < count; i++)
 		if (list[i].info.number == ref.segment) {
 			struct live_range r = {ref.offset, ref.offset + segment_ref_bytes(&ref)};
 
 			return buf_add(&list[i].ranges, &r, sizeof(r));
 		}
-	return 0;
+	return err;
 }
 
 static bool gc_table_uses(const struct table_meta *t, const struct candidate *list, size_t count)

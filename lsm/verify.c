@@ -139,7 +139,7 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 		return 0;
 	if (!segment_ref_decode(stored, &ref) && ref.segment == SEGMENT_LOST)
 		return 0; /* a repair put it there: nothing is wrong with it */
-	err = tree_value(v->lsm, IKEY_PUT_REF, stored, &v->value);
+	err = tree_value(v->lsm, key, IKEY_PUT_REF, stored, &v->value);
 	if (err && err != -EUCLEAN && err != -EIO)
 		return err;
 	if (err)
