@@ -468,7 +468,7 @@ static void dbiter_find_backward(struct lsm_iter *it)
 
 /* ---- the public calls ---- */
 
-/* Before every move. False: the iterator could not be built, and `err` says why. */
+/* Begin a move. Returns false if the iterator could not be built; its `err` is then set. */
 static bool dbiter_begin(struct lsm_iter *it)
 {
 	it->valid = false;

@@ -26,7 +26,7 @@
  *
  * and nothing after it. It is valid if skip + size <= stored, if the first and
  * the last chunk each hold at least one byte of the value (a slice drops the
- * chunks it does not need, so that their space can be given back), and if the
+ * chunks it does not need, so that their space can be freed), and if the
  * chunks end before 2^63.
  *
  * A chunk's checksum is the low half of XXH3_64bits_withSeed() over the

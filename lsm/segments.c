@@ -6,7 +6,7 @@
  * run side by side. A segment is `dirty` when a write to it has finished that was not synced.
  *
  * Files are opened when they are needed and stay open. When FILES_MAX of them are open, or the
- * system allows no more, those that nobody uses are closed. Dirty ones stay open: if writing
+ * system allows no more, those that are not in use are closed. Dirty ones stay open: if writing
  * them back fails, a descriptor that is opened later may not get the error.
  *
  * Only the newest segment is written to. It is sealed when the next value would
@@ -130,7 +130,7 @@ static void segments_look_at_size(struct segments *s, struct segment *g) REQUIRE
 		g->allocated = allocated;
 }
 
-/* Close files that nobody uses. Returns how many. */
+/* Close files that are not in use. Returns how many were closed. */
 static size_t segments_close_unused(struct segments *s) REQUIRES(s->mu)
 {
 	size_t closed = 0;

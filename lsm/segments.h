@@ -106,7 +106,7 @@ void segments_set_mark(struct segments *s, uint64_t number, uint64_t live);
 void segments_set_stuck(struct segments *s, uint64_t number);
 /* Punch a hole, as storage_ops.punch does. 0 also when the segment is gone. */
 int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_t size);
-/* Close files that nobody uses, when descriptors are short. Returns how many were closed. */
+/* Close files that are not in use, when descriptors are short. Returns how many were closed. */
 size_t segments_close_idle(struct segments *s);
 /* How many there are, the bytes they occupy on disk, and the bytes written since the open. */
 void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64_t *written);

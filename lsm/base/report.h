@@ -5,7 +5,7 @@
  *
  *   report_corrupt()    is for code that knows the file and the offset (and
  *                       report_corrupt_key() for code that knows the key). It reports them with
- *                       the reason. Whoever gets its error passes it on without a second report.
+ *                       the reason. Its callers pass the error on without a second report.
  *   report_malformed()  is for a decoder. A decoder sees bytes and does not know where they
  *                       come from, so it only states the reason. Its caller knows the place,
  *                       and calls report_corrupt() with that reason. A verification and a

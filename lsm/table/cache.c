@@ -443,7 +443,7 @@ void cache_free(struct cache *c)
 		struct cache_shard *s = &c->shards[i];
 
 		cache_shard_set_limit(s, 0);
-		assert(!s->entries && !s->bytes); /* or somebody still holds one */
+		assert(!s->entries && !s->bytes); /* or a reference was not dropped */
 		mutex_destroy(&s->lock);
 		free(s->buckets);
 	}

@@ -1,12 +1,12 @@
 /*
- * mem_disk.c - a disk and the page cache before it, as far as a power cut can
- * tell them apart: the names of files. What is in a file is mem_node.c.
+ * mem_disk.c - the names of files on a disk, and in the cache before the disk, which a power
+ * cut loses. The contents of files are in mem_node.c.
  *
- * Names are kept as they are now, as they surely are on disk, and as the list
+ * There are the names as they are now, the names that are surely on disk, and the list
  * of changes between the two. A cut (mem_disk_cut) starts from the durable
- * names and does any subset of the changes, in their order. A file is under at
- * most one name: a rename that is done takes it from wherever it was, also when
- * the change that put it there was not done.
+ * names and applies any subset of the changes, in their order. A file has at most one name. A
+ * rename that is applied removes the file's other name, also if the change that made that
+ * name was not applied.
  */
 #include "tests/storage/mem_disk.h"
 
@@ -96,7 +96,7 @@ void mem_disk_drop(struct mem_disk *d, struct mem_node *n)
 
 /* ---- names ---- */
 
-/* Where `name` is, or belongs. */
+/* The index of `name`, or where it belongs. */
 static size_t mem_names_at(const struct mem_names *names, const char *name, bool *found)
 {
 	size_t low = 0, high = names->count;
@@ -179,7 +179,7 @@ static void mem_disk_change_do(struct mem_disk *d, struct mem_names *names,
 	mem_disk_node_unref(d, n);
 }
 
-/* Change the names as they are now, and remember that. */
+/* Change the names as they are now, and add the change to the list. 0; -ENOMEM. */
 static int mem_disk_change_now(struct mem_disk *d, enum mem_change_kind kind, const char *name,
 			       struct mem_node *n)
 {
@@ -314,7 +314,7 @@ int mem_disk_clone(const struct mem_disk *d, struct mem_disk *out)
 
 /* ---- the cut ---- */
 
-/* The names that a cut leaves, in `names`, with references to the nodes of `d`. */
+/* Make `names` the names that a cut leaves, with references to the nodes of `d`. 0; -ENOMEM. */
 static int mem_disk_cut_names(struct mem_disk *d, enum storage_mem_keep keep, struct mem_rng *rng,
 			      struct mem_names *names)
 {

@@ -12,9 +12,9 @@
  *       2       page C     NULL      11111111   written for the first time
  *       3       NULL       page D    11111111   punched
  *
- * Pages are shared and counted: between `now` and `disk`, and between a disk and
- * its copies, in whatever threads these live. A page is written in place only
- * by its single owner. So a copy of a disk costs pointers, not bytes, and
+ * Pages have counts of references: `now` and `disk` share them, and so do a disk and
+ * its copies, also in other threads. A page with more than one owner is copied before a
+ * write. So a copy of a disk costs pointers, not bytes, and
  * thousands of cuts through a store of some MiB are cheap.
  *
  * Invariants, unless a sync failed (`lost`): a sector that is not dirty is the
@@ -44,7 +44,7 @@ struct mem_page {
 	uint8_t bytes[MEM_PAGE_BYTES];
 };
 
-/* Reserved space that nobody wrote to. Its first reference is its own: never freed or written. */
+/* Reserved space without any write. It keeps a reference of its own, so it is never freed. */
 static struct mem_page reserved = {.refs = 1};
 
 /* ---- pages ---- */
@@ -91,7 +91,7 @@ static int mem_page_own(struct mem_page **p)
 	return 0;
 }
 
-/* A page of `old` with the sectors in `mask` from `new`; NULL stands for zeros. NULL: no memory. */
+/* `old` with the sectors in `mask` from `new`; a NULL page is zeros. NULL: no memory. */
 static struct mem_page *mem_page_mix(const struct mem_page *old, const struct mem_page *new,
 				     uint8_t mask)
 {
@@ -444,7 +444,7 @@ static uint64_t mem_node_cut_size(const struct mem_node *n, enum storage_mem_kee
 		if (n->size_now <= n->size_disk)
 			return n->size_disk;
 		between = n->size_disk + mem_rng_below(rng, n->size_now - n->size_disk);
-		if (mem_rng_below(rng, 2)) /* more often than chance would: at a sector's end */
+		if (mem_rng_below(rng, 2)) /* the end of a sector, more often than by chance */
 			between -= between % MEM_SECTOR_BYTES;
 		return between > n->size_disk ? between : n->size_disk;
 	default:
@@ -460,7 +460,7 @@ static uint8_t mem_node_cut_mask(const struct mem_node *n, size_t i, unsigned ch
 	uint64_t bits, start = (uint64_t)i * MEM_PAGE_BYTES;
 	uint8_t mask = 0;
 
-	/* Nothing to tell the halves apart by. */
+	/* Reserved space: old and new sectors are both zeros, so one choice is enough. */
 	if (!s->disk && s->now == &reserved)
 		return mem_rng_below(rng, 256) < chance ? ALL_DIRTY : 0;
 	bits = mem_rng_next(rng);
@@ -468,21 +468,21 @@ static uint8_t mem_node_cut_mask(const struct mem_node *n, size_t i, unsigned ch
 		if ((bits >> 8 * k & 0xff) < chance)
 			mask |= (uint8_t)(1u << k);
 	mask &= s->dirty;
-	/* Beyond a shorter size: the bytes that a longer one, if that stays, still has. */
+	/* Sectors beyond a shorter size stay old: if the old size stays, so do its bytes. */
 	for (unsigned k = 0; k < SECTORS && mask; k++)
 		if (start + k * MEM_SECTOR_BYTES >= n->size_now)
 			mask &= (uint8_t) ~(1u << k);
 	return mask;
 }
 
-/* The page that is found in slot `i`, with a reference. */
+/* `*out` is the page of slot `i` after the cut, with a reference. 0; -ENOMEM. */
 static int mem_node_cut_slot(const struct mem_node *n, size_t i, unsigned chance,
 			     struct mem_rng *rng, struct mem_page **out)
 {
 	const struct mem_slot *s = &n->slots[i];
 	uint8_t mask = s->dirty && chance ? mem_node_cut_mask(n, i, chance, rng) : 0;
 
-	/* Unless a sync failed, clean sectors are alike: all dirty ones is all of them. */
+	/* Unless a sync failed, clean sectors are the same in both pages. */
 	if (!mask)
 		*out = mem_page_ref(s->disk);
 	else if (mask == ALL_DIRTY || (mask == s->dirty && !n->lost))
