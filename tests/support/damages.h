@@ -29,11 +29,12 @@ struct damages {
 	struct storage *st; /* stays as it is */
 	void *ctx;
 	/*
-	 * Look at `st`, and take it; false: something is wrong, and *error says what. `mute`:
-	 * the newest log was touched, which may be what says that something was synced.
+	 * Check the damaged `st`, and free it. False: something is wrong, and *error says what.
+	 * `mute`: the newest log is damaged, and with it perhaps the record of the last sync.
+	 * `go_on`: write to the store as well.
 	 */
 	bool (*check)(void *ctx, struct storage *st, bool mute, bool go_on);
-	/* So much was done to this file: tell, and forget the error. */
+	/* A kind of damage to one file is done, in `cases` cases: print that, clear *error. */
 	void (*finish)(void *ctx, const char *what, const char *name, unsigned cases);
 	const char *error;
 	struct rng rng;

@@ -32,7 +32,7 @@ unsigned fs_twin_below(unsigned n);
 /* The call `what` returned `got`; bail out unless that is `want`. */
 void fs_twin_same(int got, int want, const char *what);
 
-/* The steps: each makes one call, or none where what it chose does not allow one. */
+/* The steps. Each makes one call, or none if its choices do not allow one. */
 void fs_twin_create(void);
 
 void fs_twin_tmpfile(void);
