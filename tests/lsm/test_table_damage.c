@@ -370,7 +370,8 @@ static void test_fuzz(void)
 
 		table_pairs_make(30);
 		bytes = fixture_build(1, &options, ranges, 2);
-		buf_add(&whole, fixture_bytes_of(1)->data, bytes);
+		if (buf_add(&whole, fixture_bytes_of(1)->data, bytes))
+			bail("no memory");
 		count = handles_of(1, handles);
 		for (int i = 0; i < 1500; i++, rounds++) {
 			struct table_handle h = handles[table_random() % count];
