@@ -370,7 +370,7 @@ static void test_fuzz(void)
 
 		table_pairs_make(30);
 		bytes = fixture_build(1, &options, ranges, 2);
-		if (buf_add(&whole, fixture_bytes_of(1)->data, bytes))
+		if (buf_add(&whole, fixture_bytes_of(1)->data, bytes) || !whole.data)
 			bail("no memory");
 		count = handles_of(1, handles);
 		for (int i = 0; i < 1500; i++, rounds++) {
