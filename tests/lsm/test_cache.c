@@ -1,4 +1,4 @@
-/* The cache: what stays, what goes, and many threads at once. */
+/* The cache: which entries stay and which are evicted, also under many threads. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -79,13 +79,13 @@ static void test_basics(void)
 	valid(c, "when it is empty");
 	e = put(c, 1, 0, CHARGE);
 	again = put(c, 1, 0, CHARGE);
-	ok(e == again, "putting what is there gives what is there");
+	ok(e == again, "putting an entry that exists returns the existing one");
 	is_int(alive, 1, "and destroys the other");
 	valid(c, "with two references to one entry");
 	cache_release(c, e);
 	cache_release(c, again);
 	cache_release(c, NULL);
-	ok(has(c, 1, 0), "it stays when released");
+	ok(has(c, 1, 0), "a released entry stays");
 	valid(c, "with an idle entry");
 	ok(!has(c, 1, CACHE_TABLE) && !has(c, 2, 0), "under its own key only");
 	cache_stats(c, &stats);
@@ -106,22 +106,23 @@ static void test_eviction(void)
 
 	for (uint64_t i = 0; i < 9; i++)
 		cache_release(c, put(c, 1, i, CHARGE));
-	is_int(alive, 9, "what fits stays");
+	is_int(alive, 9, "entries that fit stay");
 	ok(has(c, 1, 0), "(use the first again)");
 	cache_release(c, put(c, 1, 9, CHARGE));
 	ok(!has(c, 1, 1), "the longest unused goes");
-	ok(has(c, 1, 0) && has(c, 1, 2) && has(c, 1, 9), "not one used since");
+	ok(has(c, 1, 0) && has(c, 1, 2) && has(c, 1, 9), "recently used entries stay");
 
 	held = cache_get(c, 1, 5);
 	for (uint64_t i = 0; i < 50; i++)
 		cache_release(c, put(c, 2, i, CHARGE));
 	ok(has(c, 1, 5) && ((struct thing *)cache_value(held))->offset == 5,
-	   "what is in use is not evicted");
+	   "entries in use are not evicted");
 	valid(c, "after evictions around an entry in use");
 	cache_release(c, held);
 
 	held = put(c, 3, 0, LIMIT * 2);
-	is_int(((struct thing *)cache_value(held))->file, 3, "one larger than the cache is given");
+	is_int(((struct thing *)cache_value(held))->file, 3,
+	       "an entry larger than the cache can be used");
 	valid(c, "with an entry larger than itself");
 	cache_release(c, held);
 	ok(!has(c, 3, 0), "and not kept");
@@ -134,7 +135,7 @@ static void test_eviction(void)
 	held = put(c, 5, 0, LIMIT / 3);
 	cache_set_limit(c, LIMIT / 4);
 	cache_release(c, held);
-	ok(!has(c, 5, 0), "what no longer fits goes when it is released");
+	ok(!has(c, 5, 0), "an entry that no longer fits is evicted when it is released");
 	valid(c, "after its limit was lowered");
 	cache_free(c);
 	is_int(alive, 0, "nothing is left");
@@ -151,7 +152,7 @@ static void test_erase(void)
 	ok(!has(c, 1, CACHE_TABLE), "an erased entry is not found");
 	ok(alive == 1 && ((struct thing *)cache_value(e))->file == 1, "but lives on for its users");
 	next = put(c, 1, CACHE_TABLE, CHARGE);
-	ok(next != e, "while a new one takes its place");
+	ok(next != e, "while a new entry takes its place");
 	valid(c, "with an erased entry in use");
 	cache_release(c, e);
 	is_int(alive, 2, "one reference left");
@@ -159,7 +160,7 @@ static void test_erase(void)
 	is_int(alive, 1, "none: destroyed");
 	cache_release(c, next);
 	cache_erase(c, 1, CACHE_TABLE);
-	is_int(alive, 0, "erasing an idle one destroys it");
+	is_int(alive, 0, "erasing an idle entry destroys it");
 	cache_erase(c, 1, CACHE_TABLE);
 	cache_stats(c, &stats);
 	is_int(stats.bytes, 0, "nothing is counted any more");

@@ -312,7 +312,7 @@ static void test_ranges(void)
 	ok(right, "%d range tombstones cover what a plain loop says", RANGES);
 	is_int(memtable_ranges(m), RANGES, "and are counted");
 	is_int(memtable_each_range(m, see_range, &seen), 7,
-	       "each, oldest first, until told to stop");
+	       "each, oldest first, until the callback stops");
 	is_int(seen, 700, "... and no further");
 	is_int(memtable_entries(m), 0, "they are no entries");
 	memtable_unref(m);

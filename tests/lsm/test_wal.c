@@ -308,7 +308,7 @@ static void test_ends(struct storage *st)
 	messages = 0;
 	poke(st, "ends", 3 * BLOCK, zero, HEADER);
 	is_int(count_records(st, "ends", 4, &torn, &stop), 2, "a record without its LAST");
-	ok(torn && stop == third, "is torn, where it starts");
+	ok(torn && stop == third, "is torn at its start");
 	is_int(messages, 1, "and reported");
 	cut_to(st, "ends", 2 * BLOCK);
 	is_int(count_records(st, "ends", 4, &torn, &stop), 2, "a file cut between fragments");
@@ -381,10 +381,10 @@ static void test_recycle(struct storage *st)
 	is_int(clean, 100, "with a clean end after each");
 	wal_close(w);
 	w = must_create(st, "new2", 3, size + 100000, "new");
-	is_int(file_size(st, "new2"), size + 100000, "a short one grows");
+	is_int(file_size(st, "new2"), size + 100000, "a short log grows");
 	wal_close(w);
 	calls = storage_mem_calls(st);
-	is_int(wal_create(st, "x", 9, 0, "none", &other), -ENOENT, "recycling what is not there");
+	is_int(wal_create(st, "x", 9, 0, "none", &other), -ENOENT, "recycling a missing file");
 	ok(!other && storage_mem_calls(st) == calls, "changes nothing");
 	is_int(wal_create(st, "new2", 9, 0, NULL, &other), -EEXIST, "a log that is there");
 	is_int(file_size(st, "new2"), size + 100000, "stays");
@@ -441,7 +441,7 @@ static void test_long_length(struct storage *st)
 	free(data);
 }
 
-/* Damage in the middle: what resync finds. */
+/* Damage in the middle of a log: the records that resync finds. */
 static void test_resync(struct storage *st)
 {
 	enum { COUNT = 200 };
@@ -468,7 +468,7 @@ static void test_resync(struct storage *st)
 	wal_reader_resync(r);
 	is_int(wal_reader_next(r, &record, &offset), 0, "resync finds a record");
 	i = 11;
-	ok(offset == at[i] && get_u32(record.data) == i, "the very next one");
+	ok(offset == at[i] && get_u32(record.data) == i, "resync finds the next record");
 	while (!wal_reader_next(r, &record, &offset))
 		i++;
 	is_int(i, 49, "goes on to the next damage");
@@ -476,7 +476,8 @@ static void test_resync(struct storage *st)
 	wal_reader_resync(r);
 	is_int(wal_reader_next(r, &record, &offset), 0, "resync steps over the rest of a record");
 	i = 51;
-	ok(offset == at[i] && get_u32(record.data) == i, "to the one behind its broken fragment");
+	ok(offset == at[i] && get_u32(record.data) == i,
+	   "resync finds the record behind the broken fragment");
 	while (!wal_reader_next(r, &record, &offset))
 		i++;
 	is_int(i, COUNT - 1, "goes on to the end");
@@ -534,9 +535,9 @@ static void test_errors(struct storage *st)
 	must_append(w, record);
 	storage_mem_fail(st, STORAGE_MEM_WRITE, 1, 1, EIO);
 	is_int(wal_append(w, &record, 1), -EIO, "a failed append");
-	is_int(wal_append(w, &record, 1), -EIO, "the next one is refused");
+	is_int(wal_append(w, &record, 1), -EIO, "the next append is refused");
 	is_int(wal_bytes(w), 14, "and does not count");
-	is_int(wal_sync(w), 0, "what was appended before can be synced");
+	is_int(wal_sync(w), 0, "earlier records can be synced");
 	storage_mem_fail(st, STORAGE_MEM_SYNC, 1, 1, EIO);
 	is_int(wal_sync(w), -EIO, "a failed sync");
 	is_int(wal_sync(w), -EIO, "is never forgotten");
@@ -640,7 +641,7 @@ static void test_fuzz(void)
 	st->ops->free(st);
 }
 
-/* Power cuts: what was synced is there, in order, and nothing else. */
+/* Power cuts: the synced records are there, in order, and nothing else. */
 static void test_cuts(void)
 {
 	enum { COUNT = 150 };
