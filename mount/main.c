@@ -62,8 +62,12 @@ int main(int argc, char **argv)
 			  strerror(errno));
 		return EXIT_FAILED;
 	}
-	/* With a reader that went away, a write fails; the process is not to die of it. */
+	/*
+	 * Writing to a pipe without a reader, or beyond a limit on the size of files, is an error
+	 * of that write, and must not end the process.
+	 */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc < 2) {
 		say_error("no command; see `varve --help`");
 		return EXIT_USAGE;

@@ -41,4 +41,24 @@ is "a closed stdout is an error: ls" $? 1
 "$VARVE" ls "$S/none" 2>&-
 is "a closed stderr is none" $? 1
 
+# A limit on the size of files may make writes fail, but it may not end the daemon.
+ok "mounts with a limit on the size of files" \
+	bash -c "ulimit -f 4096; exec '$VARVE' mount -o memory=16M '$T/limited' '$M'"
+written=0
+for i in $(seq 12); do
+	head -c 2M /dev/urandom >"$T/2M"
+	cp "$T/2M" "$M/f$i" 2>/dev/null && sync "$M/f$i" 2>/dev/null || break
+	cp "$T/2M" "$T/f$i"
+	written=$i
+done
+ok "... the daemon answers after $written files" ls "$M"
+ok "... and unmounts" "$VARVE" umount "$M"
+ok "... the store mounts without the limit" "$VARVE" mount "$T/limited" "$M"
+wrong=
+for i in $(seq "$written"); do
+	cmp -s "$T/f$i" "$M/f$i" || wrong="$wrong f$i"
+done
+is "... and has what was written" "$wrong" ""
+ok "... unmounts" "$VARVE" umount "$M"
+
 done_testing
