@@ -61,4 +61,18 @@ done
 is "... and has what was written" "$wrong" ""
 ok "... unmounts" "$VARVE" umount "$M"
 
+# Without a subcommand's name it is mount(8) that calls: a word is a mistyped subcommand.
+cd "$T" || exit
+refuses "a mistyped subcommand" 2 "unmount: no such command, perhaps meant as umount;" \
+	"$VARVE" unmount mnt
+refuses "... with a name like no other" 2 "xyz: no such command; see .varve --help., or .*\./xyz" \
+	"$VARVE" xyz mnt
+refuses "... alone" 2 "lss: no such command, perhaps meant as ls;" "$VARVE" lss
+refuses "... in front of options" 2 "mont: no such command, perhaps meant as mount;" \
+	"$VARVE" mont store mnt -o ro
+not_ok "... makes no store" test -e unmount
+not_ok "... and mounts nothing" is_mounted "$M"
+ok "a store in this folder is written with a slash" "$VARVE" ./store mnt -o ro
+ok "... and unmounted" "$VARVE" umount mnt
+
 done_testing
