@@ -120,11 +120,12 @@ static void transport_on_log(enum fuse_log_level level, const char *format, va_l
 	char text[MESSAGE_BYTES_MAX];
 	size_t n;
 
+	vsnprintf(text, sizeof(text), format, args);
 	if (level == FUSE_LOG_DEBUG) {
-		vfprintf(stderr, format, args);
+		message_clean_lines(text);
+		fputs(text, stderr);
 		return;
 	}
-	vsnprintf(text, sizeof(text), format, args);
 	n = strlen(text);
 	if (n && text[n - 1] == '\n')
 		text[n - 1] = 0;

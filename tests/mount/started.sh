@@ -75,4 +75,29 @@ not_ok "... and mounts nothing" is_mounted "$M"
 ok "a store in this folder is written with a slash" "$VARVE" ./store mnt -o ro
 ok "... and unmounted" "$VARVE" umount mnt
 
+# Names that a terminal would obey: no output of any command has their control characters, and
+# no line of it is part of a name. (033 and 233 begin a sequence; 302 233 is 233 in UTF-8.)
+name=$(printf 'evil\033]0;OWNED\007\n0 findings \302\233 2J \233 2J')
+ok "mounts" "$VARVE" mount "$T/evil" "$M"
+head -c 300000 /dev/urandom >"$M/$name"
+ok "unmounts" "$VARVE" umount "$M"
+segment=$(find "$T/evil" -name '*.seg' | head -n 1)
+printf 'damaged' | dd of="$segment" bs=1 seek=150000 conv=notrunc status=none
+{
+	"$VARVE" check "$T/evil"
+	"$VARVE" ls "$T/evil"
+	"$VARVE" scan "$T/evil"
+	"$VARVE" get "$T/evil" "$name/below"
+	"$VARVE" mount "$T/evil" "$M"
+	"$VARVE" scrub --rate=0 "$M"
+	"$VARVE" umount "$M"
+	"$VARVE" mount -o "debug=$name" "$T/evil" "$M"
+	"$VARVE" "$name" "$M"
+} >"$T/output" 2>&1
+ok "the name was printed" grep -aq "evil.*OWNED" "$T/output"
+ok "... by the scrub, too" test "$(grep -ac "damaged.*evil" "$T/output")" -ge 2
+not_ok "no control characters are printed" grep -aqP '[\x01-\x08\x0b-\x1f\x7f]' "$T/output"
+not_ok "... nor those of eight bits" grep -aqP '\x9b' "$T/output"
+not_ok "no line is part of a name" grep -aq '^0 findings' "$T/output"
+
 done_testing
