@@ -100,4 +100,42 @@ not_ok "no control characters are printed" grep -aqP '[\x01-\x08\x0b-\x1f\x7f]' 
 not_ok "... nor those of eight bits" grep -aqP '\x9b' "$T/output"
 not_ok "no line is part of a name" grep -aq '^0 findings' "$T/output"
 
+# Too few threads or too little memory: the mount works, or the command says that it does not.
+honest=
+tried=0
+try() { # LIMIT PROGRAM STORE MOUNTPOINT: by $as
+	local out status
+
+	out=$($as bash -c "ulimit $1; exec '$2' mount -o memory=16M '$3' '$4'" 2>&1)
+	status=$?
+	tried=$((tried + 1))
+	if [ $status = 0 ]; then
+		if ! is_mounted "$4"; then
+			honest="$honest $1: status 0, but not mounted;"
+		else
+			$as timeout 20 touch "$4/file" || honest="$honest $1: not usable;"
+			$as timeout 20 "$2" umount "$4" || honest="$honest $1: does not unmount;"
+		fi
+	elif is_mounted "$4"; then
+		honest="$honest $1: status $status, but mounted;"
+		umount -l "$4"
+	elif [ -z "$out" ]; then
+		honest="$honest $1: status $status without a word;"
+	fi
+}
+as=
+for kib in $(seq 60000 8192 240000); do
+	try "-v $kib" "$VARVE" "$T/small" "$M"
+done
+is "with little memory: $tried limits, the exit status says what is there" "$honest" ""
+honest=
+tried=0
+user_setup
+as=as_user
+as_user mkdir "$U/mnt"
+for n in $(seq 2 14); do
+	try "-u $n" "$USER_VARVE" "$U/store" "$U/mnt"
+done
+is "with few processes: $tried limits, the exit status says what is there" "$honest" ""
+
 done_testing
