@@ -207,13 +207,11 @@ void fake_init(struct fake *f)
 		bail("no memory for a mount");
 }
 
-void fake_release(struct fake *f)
+void fake_stop(struct fake *f)
 {
 	syncer_free(f->mount.syncer);
 	open_dirs_release(&f->mount.dirs);
 	control_free(f->mount.control);
-	fixture_clean(&f->fixture, "at the end");
-	fixture_release(&f->fixture);
 	cond_destroy(&f->answered);
 	mutex_destroy(&f->lock);
 	free(f->answer.data);
