@@ -212,7 +212,7 @@ clean: ## remove what was built, and nothing else
 # ---- packages ----
 
 DEPS = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
-TEST_DEPS = perl acl attr rsync git sqlite3 procps python3 e2fsprogs groff-base
+TEST_DEPS = perl acl attr rsync git sqlite3 procps python3 python3-hypothesis e2fsprogs groff-base
 LINT_DEPS = clang clang-format clang-tidy shellcheck
 FUZZ_DEPS = clang libclang-rt-dev
 BENCH_DEPS = librocksdb-dev libleveldb-dev liblmdb-dev

@@ -138,6 +138,17 @@ mount_at() { # STORE MOUNTPOINT [ARGUMENT...]
 	"$VARVE" mount "$@" "$store" "$mnt"
 }
 
+# python_with MODULE: print a Python 3 that has the module. Packages of the system install modules for
+# the system's Python, which may be another one than the first in PATH.
+python_with() {
+	local python
+
+	for python in python3 /usr/bin/python3; do
+		"$python" -c "import $1" 2>/dev/null && echo "$python" && return
+	done
+	return 1
+}
+
 # The process id of the daemon that mounted at $1.
 daemon_of() {
 	"$VARVE" stat --json "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'
