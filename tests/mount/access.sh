@@ -36,7 +36,7 @@ is "... and itself to directories" "$(stat -c '%g %a' group/dir)" "65534 2755"
 chgrp 0 group
 is "chgrp of such a directory keeps it such" "$(stat -c %a group)" 2775
 
-# The program is run without stat in between: what the kernel remembers must be right.
+# The program runs without a stat before it: the kernel's cached mode must be right.
 euid() { user ./prog -u; }
 cp "$(command -v id)" prog
 chmod 6777 prog

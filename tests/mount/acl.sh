@@ -146,13 +146,14 @@ is "they are as they were" "$(cd "$M" && all copied)" "$before"
 truncate -s 64M "$T/image"
 mkdir "$T/ext4"
 export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$T/hypothesis
-if python=$(python_with hypothesis) && mkfs.ext4 -q "$T/image" 2>/dev/null && mount -o loop,acl "$T/image" "$T/ext4" 2>/dev/null; then
+if python=$(python_with hypothesis) && mkfs.ext4 -q "$T/image" 2>/dev/null &&
+	mount -o loop,acl "$T/image" "$T/ext4" 2>/dev/null; then
 	mkdir "$M/calls"
 	for seed in $(seq "${ACL_SEED:-1}" $((${ACL_SEED:-1} + ${ACL_SEEDS:-4} - 1))); do
 		mkdir "$M/calls/$seed" "$T/ext4/$seed"
 		ok "random calls do what they do on ext4, seed $seed" \
-			"$python" "$tests_dir/acl_calls.py" "$M/calls/$seed" "$T/ext4/$seed" \
-			"$seed" "${ACL_CALLS:-1000}"
+			"$python" "$tests_dir/acl_calls.py" "$M/calls/$seed" \
+			"$T/ext4/$seed" "$seed" "${ACL_CALLS:-1000}"
 	done
 	umount "$T/ext4"
 else

@@ -151,7 +151,7 @@ def priv_bits_of_others():
                 os.close(fd)
 
             as_user(user, groups=groups)
-            # With the write-back cache it is the kernel that does it, and leaves setgid.
+            # With the write-back cache the kernel clears the bits, and keeps setgid.
             if not os.environ.get("CALLS_WRITEBACK"):
                 same(os.stat("prog").st_mode & 0o7777, want, f"{name} {groups}")
     # Through a descriptor that its user could not have opened.

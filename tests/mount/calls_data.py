@@ -121,7 +121,7 @@ def seek_hole_and_data():
     same(os.lseek(fd, 20 * K - 1, os.SEEK_HOLE), 20 * K - 1)
     fallocate(fd, PUNCH | KEEP_SIZE, 4 * K, K)
     same(os.lseek(fd, 0, os.SEEK_DATA), 10 * K)
-    # What holds a byte of data is data to the ends of its block.
+    # A block with a byte of data is data as a whole.
     os.ftruncate(fd, 0)
     os.ftruncate(fd, 9 * 4096)
     os.pwrite(fd, b"data", 5 * 4096 - 100)
@@ -131,7 +131,7 @@ def seek_hole_and_data():
     same(os.lseek(fd, 5 * 4096 - 1, os.SEEK_DATA), 5 * 4096 - 1)
     same([os.lseek(fd, x * 4096 - 50, os.SEEK_HOLE) // 4096 for x in (5, 9)], [5, 9])
     os.close(fd)
-    # A small file, which is kept in another way.
+    # A small file, which is stored in another way.
     put("s", b"s" * 100)
     fd = opened("s")
     same((os.lseek(fd, 0, os.SEEK_DATA), os.lseek(fd, 0, os.SEEK_HOLE)), (0, 100))

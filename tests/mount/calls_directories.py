@@ -30,8 +30,8 @@ def removing_what_was_listed():
 
 @test
 def two_readers_and_a_remover():
-    """A second reader in between made the kernel's list of names another one, by whose
-    offsets the first went on: it missed as many names as it had removed."""
+    """Regression: a second reader replaced the kernel's cached list of names. The first reader went on
+    with offsets in the new list, and missed as many names as it had removed."""
     names = fill("d", 3000)
     seen = []
     with os.scandir("d") as it:

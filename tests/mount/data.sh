@@ -8,7 +8,7 @@ ok "mounts" mount_at "$T/store" "$T/mnt"
 cd "$T/mnt" || exit
 head -c 1500000 /dev/urandom >"$T/random"
 
-# The same writes on the mount and beside it, to be compared.
+# Make the same writes on the mount and on another filesystem, to compare them.
 # shellcheck disable=SC2034 # F is for the command
 both() { # WHAT COMMAND (with F the file)
 	local F

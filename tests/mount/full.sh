@@ -56,7 +56,7 @@ else
 	skip "a full ext4" "cannot mount a loop device here"
 fi
 
-# A disk so full that not even a store fits: refused in words.
+# A store does not fit on the disk: a message says so.
 if mount -t tmpfs -o size=16k tmpfs "$T/disk" 2>/dev/null; then
 	refuses "no room for a store" 1 "full|No space" "$VARVE" mount "$T/disk/store" "$M"
 	umount "$T/disk"

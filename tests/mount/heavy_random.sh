@@ -1,7 +1,7 @@
 #!/bin/bash
 # heavy_random.sh - random calls of several users have the same results on a mount and on an ext4.
-# RANDOM_CALLS says how many, RANDOM_SEED which ones. By default they are the same ones each time; the
-# full form takes others each time.
+# RANDOM_CALLS says how many, RANDOM_SEED which ones. By default they are the same ones each time.
+# The full form takes other ones each time.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -24,7 +24,7 @@ chmod 755 "$T/ext4"
 ok "mounts" mount_at "$T/store" "$T/mnt" -o allow_other,suid,dev,relatime
 chmod 755 "$T/mnt"
 export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=$T/hypothesis
-# In rounds of calls that are searched together.
+# Up to 5000 calls are one run of the program.
 round=0
 while [ $calls -gt 0 ]; do
 	n=$((calls < 5000 ? calls : 5000))

@@ -1,6 +1,6 @@
 #!/bin/bash
-# hostile.sh - a store that somebody hostile wrote, users that were let in, and what the
-# binary has been built with against what is not thought of here.
+# hostile.sh - a store written by an attacker, users with access to the mount, and the
+# hardening that the binary was built with.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 

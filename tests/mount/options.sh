@@ -1,5 +1,5 @@
 #!/bin/bash
-# options.sh - what -o takes, and what the command line as a whole does.
+# options.sh - the options of -o, and the command line as a whole.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 

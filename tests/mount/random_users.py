@@ -1,4 +1,4 @@
-"""random_users.py: the users of random_calls.py, and what is to be seen after their calls.
+"""random_users.py: the users of random_calls.py, and the visible state after their calls.
 
 Each user has a process in each of the two directories, which makes his calls there."""
 
@@ -20,7 +20,7 @@ USERS = {0: (0, ()), 1000: (1000, (2000,)), 1001: (1001, (2000, 1000)), 65534: (
 
 
 def no_fifo(fd):
-    """What goes through a fifo sets its times on ext4; FUSE does not hear of it."""
+    """Reading and writing a fifo sets its times on ext4. The kernel does not report that to FUSE."""
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.ESPIPE, "a fifo")
@@ -28,8 +28,8 @@ def no_fifo(fd):
 
 
 def at_end(fd, offset):
-    """Reading there sets atime on ext4; the kernel does not ask FUSE. Nor does it for what it
-    has cached since a file was opened: that is dropped here."""
+    """Reading at the end of a file sets atime on ext4, but the kernel does not report it to FUSE. It
+    does not report reading cached data either, so the cache is dropped here."""
     s = os.fstat(fd)
     if stat.S_ISREG(s.st_mode):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -213,7 +213,7 @@ class Calls:
 
 
 def seen(s):
-    """What two filesystems have to have in common of a stat()."""
+    """The part of a stat() that has to be the same on two filesystems."""
     size = s.st_size if not stat.S_ISDIR(s.st_mode) else 0
     return oct(s.st_mode), s.st_nlink, s.st_uid, s.st_gid, size, s.st_rdev
 

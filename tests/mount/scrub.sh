@@ -1,5 +1,5 @@
 #!/bin/bash
-# scrub.sh - `varve scrub` of a mounted store: what it finds and says, who may, how it ends.
+# scrub.sh - `varve scrub` of a mounted store: its findings and messages, permissions, its end.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -68,7 +68,7 @@ ok "mount read-only" mount_at "$store" "$mnt" -o ro
 ok "a read-only mount can be scrubbed" "$VARVE" scrub "$mnt"
 ok "unmount" "$VARVE" umount "$mnt"
 
-# Damage below a mount, with everything in the caches.
+# Damage to the store of a mount whose data is all cached.
 ok "mount again" mount_at "$store" "$mnt"
 ok "read everything" diff -r "$mnt/dir" "$mnt/dir"
 ok "... and the big file" cmp "$mnt/big" "$mnt/big"
@@ -83,7 +83,7 @@ out=$("$VARVE" scrub "$mnt" 2>/dev/null)
 is "a flipped byte of a table: exit status" $? 1
 ok "... names what may be lost" grep -q "\.tab at offset .*lost: something between /" <<<"$out"
 
-# More findings than the daemon keeps: each is told, once, while it waits.
+# More findings than the daemon keeps at a time: each is reported once.
 ok "unmount" "$VARVE" umount "$mnt"
 rm -rf --one-file-system "$store"
 ok "mount a new one" mount_at "$store" "$mnt"

@@ -44,7 +44,7 @@ mkdir "$T/roots"
 chmod 755 "$T/roots"
 if [ "$(id -u)" = 0 ]; then
 	refuses "a directory of somebody else's" 1 "cannot mount" as_user "$V" mount "$S" "$T/roots"
-	# Root reaches into the user's private mount only to end it.
+	# The only thing root can do with the user's private mount is to end it.
 	as_user "$V" mount "$S" "$M"
 	not_ok "root does not read a private mount" cat "$M/file"
 	ok "root asks for its numbers" "$VARVE" stat "$M"
