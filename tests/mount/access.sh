@@ -90,9 +90,9 @@ ok "mounts for root alone" mount_at "$T/store" "$T/mnt"
 cd "$T/mnt" || exit
 chmod 000 nosearch/x nosearch
 ok "root may read and write everything" test -r nosearch/x -a -w nosearch/x
-not_ok "... but not execute what nobody may" test -x nosearch/x
+not_ok "... but not execute a file without any x bit" test -x nosearch/x
 chmod 010 nosearch/x
-ok "... yet what somebody may" test -x nosearch/x
+ok "... but a file with one" test -x nosearch/x
 ok "... and search every directory" test -x nosearch
 cd /
 ok "umount" "$VARVE" umount "$T/mnt"

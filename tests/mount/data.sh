@@ -58,13 +58,13 @@ before=$(du -s --block-size=1 "$T/store" | cut -f 1)
 ok "cp within the mount" cp a b
 for i in 1 2 3 4 5 6 7 8 9; do cp b shared$i; done
 sync -f b
-ok "... shares what is copied" \
+ok "... shares the copied data" \
 	test $(($(du -s --block-size=1 "$T/store" | cut -f 1) - before)) -lt 1000000
 ok "... copies" cmp a b
 ok "... and again" cmp a shared9
 rm shared*
 printf changed | dd of=a conv=notrunc status=none
-ok "... not by sharing what is written later" cmp b "$T/random"
+ok "... but not data that is written later" cmp b "$T/random"
 
 exec 7<>open
 echo "still here" >&7

@@ -70,7 +70,7 @@ whole() {
 	while read -r unit; do
 		if ! diff -r --no-dereference "$SOURCE/$unit" "$MNT/$unit" ||
 			! diff <(attributes "$SOURCE/$unit") <(attributes "$MNT/$unit"); then
-			echo "$unit is not what cp made"
+			echo "$unit differs from its source"
 			status=1
 		fi
 	done < <(tail -n "+$1" "$LOG")

@@ -21,9 +21,9 @@ for o in memory=16M memory=65536k memory=1G memory=33554432 commit=1 commit=3600
 	compress=none compress=lz4 compress=zstd noatime relatime strictatime writeback threads=1 \
 	threads=8 rw nosuid,nodev,noexec default_permissions max_read=65536 auto_unmount; do
 	ok "-o $o" with "$o" writes "$o"
-	ok "... and what was written stays" with rw has "$o"
+	ok "... and files stay" with rw has "$o"
 done
-ok "what fstab has" with defaults,_netdev,noauto,nofail,user,x-systemd.automount,x-gvfs-show \
+ok "options of fstab" with defaults,_netdev,noauto,nofail,user,x-systemd.automount,x-gvfs-show \
 	writes fstab
 
 ok "mounts read-only" mount_at "$T/store" "$M" -o ro

@@ -29,7 +29,7 @@ ok "mount" mount_at "$store" "$mnt"
 ok "fill" fill
 out=$("$VARVE" scrub "$mnt" 2>&1)
 is "a whole store is clean: exit status" $? 0
-is "... and what was counted is said" "$(sed 's/[0-9]* bytes/N bytes/' <<<"$out")" \
+is "... and it prints the counts" "$(sed 's/[0-9]* bytes/N bytes/' <<<"$out")" \
 	"301 files, 2 directories, 0 links, 0 others, N bytes, 0 orphans; clean"
 ok "the store's name does as well, without a limit" "$VARVE" scrub --rate=0 "$store"
 ok "no attribute is left behind" test -z "$(getfattr -d -m - "$mnt" 2>&1)"
@@ -61,7 +61,7 @@ wait $first
 is "... with status 1" $? 1
 ok "... which says why" grep -q "unmounted while it was scrubbed" "$T/first"
 out=$("$VARVE" scrub "$store" 2>&1)
-is "what is not mounted is checked: exit status" $? 0
+is "a store that is not mounted is checked: exit status" $? 0
 ok "... clean" grep -q "clean$" <<<"$out"
 
 ok "mount read-only" mount_at "$store" "$mnt" -o ro
@@ -77,11 +77,11 @@ out=$("$VARVE" scrub "$mnt" 2>"$T/errors")
 is "a flipped byte of a segment: exit status" $? 1
 ok "... names the file" grep -q "\.seg at offset .*lost: /big, content from byte" <<<"$out"
 ok "... and counts one" grep -q "; 1 findings$" <<<"$out"
-ok "... and what to do is said" grep -q "^varve: .*damaged;" "$T/errors"
+ok "... and a message says what to do" grep -q "^varve: .*damaged;" "$T/errors"
 flip .tab
 out=$("$VARVE" scrub "$mnt" 2>/dev/null)
 is "a flipped byte of a table: exit status" $? 1
-ok "... names what may be lost" grep -q "\.tab at offset .*lost: something between /" <<<"$out"
+ok "... names the range at risk" grep -q "\.tab at offset .*lost: something between /" <<<"$out"
 
 # More findings than the daemon keeps at a time: each is reported once.
 ok "unmount" "$VARVE" umount "$mnt"

@@ -20,8 +20,8 @@ ok "... and goes on" test -e "$M/one"
 cd /
 ok "... until it is not in use" "$VARVE" umount "$M"
 
-refuses "what is no mount" 1 "no Varve mount" "$VARVE" umount "$M"
-refuses "what is not there" 1 "no Varve mount" "$VARVE" umount "$T/nowhere"
+refuses "a folder that is no mount" 1 "no Varve mount" "$VARVE" umount "$M"
+refuses "a path that does not exist" 1 "no Varve mount" "$VARVE" umount "$T/nowhere"
 refuses "another filesystem's mount" 1 "no Varve mount" "$VARVE" umount /proc
 refuses "too many arguments" 2 "too many" "$VARVE" umount "$M" "$M"
 
