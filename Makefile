@@ -285,7 +285,8 @@ clean: ## remove what was built, and nothing else
 # ---- packages ----
 
 PACKAGES = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
-TEST_PACKAGES = g++ perl acl attr rsync git sqlite3 procps python3 e2fsprogs groff-base
+TEST_PACKAGES = g++ perl acl attr rsync git sqlite3 procps python3 python3-hypothesis \
+	e2fsprogs groff-base
 LINT_PACKAGES = clang clang-format clang-tidy shellcheck python3 binutils
 FUZZ_PACKAGES = clang libclang-rt-dev
 BENCH_PACKAGES = librocksdb-dev libleveldb-dev liblmdb-dev

@@ -1,25 +1,22 @@
 /*
- * model.h - what one writer of churn.c has made: names, files, contents.
+ * model.h - the names, files and contents that one writer of churn has made.
  *
- * A writer has its names to itself, so its own operations determine what they are:
+ * No other writer uses a writer's names, so its own operations determine their files:
  *
  *     w3/NUMBER  w3/d0/NUMBER  w3/d1/NUMBER    in its folders; d0 and d1 come and go
  *     shared/w3.NUMBER                         in a folder where all writers work
  *
- * A name is a slot, a number below slots_count (a multiple of four): NUMBER times four,
- * and which of the four folders. Contents are not kept but generated: a file is a few
- * extents, each with a tag, and the byte at an offset follows from both. Between extents
- * are zeros.
+ * Each name is a slot, a number below slots_count (a multiple of four). The slot is NUMBER
+ * times four, plus the number of the folder. Contents are not kept but generated: a file is a
+ * few extents, each with a tag, and each byte follows from its offset and the tag. Between
+ * extents are zeros.
  */
 #ifndef TESTS_MOUNT_CHURN_MODEL_H
 #define TESTS_MOUNT_CHURN_MODEL_H
 
-#include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define EXTENTS_MAX 24u
 #define SLOTS_MAX 4096u
@@ -73,299 +70,35 @@ struct op {
 	enum kind kind;
 	int a, b;
 	bool append;
-	uint64_t offset, size, tag; /* size: of a write, hole or attribute; the new one of a file */
+	uint64_t offset, size, tag; /* size of a write, hole or attribute; new size of a file */
 	unsigned mode;
 };
 
 /* ---- contents ---- */
 
-static inline uint64_t pattern_word(uint64_t tag, uint64_t at)
-{
-	uint64_t x = tag * 0x9e3779b97f4a7c15u + at;
-
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
-}
-
-/* The `size` bytes at `offset` of what was written with `tag`; 0: zeros. */
-static inline void pattern(uint64_t tag, uint64_t offset, uint8_t *out, size_t size)
-{
-	if (!tag)
-		memset(out, 0, size);
-	while (tag && size) {
-		uint64_t word = pattern_word(tag, offset / PATTERN_WORD);
-		size_t skip = offset % PATTERN_WORD, n = PATTERN_WORD - skip;
-
-		if (n > size)
-			n = size;
-		memcpy(out, (const uint8_t *)&word + skip, n);
-		out += n;
-		offset += n;
-		size -= n;
-	}
-}
-
-/* What is to be read from `f` at `offset`; all of it within the file's size. */
-static inline void file_bytes(const struct file *f, uint64_t offset, uint8_t *out, size_t size)
-{
-	memset(out, 0, size);
-	for (unsigned i = 0; i < f->extents_count; i++) {
-		const struct extent *e = &f->extents[i];
-		uint64_t start = e->start > offset ? e->start : offset;
-		uint64_t end = e->end < offset + size ? e->end : offset + size;
-
-		if (start < end)
-			pattern(e->tag, start, out + (start - offset), end - start);
-	}
-}
-
-/* Room for one more change of the content: each may split an extent and add one. */
-static inline bool file_has_room(const struct file *f)
-{
-	return f->extents_count + 2 <= EXTENTS_MAX;
-}
-
-/* The bytes [start, end) are those of `tag` from now; 0: zeros. */
-static inline void file_set(struct file *f, uint64_t start, uint64_t end, uint64_t tag)
-{
-	struct extent old[EXTENTS_MAX], fresh = {start, end, tag};
-	unsigned count = f->extents_count, n = 0;
-	bool placed = !tag || start >= end;
-
-	if (start >= end)
-		return;
-	memcpy(old, f->extents, sizeof(old));
-	for (unsigned i = 0; i < count; i++) {
-		const struct extent *e = &old[i];
-
-		if (e->start < start)
-			f->extents[n++] =
-				(struct extent){e->start, e->end < start ? e->end : start, e->tag};
-		if (!placed && e->end > start) {
-			f->extents[n++] = fresh;
-			placed = true;
-		}
-		if (e->end > end)
-			f->extents[n++] =
-				(struct extent){e->start > end ? e->start : end, e->end, e->tag};
-	}
-	if (!placed)
-		f->extents[n++] = fresh;
-	/* Appends of one tag stay one extent. */
-	f->extents_count = 0;
-	for (unsigned i = 0; i < n; i++) {
-		struct extent *last = f->extents_count ? &f->extents[f->extents_count - 1] : NULL;
-
-		if (last && last->end == f->extents[i].start && last->tag == f->extents[i].tag)
-			last->end = f->extents[i].end;
-		else
-			f->extents[f->extents_count++] = f->extents[i];
-	}
-}
-
-static inline void file_resize(struct file *f, uint64_t size)
-{
-	if (size < f->size)
-		file_set(f, size, f->size, 0);
-	f->size = size;
-}
+/* Write the `size` bytes at `offset` of what was written with `tag` to `out`. Tag 0 has zeros. */
+void pattern(uint64_t tag, uint64_t offset, uint8_t *out, size_t size);
+/* Write the `size` bytes that `f` has at `offset` to `out`. All are within the file's size. */
+void file_bytes(const struct file *f, uint64_t offset, uint8_t *out, size_t size);
+/* Return whether `f` has room for one more change: each may split an extent and add one. */
+bool file_has_room(const struct file *f);
 
 /* ---- names ---- */
 
-static inline unsigned slot_folder(int slot)
-{
-	return (unsigned)slot % FOLDERS;
-}
+unsigned slot_folder(int slot);
+void folder_path(unsigned writer, unsigned folder, char *out, size_t size);
+void slot_path(unsigned writer, int slot, char *out, size_t size);
 
-static inline void folder_path(unsigned writer, unsigned folder, char *out, size_t size)
-{
-	if (folder == SHARED)
-		snprintf(out, size, "shared");
-	else if (folder)
-		snprintf(out, size, "w%u/d%u", writer, folder - 1);
-	else
-		snprintf(out, size, "w%u", writer);
-}
+/* ---- the model ---- */
 
-static inline void slot_path(unsigned writer, int slot, char *out, size_t size)
-{
-	if (slot_folder(slot) == SHARED) {
-		snprintf(out, size, "shared/w%u.%d", writer, slot / (int)FOLDERS);
-		return;
-	}
-	folder_path(writer, slot_folder(slot), out, size);
-	snprintf(out + strlen(out), size - strlen(out), "/%d", slot / (int)FOLDERS);
-}
-
-static inline struct file *model_file(struct model *m, int slot)
-{
-	return m->slot[slot] == NOTHING ? NULL : &m->files[m->slot[slot]];
-}
-
-static inline bool folder_empty(const struct model *m, unsigned folder)
-{
-	for (unsigned s = folder; s < m->slots_count; s += FOLDERS)
-		if (m->slot[s] != NOTHING)
-			return false;
-	return true;
-}
-
-static inline void model_init(struct model *m, unsigned slots_count)
-{
-	memset(m, 0, sizeof(*m));
-	m->slots_count = slots_count;
-	m->folder[0] = m->folder[SHARED] = true;
-	for (unsigned s = 0; s < slots_count; s++)
-		m->slot[s] = NOTHING;
-}
-
-static inline uint64_t model_bytes(const struct model *m)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < m->slots_count; i++)
-		if (m->files[i].links)
-			sum += m->files[i].size;
-	return sum;
-}
-
-/* ---- operations ---- */
-
-/* The error that `op` has to end with; 0: none. */
-static inline int model_expect(const struct model *m, const struct op *op)
-{
-	bool there;
-
-	switch (op->kind) {
-	case MKDIR:
-		return m->folder[op->a] ? EEXIST : 0;
-	case RMDIR:
-		return !m->folder[op->a]                ? ENOENT :
-		       folder_empty(m, (unsigned)op->a) ? 0 :
-							  ENOTEMPTY;
-	case MOVEDIR:
-		return !m->folder[op->a]                                     ? ENOENT :
-		       m->folder[op->b] && !folder_empty(m, (unsigned)op->b) ? ENOTEMPTY :
-									       0;
-	default:
-		break;
-	}
-	there = m->slot[op->a] != NOTHING;
-	switch (op->kind) {
-	case CREATE:
-		return !m->folder[slot_folder(op->a)] ? ENOENT : there ? EEXIST : 0;
-	case RENAME:
-	case EXCHANGE:
-	case LINK:
-		if (!there || !m->folder[slot_folder(op->b)])
-			return ENOENT;
-		if (op->kind == LINK && m->slot[op->b] != NOTHING)
-			return EEXIST;
-		return op->kind == EXCHANGE && m->slot[op->b] == NOTHING ? ENOENT : 0;
-	case REMOVEXATTR:
-		return !there ? ENOENT : m->files[m->slot[op->a]].xattr_size ? 0 : ENODATA;
-	default:
-		return there ? 0 : ENOENT;
-	}
-}
-
-static inline void model_unlink(struct model *m, int slot)
-{
-	if (m->slot[slot] != NOTHING)
-		m->files[m->slot[slot]].links--;
-	m->slot[slot] = NOTHING;
-}
-
-static inline void model_create(struct model *m, const struct op *op)
-{
-	for (int i = 0; i < (int)m->slots_count; i++)
-		if (!m->files[i].links) {
-			m->files[i] = (struct file){.links = 1, .mode = op->mode};
-			m->slot[op->a] = i;
-			return;
-		}
-	abort(); /* there are as many files as slots */
-}
-
-/* What is in a folder keeps its NUMBERs when the folder is renamed. */
-static inline void model_move_folder(struct model *m, int from, int to)
-{
-	m->folder[from] = false;
-	m->folder[to] = true;
-	for (unsigned s = 0; s + FOLDERS <= m->slots_count; s += FOLDERS) {
-		m->slot[s + (unsigned)to] = m->slot[s + (unsigned)from];
-		m->slot[s + (unsigned)from] = NOTHING;
-	}
-}
-
-static inline void model_make(struct model *m, const struct op *op)
-{
-	if (op->kind == CREATE)
-		model_create(m, op);
-	else if (op->kind == MOVEDIR)
-		model_move_folder(m, op->a, op->b);
-	else
-		m->folder[op->a] = op->kind == MKDIR;
-}
-
-/* What `op` does when it succeeds; of a write, its first op->size bytes. */
-static inline void model_apply(struct model *m, const struct op *op)
-{
-	struct file *f;
-	int other;
-
-	if (op->kind == CREATE || op->kind >= MKDIR) {
-		model_make(m, op);
-		return;
-	}
-	f = model_file(m, op->a);
-	if (!f) /* it cannot have succeeded */
-		abort();
-	switch (op->kind) {
-	case WRITE:
-		file_set(f, op->offset, op->offset + op->size, op->tag);
-		if (op->size && op->offset + op->size > f->size)
-			f->size = op->offset + op->size;
-		break;
-	case TRUNCATE:
-		file_resize(f, op->size);
-		break;
-	case PUNCH:
-		file_set(f, op->offset, op->offset + op->size, 0);
-		break;
-	case RENAME:
-		if (m->slot[op->a] == m->slot[op->b]) /* two names of one file: nothing is done */
-			break;
-		model_unlink(m, op->b);
-		m->slot[op->b] = m->slot[op->a];
-		m->slot[op->a] = NOTHING;
-		break;
-	case EXCHANGE:
-		other = m->slot[op->a];
-		m->slot[op->a] = m->slot[op->b];
-		m->slot[op->b] = other;
-		break;
-	case LINK:
-		m->slot[op->b] = m->slot[op->a];
-		f->links++;
-		break;
-	case UNLINK:
-		model_unlink(m, op->a);
-		break;
-	case CHMOD:
-		f->mode = op->mode;
-		break;
-	case SETXATTR:
-		f->xattr_tag = op->tag;
-		f->xattr_size = (unsigned)op->size;
-		break;
-	case REMOVEXATTR:
-		f->xattr_size = 0;
-		break;
-	default: /* FSYNC */
-		break;
-	}
-}
+void model_init(struct model *m, unsigned slots_count);
+/* Return the file at `slot`, or NULL if the slot is free. */
+struct file *model_file(struct model *m, int slot);
+/* Return the sum of the sizes of all files. */
+uint64_t model_bytes(const struct model *m);
+/* Return the errno that `op` has to end with, or 0. */
+int model_expect(const struct model *m, const struct op *op);
+/* Change `m` as `op` does when it succeeds. Of a write, the first op->size bytes are written. */
+void model_apply(struct model *m, const struct op *op);
 
 #endif
