@@ -1,40 +1,54 @@
-# Varve. `make help` lists what can be asked for.
+# Varve. `make help` lists the targets.
 #
-# One file for the whole tree: sources are found by folder, objects and tests
-# go to $(BUILD)/ under the path of their source, header dependencies come from
-# the compiler. The folders are linked as layers, so that the linker refuses a
-# call upwards: liblsm.a, then libfs.a, then the varve binary with libfuse.
+# One file builds the whole tree. Sources are found by folder. Objects and tests go to
+# $(BUILD)/ under the path of their source. The compiler writes the header dependencies.
+# The folders are linked as layers: liblsm.a, then libfs.a, then the varve binary with
+# libfuse. So the linker refuses a call upwards.
 
 BUILD ?= build
 CC ?= cc
 CFLAGS ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 STORE ?= $(CURDIR)/store
 MNT ?= $(CURDIR)/mnt
 
+# mount/version.h is the one place that states the version.
+VERSION := $(shell sed -n 's/.*VARVE_VERSION "\(.*\)"/\1/p' mount/version.h)
+
+# `make install` takes the flags of the last build from its folder, so that it never rebuilds
+# with others: `make CFLAGS=-O3 && sudo make install`.
+ifneq ($(filter install up-to-date,$(MAKECMDGOALS)),)
+ifeq ($(filter-out install up-to-date,$(MAKECMDGOALS)),)
+$(eval $(file <$(BUILD)/flags))
+endif
+endif
+
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
 	-Wformat-security
-# Glibc's checks need an optimising build; sanitizers bring checks of their own.
+# Glibc's checks need an optimising build. The sanitizers bring checks of their own.
 HARDEN = $(if $(findstring -fsanitize,$(CFLAGS)),,-fstack-protector-strong $(HARDEN_CPU) \
-	$(if $(findstring _FORTIFY_SOURCE,$(CFLAGS)),,\
+	$(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,\
 	$(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-D_FORTIFY_SOURCE=2)))
-# Not every processor has these. (tests/mount/hostile.sh looks whether the binary got all.)
+# Only some processors have these. tests/mount/hostile.sh checks that the binary has them.
 HARDEN_CPU := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),\
 	-fstack-clash-protection -fcf-protection)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIE -pthread \
-	$(HARDEN) $(WERROR) $(CFLAGS)
+	$(HARDEN) $(WERROR) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(LDFLAGS)
 LINK = $(say) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
-# Commands are shown by their target alone; V=1 shows all of them.
-say = $(if $(V),,@echo '  $@';)
+# Each command is shown by its target alone. V=1 shows the commands.
+say = $(if $(filter-out 0,$(V)),,@echo '  $@';)
 
-LSM_LIBS = -llz4 -lzstd -lxxhash -pthread
-FUSE_CFLAGS = $(shell pkg-config --cflags fuse3)
-FUSE_LIBS = $(shell pkg-config --libs fuse3)
+LSM_LIBS = -llz4 -lzstd -lxxhash -pthread $(LDLIBS)
+FUSE_CFLAGS = $(shell $(PKG_CONFIG) --cflags fuse3)
+FUSE_LIBS = $(shell $(PKG_CONFIG) --libs fuse3)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 
-all: $(BUILD)/varve ## build the varve binary (the default)
+all: $(BUILD)/varve $(BUILD)/installed/liblsm.a ## build the varve binary and the library (the default)
 
 # ---- compiling ----
 
@@ -47,29 +61,53 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(AFTER_DEPS)
 
 $(BUILD)/mount/%.o: ALL_CFLAGS += $(FUSE_CFLAGS)
 
-# Changes when the compiler or its flags do, and only then.
+# What everything is built with. The file is rewritten when that changes, and only then.
+define FLAGS :=
+override CC := $(CC)
+override CPPFLAGS := $(CPPFLAGS)
+override CFLAGS := $(CFLAGS)
+override LDFLAGS := $(LDFLAGS)
+override LDLIBS := $(LDLIBS)
+override WERROR := $(WERROR)
+# $(ALL_CFLAGS) $(ALL_LDFLAGS)
+endef
+$(BUILD)/flags: export FLAGS := $(FLAGS)
+ifneq ($(file <$(BUILD)/flags),$(FLAGS))
 $(BUILD)/flags: FORCE
+endif
+$(BUILD)/flags:
 	@mkdir -p $(@D)
-	@echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || \
-		echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
+	@printf '%s\n' "$$FLAGS" >$@
 
 $(BUILD)/liblsm.a: $(call objects,lsm/base lsm/storage lsm/table lsm)
 $(BUILD)/libfs.a: $(call objects,fs)
 $(BUILD)/%.a:
 	$(say) rm -f $@ && $(AR) rcs $@ $^
 
+# For other programs: one object, in which only the names of lsm.h are global. Such a program
+# links with the sanitizer's library itself, and with -flto the object is machine code.
+LTO_OFF = $(if $(findstring -flto,$(CFLAGS)),\
+	$(if $(findstring clang,$(shell $(CC) --version)),,-flinker-output=nolto-rel))
+$(BUILD)/installed/liblsm.a: $(call objects,lsm/base lsm/storage lsm/table lsm)
+	@mkdir -p $(@D)
+	$(say) $(CC) $(filter-out -fsanitize%,$(CFLAGS)) $(LTO_OFF) -r -nostdlib -o $(@D)/lsm.o $^ && \
+		$(OBJCOPY) --wildcard --keep-global-symbol='lsm_*' $(@D)/lsm.o && \
+		rm -f $@ && $(AR) rcs $@ $(@D)/lsm.o
+
 $(BUILD)/varve: $(call objects,mount) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(FUSE_LIBS) $(LSM_LIBS)
+
+debug: ## the same without optimising, for a debugger, in $(BUILD)-debug/
+	+$(MAKE) BUILD=$(BUILD)-debug CFLAGS='-O0 -g3 -fno-omit-frame-pointer' all
 
 # ---- tests: a C test is one file, tests/LAYER/test_NAME.c, linked with no layer above its own ----
 
 C_TESTS = $(wildcard $(foreach d,lsm fs crash fuzz mount,tests/$(d)/test_*.c))
-SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint mutants,tests/$(d)/*.sh)))
-# Other C files of tests/mount are programs that its shell tests run on the mount, and a library
-# that the daemon is run with.
-HELPERS = $(patsubst %.c,$(BUILD)/%,$(filter-out tests/mount/test_% tests/mount/sync_log.c,\
-	$(wildcard tests/mount/*.c)))
+SHELL_TESTS = $(filter-out %lib.sh,\
+	$(wildcard $(foreach d,lsm fs mount crash fuzz lint install mutants,tests/$(d)/*.sh)))
+# What the shell tests of the mount run: a program, and a library that the daemon is run with.
 PRELOADED = $(BUILD)/tests/mount/sync_log.so
+HELPERS = $(BUILD)/tests/mount/churn/churn $(PRELOADED)
 # What `check` runs; TESTS= takes sources, and patterns of them.
 CHOSEN = $(if $(TESTS),$(wildcard $(TESTS)),$(C_TESTS) $(SHELL_TESTS))
 RUNNABLE = $(patsubst %.c,$(BUILD)/%.t,$(CHOSEN))
@@ -94,8 +132,8 @@ $(BUILD)/tests/mount/test_%.t: $(BUILD)/tests/mount/test_%.o $(call objects,test
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	pthread_create
 $(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): private ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
-$(HELPERS): $(BUILD)/%: $(BUILD)/%.o
-	$(LINK)
+$(BUILD)/tests/mount/churn/churn: $(call objects,tests/mount/churn)
+	$(LINK) $(LDLIBS)
 # Without the flags of the rest: it goes into a program that may have a sanitizer or not.
 $(PRELOADED): $(BUILD)/%.so: %.c
 	@mkdir -p $(@D)
@@ -106,8 +144,8 @@ JOBS ?= 2
 PROVE = BUILD='$(abspath $(BUILD))' VARVE='$(abspath $(BUILD)/varve)' prove --timer --failures \
 	-j$(JOBS) --rules='seq=tests/mount/*' --rules='par=**' -e 'bash tests/run'
 
-build-tests: $(filter %.t,$(RUNNABLE)) $(if $(filter tests/mount/%.sh,$(RUNNABLE)),\
-	$(BUILD)/varve $(HELPERS) $(PRELOADED))
+build-tests: $(filter %.t,$(RUNNABLE)) $(if $(filter tests/mount/%.sh,$(RUNNABLE)),$(BUILD)/varve $(HELPERS)) \
+	$(if $(filter tests/install/%.sh,$(RUNNABLE)),all)
 
 check: deps build-tests ## build and run all tests (TESTS='tests/lsm/test_wal.c tests/mount/*.sh' for some)
 	@test -n '$(RUNNABLE)' || { echo 'make check: no test matches TESTS=$(TESTS)' >&2; exit 1; }
@@ -164,11 +202,12 @@ tsan: ## the C tests under the thread sanitizer
 
 # ---- lint ----
 
-C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
+C_FILES = $(wildcard lsm/*.[ch] lsm/*/*.[ch] fs/*.[ch] mount/*.[ch] tests/*.[ch] tests/*/*.[ch] \
+	tests/*/*/*.[ch])
 SCRIPTS = .ci/run tests/run tests/lint/rules $(wildcard tests/*.sh tests/*/*.sh)
 lint-build = +$(MAKE) BUILD=$(BUILD)-lint-$(1) CC=$(1) WERROR='-Werror $(2)' all objects
 
-lint: lint-rules lint-format lint-scripts lint-tidy lint-builds ## style, layers, static analysis, warnings of gcc and clang
+lint: lint-rules lint-format lint-scripts lint-tidy lint-builds lint-functions ## style, layers, names, rings of files, static analysis, warnings of gcc and clang
 lint-rules:
 	bash tests/lint/rules .
 lint-format:
@@ -183,8 +222,16 @@ lint-tidy:
 lint-builds:
 	$(call lint-build,gcc)
 	$(call lint-build,clang,-Wthread-safety)
-# Every object there is; benchmarks have a target of their own, as they need more packages.
+lint-functions: lint-builds
+	tests/lint/doubles
+	tests/lint/rings $(BUILD)-lint-gcc
+# All objects but those of the benchmarks, which need more packages.
 objects: $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bench/%,$(filter %.c,$(C_FILES))))
+
+compile_commands.json: FORCE ## how each file is compiled, for editors (clangd)
+	@$(MAKE) -nB --no-print-directory V=1 DEPS=no objects | sed -n -e 's/[\\"]/\\&/g' \
+		-e 's|.* -c -o [^ ]* \([^ ]*\.c\)$$|{"directory": "$(CURDIR)", "file": "\1", "command": "&"},|p' | \
+		sed -e '1s/^/[/' -e '$$s/,$$/]/' >$@
 
 # ---- benchmarks ----
 
@@ -222,36 +269,55 @@ run: deps $(BUILD)/varve ## build, create the store at STORE= and mount it on MN
 		"  $(BUILD)/varve check '$(STORE)'"
 
 # mount(8) needs nothing more for type fuse.varve: mount.fuse3 runs `varve STORE MNT -o ...`.
-install: $(BUILD)/varve ## install the binary and its man page (PREFIX=/usr/local, DESTDIR=)
+# Nothing is written into a build folder of another user (a user builds, root installs).
+BUILDER := $(shell stat -c %u '$(BUILD)' 2>/dev/null)
+install: $(if $(filter-out $(shell id -u),$(BUILDER)),not-mine,all) ## install the binary, the library, manual and changelog (PREFIX=/usr/local, DESTDIR=)
 	install -D -m 755 $(BUILD)/varve '$(DESTDIR)$(PREFIX)/bin/varve'
+	install -D -m 644 $(BUILD)/installed/liblsm.a '$(DESTDIR)$(LIBDIR)/liblsm.a'
+	install -D -m 644 lsm/lsm.h '$(DESTDIR)$(PREFIX)/include/lsm.h'
+	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|; s|@VERSION@|$(VERSION)|' lsm/lsm.pc.in \
+		>'$(DESTDIR)$(LIBDIR)/pkgconfig/lsm.pc'
+	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/lsm.pc'
 	install -D -m 644 mount/varve.1 '$(DESTDIR)$(PREFIX)/share/man/man1/varve.1'
+	install -D -m 644 -t '$(DESTDIR)$(PREFIX)/share/doc/varve' mount/changelog LICENSE
+not-mine:
+	@$(MAKE) -q up-to-date || { \
+		echo 'make: $(BUILD)/ is not up to date and belongs to another user, who has to run make first' >&2; \
+		exit 1; }
+up-to-date: all
 uninstall: ## remove what install put there
-	rm -f '$(DESTDIR)$(PREFIX)/bin/varve' '$(DESTDIR)$(PREFIX)/share/man/man1/varve.1'
+	rm -f $(foreach f,bin/varve include/lsm.h share/man/man1/varve.1,'$(DESTDIR)$(PREFIX)/$(f)') \
+		$(foreach f,liblsm.a pkgconfig/lsm.pc,'$(DESTDIR)$(LIBDIR)/$(f)')
+	rm -rf '$(DESTDIR)$(PREFIX)/share/doc/varve'
 
 clean: ## remove what was built, and nothing else
-	rm -rf '$(BUILD)' $(foreach x,fuzz asan ubsan tsan lint-gcc lint-clang mutants,'$(BUILD)-$(x)')
+	rm -rf '$(BUILD)' $(foreach x,debug fuzz asan ubsan tsan lint-gcc lint-clang mutants,'$(BUILD)-$(x)') \
+		compile_commands.json
 
 # ---- packages ----
 
-DEPS = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
-TEST_DEPS = perl acl attr rsync git sqlite3 procps python3 e2fsprogs groff-base
-LINT_DEPS = clang clang-format clang-tidy shellcheck
-FUZZ_DEPS = clang libclang-rt-dev
-BENCH_DEPS = librocksdb-dev libleveldb-dev liblmdb-dev
+PACKAGES = libc6-dev pkg-config libfuse3-dev fuse3 liblz4-dev libzstd-dev libxxhash-dev
+TEST_PACKAGES = g++ perl acl attr rsync git sqlite3 procps python3 python3-hypothesis \
+	e2fsprogs groff-base
+LINT_PACKAGES = clang clang-format clang-tidy shellcheck python3 binutils
+FUZZ_PACKAGES = clang libclang-rt-dev
+BENCH_PACKAGES = librocksdb-dev libleveldb-dev liblmdb-dev
 
-deps: ## install the packages that are missing (apt-get; nothing is done when all are there)
-	@$(call install,$(DEPS) $(TEST_DEPS))
+deps: ## install the packages that are missing (apt-get); DEPS=no, with any target, installs nothing
+	@$(call install-packages,$(PACKAGES) $(TEST_PACKAGES))
 lint-deps:
-	@$(call install,$(LINT_DEPS))
+	@$(call install-packages,$(LINT_PACKAGES))
 bench-deps: | deps
-	@$(call install,$(BENCH_DEPS))
+	@$(call install-packages,$(BENCH_PACKAGES))
 fuzz-deps: | deps
-	@$(call install,$(FUZZ_DEPS))
+	@$(call install-packages,$(FUZZ_PACKAGES))
 
-define install
+define install-packages
+test '$(DEPS)' != no || exit 0; \
 missing=; \
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then \
-	pkg-config --exists fuse3 liblz4 libzstd libxxhash 2>/dev/null && exit 0; \
+	$(PKG_CONFIG) --exists fuse3 liblz4 libzstd libxxhash 2>/dev/null && exit 0; \
 	echo 'make: no apt-get here; install what answers to these Debian packages: $(1)' >&2; \
 	exit 1; \
 fi; \
@@ -274,7 +340,7 @@ $$as_root apt-get install -y -qq --no-install-recommends $$missing >/dev/null ||
 endef
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z_.-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 23
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
@@ -282,4 +348,4 @@ help: ## this list
 .PHONY: all help deps fuzz fuzz-deps lint-deps bench-deps run build-tests check heavy model crash conformance \
 	mutants mutants-short \
 	asan ubsan tsan lint lint-rules lint-format format lint-scripts lint-tidy lint-builds \
-	objects bench bench-fs bench-lsm install uninstall clean FORCE
+	lint-functions objects bench bench-fs bench-lsm install not-mine up-to-date uninstall debug clean FORCE

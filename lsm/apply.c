@@ -41,6 +41,17 @@ void apply_adopt_table(struct lsm *lsm, struct table_meta *t)
 
 /* ---- edits ---- */
 
+int apply_to_version(const struct lsm *lsm, const struct version *base,
+		     const struct version_edit *e, struct version **next)
+{
+	const char *reason;
+	int err = version_apply(base, e, next, &reason);
+
+	if (err == -EUCLEAN)
+		return report_corrupt(&lsm->report, "the manifest", 0, "%s", reason);
+	return err;
+}
+
 /* Make `next`, the result of `e`, current, without the memlog `flushed`. */
 static int apply_install(struct lsm *lsm, const struct version_edit *e, struct version *next,
 			 const struct memlog *flushed, struct view **old) REQUIRES(lsm->mu)
@@ -80,7 +91,7 @@ int apply_edit(struct lsm *lsm, struct version_edit *e, struct memlog *flushed)
 	if (!err && (e->adds_count || e->has_log))
 		err = tree_sync_dir(lsm);
 	if (!err)
-		err = version_apply(base->version, e, &next);
+		err = apply_to_version(lsm, base->version, e, &next);
 	if (!err)
 		err = tree_manifest_log(lsm, e);
 	if (!err) {

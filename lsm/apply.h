@@ -19,6 +19,13 @@ int apply_edit(struct lsm *lsm, struct version_edit *e, struct memlog *flushed)
 	EXCLUDES(lsm->manifest_mu, lsm->mu);
 
 /*
+ * Make the version that results from an edit of `base`, in `*next`, with a reference.
+ * Returns 0; -ENOMEM; -EUCLEAN (reported) if the edit breaks an invariant of the tree.
+ */
+int apply_to_version(const struct lsm *lsm, const struct version *base,
+		     const struct version_edit *e, struct version **next);
+
+/*
  * Make a table one of the tree's, before an edit adds it: the segments that it refers to are
  * kept as long as the table, and its file is dead when its last reference goes. A repair
  * calls it again for the tables it made, once the segments are known.

@@ -26,6 +26,7 @@
 #define TOMBSTONES_FLUSH_MS 1500 /* many tombstones wait this long in memory */
 #define RETRY_MS 1000
 
+/* Set `t` to `ms` milliseconds from now. */
 static void background_deadline(struct timespec *t, unsigned ms)
 {
 	clock_gettime(CLOCK_MONOTONIC, t);
@@ -83,6 +84,7 @@ static void *background_flusher(void *arg)
 	}
 }
 
+/* Note whether damage keeps level 0 from being compacted. */
 static void background_note_stuck(struct lsm *lsm, bool stuck)
 {
 	mutex_lock(&lsm->mu);
@@ -190,7 +192,7 @@ static void *background_committer(void *arg)
 		waited_ms = many ? waited_ms + tick_ms : 0;
 		if (waited_ms >= TOMBSTONES_FLUSH_MS) {
 			waited_ms = 0;
-			/* Other failures show in the next write, which meets the same. */
+			/* The next write meets and returns any other failure. */
 			if (write_rotate(lsm) == -ENOSPC)
 				(void)reserve_drop(lsm);
 		}

@@ -3,8 +3,11 @@
  */
 #include "lsm/batch.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
+#include "lsm/base/report.h"
 #include "lsm/dbiter.h"
 #include "lsm/segment.h"
 #include "lsm/view.h"
@@ -47,8 +50,8 @@ size_t lsm_batch_bytes(const struct lsm_batch *b)
 	return b->user_bytes;
 }
 
-static int add_op(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice key,
-		  struct lsm_slice value, bool borrow)
+static int batch_add(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice key,
+		     struct lsm_slice value, bool borrow)
 {
 	size_t old_size = b->bytes.size;
 	struct batch_op *op;
@@ -58,15 +61,8 @@ static int add_op(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice ke
 	if (value.size > LSM_VALUE_BYTES_MAX ||
 	    b->user_bytes + key.size + value.size > LSM_BATCH_BYTES_MAX)
 		return -EFBIG;
-	if (b->ops_count == b->ops_room) {
-		size_t room = b->ops_room ? b->ops_room * 2 : 8;
-		struct batch_op *grown = realloc(b->ops, room * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		b->ops = grown;
-		b->ops_room = room;
-	}
+	if (array_reserve(b->ops, b->ops_room, b->ops_count + 1))
+		return -ENOMEM;
 	if (buf_add(&b->bytes, key.data, key.size) ||
 	    (!borrow && buf_add(&b->bytes, value.data, value.size))) {
 		b->bytes.size = old_size;
@@ -85,36 +81,32 @@ static int add_op(struct lsm_batch *b, enum batch_kind kind, struct lsm_slice ke
 
 int lsm_batch_put(struct lsm_batch *b, struct lsm_slice key, struct lsm_slice value)
 {
-	return add_op(b, BATCH_PUT, key, value, false);
+	return batch_add(b, BATCH_PUT, key, value, false);
 }
 
 int lsm_batch_put_borrowed(struct lsm_batch *b, struct lsm_slice key, struct lsm_slice value)
 {
-	return add_op(b, BATCH_PUT, key, value, value.data != NULL);
+	return batch_add(b, BATCH_PUT, key, value, value.data != NULL);
 }
 
 int lsm_batch_delete(struct lsm_batch *b, struct lsm_slice key)
 {
-	return add_op(b, BATCH_DELETE, key, (struct lsm_slice){NULL, 0}, false);
+	return batch_add(b, BATCH_DELETE, key, (struct lsm_slice){NULL, 0}, false);
 }
 
 int lsm_batch_delete_range(struct lsm_batch *b, struct lsm_slice start, struct lsm_slice end)
 {
 	if (end.size > LSM_KEY_BYTES_MAX || slice_compare(start, end) >= 0)
 		return -EINVAL;
-	return add_op(b, BATCH_DELETE_RANGE, start, end, false);
+	return batch_add(b, BATCH_DELETE_RANGE, start, end, false);
 }
 
-static int pin(struct lsm_batch *b, struct view *view)
+static int batch_pin(struct lsm_batch *b, struct view *view)
 {
-	struct view **grown;
-
 	if (b->pins_count && b->pins[b->pins_count - 1] == view)
 		return 0;
-	grown = realloc(b->pins, (b->pins_count + 1) * sizeof(*grown));
-	if (!grown)
+	if (array_reserve(b->pins, b->pins_room, b->pins_count + 1))
 		return -ENOMEM;
-	b->pins = grown;
 	b->pins[b->pins_count++] = view;
 	atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
 	return 0;
@@ -133,20 +125,20 @@ int lsm_batch_put_slice(struct lsm_batch *b, struct lsm_slice key, const struct 
 	if (type != IKEY_PUT_REF) {
 		if (!size || offset > stored.size || size > stored.size - offset)
 			return -EINVAL;
-		return add_op(b, BATCH_PUT, key,
-			      (struct lsm_slice){(const uint8_t *)stored.data + offset, size},
-			      false);
+		return batch_add(b, BATCH_PUT, key,
+				 (struct lsm_slice){(const uint8_t *)stored.data + offset, size},
+				 false);
 	}
-	err = segment_ref_decode(stored, &ref);
+	err = dbiter_reference(it, &ref);
 	if (err)
 		return err;
 	if (!size || offset > ref.size || size > ref.size - offset)
 		return -EINVAL;
 	err = segment_ref_slice(&ref, (uint32_t)offset, (uint32_t)size, &part);
 	if (!err)
-		err = pin(b, view);
+		err = batch_pin(b, view);
 	if (!err)
-		err = add_op(b, BATCH_SLICE, key, buf_slice(&part), false);
+		err = batch_add(b, BATCH_SLICE, key, buf_slice(&part), false);
 	buf_release(&part);
 	return err;
 }
@@ -167,7 +159,7 @@ int lsm_batch_put_lost(struct lsm_batch *b, struct lsm_slice key, size_t size)
 	ref.sums = sums;
 	err = segment_ref_encode(&ref, &bytes);
 	if (!err)
-		err = add_op(b, BATCH_SLICE, key, buf_slice(&bytes), false);
+		err = batch_add(b, BATCH_SLICE, key, buf_slice(&bytes), false);
 	free(sums);
 	buf_release(&bytes);
 	return err;
@@ -175,27 +167,27 @@ int lsm_batch_put_lost(struct lsm_batch *b, struct lsm_slice key, size_t size)
 
 /* ---- the record ---- */
 
-static struct lsm_slice op_value(const struct lsm_batch *b, const struct batch_op *op)
+static struct lsm_slice batch_op_value(const struct lsm_batch *b, const struct batch_op *op)
 {
 	return (struct lsm_slice){op->borrowed ? op->borrowed : b->bytes.data + op->value_at,
 				  op->value_size};
 }
 
-static bool is_separate(const struct batch_op *op, size_t separate_min)
+static bool batch_op_separate(const struct batch_op *op, size_t separate_min)
 {
 	return op->kind == BATCH_PUT && op->value_size >= separate_min;
 }
 
 /* Write the large values of `b` to a segment; `*writes` gets one element each, in order. */
-static int write_large(struct lsm_batch *b, struct segments *segments, size_t separate_min,
-		       struct segment_write **writes)
+static int batch_write_large(struct lsm_batch *b, struct segments *segments, size_t separate_min,
+			     struct segment_write **writes)
 {
 	size_t count = 0;
 	int err;
 
 	*writes = NULL;
 	for (size_t i = 0; i < b->ops_count; i++)
-		count += is_separate(&b->ops[i], separate_min);
+		count += batch_op_separate(&b->ops[i], separate_min);
 	if (!count)
 		return 0;
 	*writes = calloc(count, sizeof(**writes));
@@ -203,8 +195,8 @@ static int write_large(struct lsm_batch *b, struct segments *segments, size_t se
 		return -ENOMEM;
 	count = 0;
 	for (size_t i = 0; i < b->ops_count; i++)
-		if (is_separate(&b->ops[i], separate_min))
-			(*writes)[count++].data = op_value(b, &b->ops[i]);
+		if (batch_op_separate(&b->ops[i], separate_min))
+			(*writes)[count++].data = batch_op_value(b, &b->ops[i]);
 	err = segments_write(segments, *writes, count, &b->segment);
 	if (err) {
 		free(*writes);
@@ -214,8 +206,8 @@ static int write_large(struct lsm_batch *b, struct segments *segments, size_t se
 }
 
 /* A varint size and the reference to `w`; `scratch` is for its parts. */
-static int add_ref(struct buf *record, uint64_t segment, const struct segment_write *w,
-		   struct buf *scratch)
+static int batch_add_ref(struct buf *record, uint64_t segment, const struct segment_write *w,
+			 struct buf *scratch)
 {
 	size_t chunks = (w->data.size + SEGMENT_CHUNK - 1) / SEGMENT_CHUNK, sums_at;
 	struct segment_ref ref = {.segment = segment,
@@ -246,7 +238,8 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 	size_t next = 0;
 	int err;
 
-	err = write_large(b, segments, separate_min, &writes);
+	assert(!b->segment); /* the caller dropped that of the last record */
+	err = batch_write_large(b, segments, separate_min, &writes);
 	if (err)
 		return err;
 	b->record.size = 0;
@@ -258,7 +251,7 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 	}
 	for (size_t i = 0; !err && i < b->ops_count; i++) {
 		const struct batch_op *op = &b->ops[i];
-		bool separate = writes && is_separate(op, separate_min);
+		bool separate = writes && batch_op_separate(op, separate_min);
 		uint8_t kind = separate ? BATCH_REF : (uint8_t)op->kind;
 
 		err = buf_add(&b->record, &kind, 1);
@@ -268,9 +261,9 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 				(struct lsm_slice){b->bytes.data + op->key_at, op->key_size});
 		if (err)
 			break;
-		err = separate ? add_ref(&b->record, segment_number(b->segment), &writes[next++],
-					 &scratch) :
-				 buf_add_bytes(&b->record, op_value(b, op));
+		err = separate ? batch_add_ref(&b->record, segment_number(b->segment),
+					       &writes[next++], &scratch) :
+				 buf_add_bytes(&b->record, batch_op_value(b, op));
 	}
 	free(writes);
 	buf_release(&scratch);
@@ -283,15 +276,22 @@ int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate
 
 void batch_set_sequences(struct lsm_batch *b, uint64_t first, uint64_t synced)
 {
+	assert(b->record.size >= BATCH_HEADER_BYTES && first && synced < first);
 	put_u64(b->record.data, first);
 	put_u64(b->record.data + 8, synced);
+}
+
+/* Malformed records become an error here. */
+static int batch_malformed(struct batch_reader *r, const char *reason)
+{
+	return report_malformed(&r->reason, reason);
 }
 
 int batch_read(struct lsm_slice record, struct batch_reader *r)
 {
 	*r = (struct batch_reader){0};
 	if (record.size < BATCH_HEADER_BYTES)
-		return -EUCLEAN;
+		return batch_malformed(r, "record is shorter than its header");
 	r->p = record.data;
 	r->end = r->p + record.size;
 	r->sequence = get_u64(r->p);
@@ -299,7 +299,7 @@ int batch_read(struct lsm_slice record, struct batch_reader *r)
 	r->left = get_u32(r->p + 16);
 	r->p += BATCH_HEADER_BYTES;
 	if (!r->sequence || r->synced >= r->sequence || r->sequence > SEQUENCE_MAX - r->left)
-		return -EUCLEAN;
+		return batch_malformed(r, "impossible sequences in a record");
 	return 0;
 }
 
@@ -310,20 +310,21 @@ int batch_next(struct batch_reader *r, struct batch_entry *e)
 
 	*e = (struct batch_entry){0};
 	if (!r->left)
-		return r->p == r->end ? 1 : -EUCLEAN;
+		return r->p == r->end ? BATCH_END :
+					batch_malformed(r, "bytes behind the last operation");
 	if (r->p == r->end || *r->p > BATCH_DELETE_RANGE)
-		return -EUCLEAN;
+		return batch_malformed(r, "no such kind of operation");
 	e->kind = (enum batch_kind) * r->p++;
 	r->p = get_bytes(r->p, r->end, &data, &size);
 	if (!r->p || !size || size > LSM_KEY_BYTES_MAX)
-		return -EUCLEAN;
+		return batch_malformed(r, "malformed key in an operation");
 	e->key = (struct lsm_slice){data, size};
 	r->p = get_bytes(r->p, r->end, &data, &size);
 	if (!r->p || (e->kind == BATCH_DELETE_RANGE && size > LSM_KEY_BYTES_MAX))
-		return -EUCLEAN;
+		return batch_malformed(r, "malformed value in an operation");
 	e->value = (struct lsm_slice){data, size};
 	if (e->kind == BATCH_DELETE_RANGE && slice_compare(e->key, e->value) >= 0)
-		return -EUCLEAN;
+		return batch_malformed(r, "a deleted range ends before it starts");
 	e->sequence = r->sequence++;
 	r->left--;
 	return 0;

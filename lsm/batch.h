@@ -7,10 +7,10 @@
  *   operation = u8 kind | varint key size | key | varint value size | value
  *
  * Operation i of the record has sequence first + i. "synced" is a sequence that
- * was durable when the record was written: recovery learns from it how far the
- * log must reach. Kinds are BATCH_*; a range delete's value is its end key; a
- * REF's value is a reference to a segment written for this batch, a SLICE's one
- * to bytes that were there before. Example: put "k" = "v" as sequence 5 when 2
+ * was durable when the record was written; recovery learns from it how far the
+ * log must reach. Kinds are BATCH_*. The value of a range delete is its end key. The value of
+ * a REF is a reference to bytes that were written to a segment for this batch, that of a
+ * SLICE a reference to older bytes. Example: put "k" = "v" as sequence 5 when 2
  * is durable:
  *   05 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00  01 00 00 00  01 01 6b 01 76
  */
@@ -45,17 +45,19 @@ struct lsm_batch {
 	size_t ops_count, ops_room;
 	struct buf bytes; /* keys and copied values */
 	size_t user_bytes;
-	struct view **pins; /* what slices refer to stays alive with them */
-	size_t pins_count;
+	struct view **pins; /* they keep alive the segments that slices refer to */
+	size_t pins_count, pins_room;
 	struct buf record;       /* made by batch_encode */
 	struct segment *segment; /* where batch_encode put the large values; a reference */
 };
 
 /*
- * Make the log record, writing values of `separate_min` bytes or more to a
- * segment first. The sequences in its header are filled in later.
+ * Make the log record in b->record. Values of `separate_min` bytes or more are written to a
+ * segment first; then b->segment is a reference to it, which the caller drops.
+ * Returns 0; -ENOMEM; an error of segments_write(). After an error b->segment is NULL.
  */
 int batch_encode(struct lsm_batch *b, struct segments *segments, size_t separate_min);
+/* Fill in the sequences in the header of the record. */
 void batch_set_sequences(struct lsm_batch *b, uint64_t first, uint64_t synced);
 
 /* ---- reading a record ---- */
@@ -65,13 +67,19 @@ struct batch_reader {
 	uint64_t sequence; /* of the next operation */
 	uint64_t synced;
 	uint32_t left;
+	const char *reason; /* after -EUCLEAN: what is wrong, in words */
 };
 struct batch_entry {
 	enum batch_kind kind;
 	uint64_t sequence;
 	struct lsm_slice key, value;
 };
-int batch_read(struct lsm_slice record, struct batch_reader *r); /* 0 or -EUCLEAN */
-int batch_next(struct batch_reader *r, struct batch_entry *e);   /* 0; 1 at the end; -EUCLEAN */
+/* What batch_next() returns behind the last operation. */
+enum { BATCH_END = 1 };
+
+/* Begin to read a record, which must stay. 0; -EUCLEAN (not reported), with r->reason. */
+int batch_read(struct lsm_slice record, struct batch_reader *r);
+/* The next operation, pointing into the record. 0; BATCH_END; -EUCLEAN as batch_read(). */
+int batch_next(struct batch_reader *r, struct batch_entry *e);
 
 #endif

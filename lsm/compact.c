@@ -177,7 +177,7 @@ void compact_mark(struct lsm *lsm, struct table_meta *t)
 		return;
 	table_name(name, t->number);
 	report(&lsm->report, LSM_REPORT_ERROR,
-	       "%s is damaged and is not compacted any more; what it can still tell stays readable",
+	       "%s is damaged and is not compacted any more; what is whole of it stays readable",
 	       name);
 }
 

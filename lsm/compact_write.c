@@ -281,14 +281,15 @@ static int output_pin(struct compact_job *job, struct segment *g)
 }
 
 /* Copy a value out of a segment that is being emptied; `ref` then refers to the copy. */
-static int output_relocate(struct writing *w, struct segment_ref *ref, struct lsm_slice *value)
+static int output_relocate(struct writing *w, struct lsm_slice user, struct segment_ref *ref,
+			   struct lsm_slice *value)
 {
 	struct lsm *lsm = w->job->lsm;
 	struct segment_write write;
 	struct segment *g;
 	size_t chunks = (ref->size + SEGMENT_CHUNK - 1) / SEGMENT_CHUNK;
 	uint8_t *sums;
-	int err = tree_value(lsm, IKEY_PUT_REF, *value, &w->moved);
+	int err = tree_value(lsm, user, IKEY_PUT_REF, *value, &w->moved);
 
 	if (err == -EUCLEAN) { /* it was reported, and stays where it is */
 		segments_set_stuck(lsm->segments, ref->segment);
@@ -330,9 +331,9 @@ static int output_emit(struct writing *w, struct lsm_slice ikey, struct lsm_slic
 	int err = o->builder ? 0 : output_start(w);
 
 	if (!err && ikey_type(ikey) == IKEY_PUT_REF) {
-		err = tree_ref_decode(w->job->lsm, value, &ref);
+		err = tree_ref_decode(w->job->lsm, user, value, &ref);
 		if (!err && output_is_relocated(w->job, ref.segment))
-			err = output_relocate(w, &ref, &value);
+			err = output_relocate(w, user, &ref, &value);
 		if (!err && ref.segment != SEGMENT_LOST)
 			err = output_use(o, ref.segment, segment_ref_bytes(&ref));
 	}
@@ -441,7 +442,7 @@ int compact_write(struct compact_job *job)
 			err = -ECANCELED;
 	}
 	if (!err)
-		err = in->status;
+		err = in->err;
 	if (!err)
 		err = output_finish(&w, (struct lsm_slice){NULL, 0});
 	output_release(&w.out);

@@ -2,28 +2,29 @@
  * dbiter.c - the public iterator: user keys and values as of one sequence.
  *
  * Below it a merge yields every version of every key, newest first per key. Of
- * a key it shows the newest version that its sequence sees, unless that is a
+ * each key the iterator shows the newest version up to its sequence, unless that is a
  * tombstone or a range tombstone of any source covers it.
  *
- * Forwards the merge stands on the entry shown. Backwards it stands before all
- * versions of the key shown, because going backwards the newest version comes
- * last; key and value are copies then.
+ * Going forwards, the merge is at the entry shown. Going backwards, the newest version of a key
+ * comes last, so the merge is before all versions of the key shown, and
+ * key and value are copies.
  *
  *     merge:   a@5 a@2  b@7(del) b@3  c@4          sequence 9
  *     shown:   a=@5                   c=@4
  *     forwards on c: merge at c@4;  backwards on c: merge at b@3
  *
- * Two things keep long walks short: after a few versions of one key it seeks to
- * the next key instead of stepping; and where a range tombstone hides entry after
- * entry, all sources older than the tombstone's seek to its end.
+ * Two things shorten long walks. After a few versions of one key it seeks to
+ * the next key instead of stepping. Where a range tombstone hides entry after
+ * entry, all sources older than that tombstone seek to its end.
  *
- * A table whose checksums are right may still have been written by somebody hostile,
- * with keys in any order. Nothing here or above may then loop: a step always goes on in
- * the file, and whatever seeks checks that it arrived where it should (out_of_order).
+ * A hostile table has right checksums, and keys in any order. Neither this code nor its
+ * callers may loop on it: a step always goes on in the file, and every seek checks that it
+ * arrived at or behind its key (dbiter_out_of_order).
  */
 #include <assert.h>
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
 #include "lsm/dbiter.h"
 #include "lsm/merge.h"
 #include "lsm/snapshot.h"
@@ -46,10 +47,10 @@ struct lsm_iter {
 	struct lsm_slice lower, upper;
 	struct iter *merge;
 	struct range_source *ranges;
-	size_t ranges_count;
+	size_t ranges_count, ranges_room;
 
 	bool valid, backward;
-	int status;
+	int err;
 	struct lsm_slice key, stored; /* of the entry shown */
 	enum ikey_type type;
 	struct buf saved_key, saved_value, value;
@@ -63,38 +64,28 @@ struct parts {
 	size_t count, room;
 };
 
-static int parts_add(struct parts *p, struct iter *it)
+static int dbiter_add_child(struct parts *p, struct iter *it)
 {
 	if (!it)
 		return -ENOMEM;
-	if (p->count == p->room) {
-		size_t room = p->room ? p->room * 2 : 16;
-		struct iter **grown = realloc(p->children, room * sizeof(*grown));
-
-		if (!grown) {
-			iter_free(it);
-			return -ENOMEM;
-		}
-		p->children = grown;
-		p->room = room;
+	if (array_reserve(p->children, p->room, p->count + 1)) {
+		iter_free(it);
+		return -ENOMEM;
 	}
 	p->children[p->count++] = it;
 	return 0;
 }
 
-static int ranges_add(struct lsm_iter *it, struct range_source source)
+static int dbiter_add_ranges(struct lsm_iter *it, struct range_source source)
 {
-	struct range_source *grown = realloc(it->ranges, (it->ranges_count + 1) * sizeof(*grown));
-
-	if (!grown)
+	if (array_reserve(it->ranges, it->ranges_room, it->ranges_count + 1))
 		return -ENOMEM;
-	it->ranges = grown;
 	it->ranges[it->ranges_count++] = source;
 	return 0;
 }
 
 /* Note the range tombstones of a table, which then stays open. */
-static int add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, size_t rank)
+static int dbiter_add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, size_t rank)
 {
 	struct table *t;
 	int err;
@@ -102,35 +93,36 @@ static int add_table_ranges(struct lsm_iter *it, const struct table_meta *meta, 
 	if (!meta->ranges)
 		return 0;
 	err = table_acquire(&it->lsm->env, meta->number, meta->bytes, &t);
-	/* They are within the table's bounds, where its own iterator is an error anyway. */
+	/* Within the bounds of the table, its iterator will return an error in any case. */
 	if (err == -EUCLEAN)
 		return 0;
 	if (err)
 		return err;
-	err = table_ranges(t) ? ranges_add(it, (struct range_source){rank, NULL, t}) : -ENOENT;
+	err = table_ranges(t) ? dbiter_add_ranges(it, (struct range_source){rank, NULL, t}) :
+				-ENOENT;
 	if (err)
 		table_release(t);
 	return err == -ENOENT ? 0 : err;
 }
 
-static int add_runs(struct lsm_iter *it, struct parts *p)
+static int dbiter_add_memtables(struct lsm_iter *it, struct parts *p)
 {
 	int err = 0;
 
 	for (size_t i = 0; !err && i < it->view->memlogs_count; i++) {
 		struct memtable *mem = it->view->memlogs[i]->mem;
 
-		/* The newest may get its first range tombstone while we look: it is not ours. */
+		/* The newest may get its first one just now, too new for this iterator. */
 		if (memtable_ranges(mem))
-			err = ranges_add(it, (struct range_source){p->count, mem, NULL});
+			err = dbiter_add_ranges(it, (struct range_source){p->count, mem, NULL});
 		if (!err)
-			err = parts_add(p, memtable_iter(mem));
+			err = dbiter_add_child(p, memtable_iter(mem));
 	}
 	return err;
 }
 
-static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
-		      bool fill_cache)
+static int dbiter_add_level0(struct lsm_iter *it, struct parts *p, const struct key_range *bounds,
+			     bool fill_cache)
 {
 	const struct level *l = &it->view->version->level[0];
 	int err = 0;
@@ -140,22 +132,22 @@ static int add_level0(struct lsm_iter *it, struct parts *p, const struct key_ran
 
 		if (!table_meta_overlaps(l->tables[i], bounds))
 			continue;
-		err = add_table_ranges(it, l->tables[i], p->count);
+		err = dbiter_add_table_ranges(it, l->tables[i], p->count);
 		if (err)
 			return err;
 		err = table_acquire(&it->lsm->env, l->tables[i]->number, l->tables[i]->bytes, &t);
 		if (err == -EUCLEAN) {
-			err = parts_add(p, lost_iter(l->tables[i]));
+			err = dbiter_add_child(p, lost_iter(l->tables[i], err));
 		} else if (!err) {
-			err = parts_add(p, table_iter(t, fill_cache));
+			err = dbiter_add_child(p, table_iter(t, fill_cache));
 			table_release(t);
 		}
 	}
 	return err;
 }
 
-static int add_level(struct lsm_iter *it, struct parts *p, unsigned level,
-		     const struct key_range *bounds, bool fill_cache)
+static int dbiter_add_level(struct lsm_iter *it, struct parts *p, unsigned level,
+			    const struct key_range *bounds, bool fill_cache)
 {
 	const struct version *v = it->view->version;
 	const struct level *l = &v->level[level];
@@ -164,17 +156,18 @@ static int add_level(struct lsm_iter *it, struct parts *p, unsigned level,
 	int err = 0;
 
 	while (end < l->count && table_meta_overlaps(l->tables[end], bounds)) {
-		err = add_table_ranges(it, l->tables[end], p->count);
+		err = dbiter_add_table_ranges(it, l->tables[end], p->count);
 		if (err)
 			return err;
 		end++;
 	}
 	if (first == end)
 		return 0;
-	return parts_add(p, level_iter(&it->lsm->env, v, level, first, end - first, fill_cache));
+	return dbiter_add_child(
+		p, level_iter(&it->lsm->env, v, level, first, end - first, fill_cache));
 }
 
-static int build(struct lsm_iter *it, bool fill_cache)
+static int dbiter_build(struct lsm_iter *it, bool fill_cache)
 {
 	struct key_range bounds = {it->lower, it->upper, true};
 	struct parts p = {0};
@@ -182,12 +175,12 @@ static int build(struct lsm_iter *it, bool fill_cache)
 
 	if (it->lower.size > LSM_KEY_BYTES_MAX || it->upper.size > LSM_KEY_BYTES_MAX)
 		return -EINVAL;
-	err = add_runs(it, &p);
+	err = dbiter_add_memtables(it, &p);
 	if (!err)
-		err = add_level0(it, &p, &bounds, fill_cache);
+		err = dbiter_add_level0(it, &p, &bounds, fill_cache);
 	for (unsigned l = 1; !err && l < LSM_LEVELS; l++)
 		if (it->view->version->level[l].count)
-			err = add_level(it, &p, l, &bounds, fill_cache);
+			err = dbiter_add_level(it, &p, l, &bounds, fill_cache);
 	if (!err) {
 		it->merge = merge_iter(p.children, p.count);
 		if (!it->merge)
@@ -214,8 +207,8 @@ struct lsm_iter *lsm_iter_new(struct lsm *lsm, const struct lsm_iter_options *op
 		it->lower = options->lower;
 		it->upper = options->upper;
 	}
-	it->status = build(it, !options || !options->no_cache);
-	if (it->status == -ENOMEM) {
+	it->err = dbiter_build(it, !options || !options->no_cache);
+	if (it->err == -ENOMEM) {
 		lsm_iter_free(it);
 		return NULL;
 	}
@@ -245,7 +238,8 @@ struct hider {
 	struct lsm_slice end; /* of the one found that reaches furthest */
 };
 
-static int find_end(void *ctx, uint64_t sequence, struct lsm_slice start, struct lsm_slice end)
+static int dbiter_find_end(void *ctx, uint64_t sequence, struct lsm_slice start,
+			   struct lsm_slice end)
 {
 	struct hider *h = ctx;
 
@@ -255,9 +249,9 @@ static int find_end(void *ctx, uint64_t sequence, struct lsm_slice start, struct
 	return 0;
 }
 
-/* Whether a range tombstone hides the entry; then `*source` says whose. */
-static bool hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t sequence,
-		   const struct range_source **source)
+/* Whether a range tombstone hides the entry. `*source` is then the source of the tombstone. */
+static bool dbiter_hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t sequence,
+			  const struct range_source **source)
 {
 	for (size_t i = 0; i < it->ranges_count; i++) {
 		const struct range_source *r = &it->ranges[i];
@@ -273,14 +267,15 @@ static bool hidden(const struct lsm_iter *it, struct lsm_slice key, uint64_t seq
 	return false;
 }
 
-/* Let every source older than `r`'s go on at the end of its tombstone over `key`. */
-static void skip_hidden(struct lsm_iter *it, const struct range_source *r, struct lsm_slice key)
+/* Seek every source older than `r` to the end of the tombstone of `r` over `key`. */
+static void dbiter_skip_hidden(struct lsm_iter *it, const struct range_source *r,
+			       struct lsm_slice key)
 {
 	struct hider h = {.key = key, .sequence = it->sequence};
 	struct ikey_buf target;
 
 	if (r->mem) {
-		memtable_each_range(r->mem, find_end, &h);
+		memtable_each_range(r->mem, dbiter_find_end, &h);
 	} else {
 		const struct rangedel *d = rangedel_find(table_ranges(r->table), key);
 
@@ -294,15 +289,15 @@ static void skip_hidden(struct lsm_iter *it, const struct range_source *r, struc
 
 /* ---- forwards ---- */
 
-static int save_key(struct lsm_iter *it, struct lsm_slice key)
+static int dbiter_save_key(struct lsm_iter *it, struct lsm_slice key)
 {
 	it->saved_key.size = 0;
-	it->status = buf_add(&it->saved_key, key.data, key.size);
-	return it->status;
+	it->err = buf_add(&it->saved_key, key.data, key.size);
+	return it->err;
 }
 
-/* Past every version of the saved key, quickly if there are many. */
-static void pass_saved_key(struct lsm_iter *it)
+/* Move the merge past every version of the saved key, with a seek if there are many. */
+static void dbiter_pass_saved_key(struct lsm_iter *it)
 {
 	struct lsm_slice saved = buf_slice(&it->saved_key);
 	struct ikey_buf target;
@@ -317,17 +312,26 @@ static void pass_saved_key(struct lsm_iter *it)
 	}
 }
 
-static void out_of_order(struct lsm_iter *it)
+/* Damage that shows only in the merge becomes an error here. */
+static int dbiter_corrupt(const struct lsm_iter *it, struct lsm_slice user_key, const char *reason)
 {
+	return report_corrupt_key(&it->lsm->report, user_key, reason);
+}
+
+static void dbiter_out_of_order(struct lsm_iter *it)
+{
+	struct lsm_slice none = {0};
+
 	it->valid = false;
-	it->status = report_corrupt(&it->lsm->report, "table", 0, "keys out of order");
+	it->err = dbiter_corrupt(it, it->merge->valid ? ikey_user(it->merge->key) : none,
+				 "keys out of order");
 }
 
 /*
- * To the newest visible version of the key the merge is on, or to the next key.
- * Returns how many steps that took.
+ * Move the merge to the newest visible version of its key, or to the next key.
+ * Returns the number of steps.
  */
-static unsigned pass_invisible(struct lsm_iter *it)
+static unsigned dbiter_pass_invisible(struct lsm_iter *it)
 {
 	struct lsm_slice last = {0};
 	struct ikey_buf targets[2];
@@ -340,16 +344,16 @@ static unsigned pass_invisible(struct lsm_iter *it)
 			it->merge->ops->next(it->merge);
 			continue;
 		}
-		/* Made before the seek, which may overwrite the key it is made from. */
+		/* A copy of the key, because the seek may overwrite it. */
 		ikey = ikey_make(&targets[seeks++ % 2], ikey_user(it->merge->key), it->sequence,
 				 IKEY_TYPE_MAX);
 		if (last.size && ikey_compare(last, ikey) >= 0) {
-			out_of_order(it);
+			dbiter_out_of_order(it);
 			break;
 		}
 		it->merge->ops->seek(it->merge, ikey);
 		if (it->merge->valid && ikey_compare(it->merge->key, ikey) < 0) {
-			out_of_order(it);
+			dbiter_out_of_order(it);
 			break;
 		}
 		last = ikey;
@@ -358,10 +362,10 @@ static unsigned pass_invisible(struct lsm_iter *it)
 }
 
 /*
- * From where the merge is: show the first entry that is to be seen. `after`: it is
- * to be above the saved key.
+ * Show the first visible entry at or behind the place of the merge. `after`: its key must be
+ * above the saved key.
  */
-static void find_forward(struct lsm_iter *it, bool after)
+static void dbiter_find_forward(struct lsm_iter *it, bool after)
 {
 	const struct range_source *by;
 	unsigned hidden_count = 0;
@@ -369,22 +373,22 @@ static void find_forward(struct lsm_iter *it, bool after)
 	it->backward = false;
 	for (;;) {
 		struct lsm_slice ikey, user;
-		unsigned steps = pass_invisible(it);
+		unsigned steps = dbiter_pass_invisible(it);
 		bool covered;
 
-		if (it->status)
+		if (it->err)
 			return;
 		if (!it->merge->valid)
 			break;
 		ikey = it->merge->key;
 		user = ikey_user(ikey);
 		if (after && steps && slice_compare(user, buf_slice(&it->saved_key)) <= 0) {
-			out_of_order(it);
+			dbiter_out_of_order(it);
 			return;
 		}
 		if (it->upper.size && slice_compare(user, it->upper) >= 0)
 			return;
-		covered = it->ranges_count && hidden(it, user, ikey_sequence(ikey), &by);
+		covered = it->ranges_count && dbiter_hidden(it, user, ikey_sequence(ikey), &by);
 		if (ikey_type(ikey) != IKEY_DELETE && !covered) {
 			it->key = user;
 			it->type = ikey_type(ikey);
@@ -392,33 +396,33 @@ static void find_forward(struct lsm_iter *it, bool after)
 			it->valid = true;
 			return;
 		}
-		if (save_key(it, user))
+		if (dbiter_save_key(it, user))
 			return;
 		after = true;
 		if (covered && ++hidden_count >= HIDDEN_BEFORE_SKIP) {
 			hidden_count = 0;
-			skip_hidden(it, by, buf_slice(&it->saved_key));
+			dbiter_skip_hidden(it, by, buf_slice(&it->saved_key));
 			if (!it->merge->valid)
 				break;
 		}
-		pass_saved_key(it);
+		dbiter_pass_saved_key(it);
 	}
-	it->status = it->merge->status;
+	it->err = it->merge->err;
 }
 
 /* ---- backwards ---- */
 
 /*
- * The merge stands on the oldest version of a key, going backwards: walk over
- * all of them, keeping the newest visible one. True if it is to be shown.
+ * The merge is at the oldest version of a key, going backwards. Move it past all versions of
+ * the key, and save the newest visible one. Returns whether that one is to be shown.
  */
-static bool take_key_backward(struct lsm_iter *it)
+static bool dbiter_take_key_backward(struct lsm_iter *it)
 {
 	const struct range_source *by;
 	bool found = false;
 	uint64_t sequence = 0;
 
-	if (save_key(it, ikey_user(it->merge->key)))
+	if (dbiter_save_key(it, ikey_user(it->merge->key)))
 		return false;
 	while (it->merge->valid &&
 	       slice_compare(ikey_user(it->merge->key), buf_slice(&it->saved_key)) == 0) {
@@ -431,46 +435,47 @@ static bool take_key_backward(struct lsm_iter *it)
 			it->saved_value.size = 0;
 			if (found && buf_add(&it->saved_value, it->merge->value.data,
 					     it->merge->value.size)) {
-				it->status = -ENOMEM;
+				it->err = -ENOMEM;
 				return false;
 			}
 		}
 		it->merge->ops->prev(it->merge);
 	}
-	if (!it->merge->valid && it->merge->status) {
-		it->status = it->merge->status;
+	if (!it->merge->valid && it->merge->err) {
+		it->err = it->merge->err;
 		return false;
 	}
-	return found && !(it->ranges_count && hidden(it, buf_slice(&it->saved_key), sequence, &by));
+	return found &&
+	       !(it->ranges_count && dbiter_hidden(it, buf_slice(&it->saved_key), sequence, &by));
 }
 
-static void find_backward(struct lsm_iter *it)
+static void dbiter_find_backward(struct lsm_iter *it)
 {
 	it->backward = true;
-	while (!it->status && it->merge->valid) {
+	while (!it->err && it->merge->valid) {
 		if (it->lower.size && slice_compare(ikey_user(it->merge->key), it->lower) < 0)
 			return;
-		if (take_key_backward(it)) {
+		if (dbiter_take_key_backward(it)) {
 			it->key = buf_slice(&it->saved_key);
 			it->stored = buf_slice(&it->saved_value);
 			it->valid = true;
 			return;
 		}
 	}
-	if (!it->status)
-		it->status = it->merge->status;
+	if (!it->err)
+		it->err = it->merge->err;
 }
 
 /* ---- the public calls ---- */
 
-/* Before every move. False: the iterator could not be built; its status says why. */
-static bool begin(struct lsm_iter *it)
+/* Begin a move. Returns false if the iterator could not be built; its `err` is then set. */
+static bool dbiter_begin(struct lsm_iter *it)
 {
 	it->valid = false;
 	it->value_loaded = false;
 	if (!it->merge)
 		return false;
-	it->status = 0;
+	it->err = 0;
 	return true;
 }
 
@@ -481,17 +486,17 @@ bool lsm_iter_valid(const struct lsm_iter *it)
 
 int lsm_iter_status(const struct lsm_iter *it)
 {
-	return it->status;
+	return it->err;
 }
 
 void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 {
 	struct ikey_buf target;
 
-	if (!begin(it))
+	if (!dbiter_begin(it))
 		return;
 	if (key.size > LSM_KEY_BYTES_MAX) {
-		it->status = -EINVAL;
+		it->err = -EINVAL;
 		return;
 	}
 	if (it->lower.size && slice_compare(key, it->lower) < 0)
@@ -499,14 +504,14 @@ void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key)
 	if (key.size) {
 		struct lsm_slice ikey = ikey_make(&target, key, it->sequence, IKEY_TYPE_MAX);
 
-		key = ikey_user(ikey); /* the caller's may be one that goes as we move */
+		key = ikey_user(ikey); /* the caller's bytes may be those of the entry here */
 		it->merge->ops->seek(it->merge, ikey);
 	} else {
 		it->merge->ops->first(it->merge);
 	}
-	find_forward(it, false);
+	dbiter_find_forward(it, false);
 	if (it->valid && key.size && slice_compare(it->key, key) < 0)
-		out_of_order(it);
+		dbiter_out_of_order(it);
 }
 
 void lsm_iter_first(struct lsm_iter *it)
@@ -519,10 +524,10 @@ void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 	struct ikey_buf target;
 	struct lsm_slice ikey;
 
-	if (!begin(it))
+	if (!dbiter_begin(it))
 		return;
 	if (key.size > LSM_KEY_BYTES_MAX) {
-		it->status = -EINVAL;
+		it->err = -EINVAL;
 		return;
 	}
 	if (it->upper.size && slice_compare(key, it->upper) >= 0) {
@@ -535,16 +540,16 @@ void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key)
 	ikey = ikey_make(&target, key, 0, IKEY_DELETE);
 	key = ikey_user(ikey);
 	it->merge->ops->seek_prev(it->merge, ikey);
-	find_backward(it);
+	dbiter_find_backward(it);
 	if (it->valid && slice_compare(it->key, key) > 0)
-		out_of_order(it);
+		dbiter_out_of_order(it);
 }
 
 void lsm_iter_last(struct lsm_iter *it)
 {
 	struct ikey_buf target;
 
-	if (!begin(it))
+	if (!dbiter_begin(it))
 		return;
 	/* (upper, newest) sorts before every version of the bound, which is excluded. */
 	if (it->upper.size)
@@ -552,9 +557,9 @@ void lsm_iter_last(struct lsm_iter *it)
 			it->merge, ikey_make(&target, it->upper, SEQUENCE_MAX, IKEY_TYPE_MAX));
 	else
 		it->merge->ops->last(it->merge);
-	find_backward(it);
+	dbiter_find_backward(it);
 	if (it->valid && it->upper.size && slice_compare(it->key, it->upper) >= 0)
-		out_of_order(it);
+		dbiter_out_of_order(it);
 }
 
 void lsm_iter_next(struct lsm_iter *it)
@@ -567,16 +572,16 @@ void lsm_iter_next(struct lsm_iter *it)
 		struct lsm_slice target_key =
 			ikey_make(&target, buf_slice(&it->saved_key), 0, IKEY_DELETE);
 
-		if (!begin(it))
+		if (!dbiter_begin(it))
 			return;
 		it->merge->ops->seek(it->merge, target_key);
-		pass_saved_key(it);
+		dbiter_pass_saved_key(it);
 	} else {
-		if (!begin(it) || save_key(it, it->key))
+		if (!dbiter_begin(it) || dbiter_save_key(it, it->key))
 			return;
-		pass_saved_key(it);
+		dbiter_pass_saved_key(it);
 	}
-	find_forward(it, true);
+	dbiter_find_forward(it, true);
 }
 
 void lsm_iter_prev(struct lsm_iter *it)
@@ -587,14 +592,14 @@ void lsm_iter_prev(struct lsm_iter *it)
 	if (!it->backward) {
 		struct lsm_slice first = ikey_make(&target, it->key, SEQUENCE_MAX, IKEY_TYPE_MAX);
 
-		if (!begin(it))
+		if (!dbiter_begin(it))
 			return;
 		/* Nothing has this very key, so the entry found belongs to a smaller user key. */
 		it->merge->ops->seek_prev(it->merge, first);
-	} else if (!begin(it)) {
+	} else if (!dbiter_begin(it)) {
 		return;
 	}
-	find_backward(it);
+	dbiter_find_backward(it);
 }
 
 struct lsm_slice lsm_iter_key(const struct lsm_iter *it)
@@ -625,6 +630,7 @@ bool lsm_iter_lost(const struct lsm_iter *it)
 int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
 {
 	struct segment_ref ref;
+	int err;
 
 	assert(it->valid);
 	if (it->type != IKEY_PUT_REF) {
@@ -634,8 +640,9 @@ int lsm_iter_read(struct lsm_iter *it, size_t offset, void *buf, size_t size)
 			memcpy(buf, (const uint8_t *)it->stored.data + offset, size);
 		return 0;
 	}
-	if (segment_ref_decode(it->stored, &ref))
-		return report_corrupt(&it->lsm->report, "table", 0, "malformed segment reference");
+	err = dbiter_reference(it, &ref);
+	if (err)
+		return err;
 	if (offset > ref.size || size > ref.size - offset)
 		return -EINVAL;
 	return size ? segments_read(it->lsm->segments, &ref, (uint32_t)offset, buf,
@@ -666,6 +673,14 @@ int lsm_iter_value(struct lsm_iter *it, struct lsm_slice *value)
 		it->value_loaded = true;
 	}
 	*value = buf_slice(&it->value);
+	return 0;
+}
+
+int dbiter_reference(const struct lsm_iter *it, struct segment_ref *ref)
+{
+	assert(it->valid && it->type == IKEY_PUT_REF);
+	if (segment_ref_decode(it->stored, ref))
+		return dbiter_corrupt(it, it->key, "malformed segment reference");
 	return 0;
 }
 

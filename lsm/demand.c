@@ -19,7 +19,7 @@ struct demand {
 	void *ctx;
 	uint64_t done, total;
 	struct buf reached; /* within a level: tables up to this key are done */
-	bool damaged;       /* something had to stay where it was */
+	bool damaged;       /* some table had to stay where it was */
 };
 
 /* Whether a table at the bottom still holds what a rewrite would drop. */
@@ -52,6 +52,7 @@ static int demand_step(struct demand *d, unsigned level, const struct view *view
 	struct table_meta *t = demand_next(d, view->version, level);
 	bool bottom = level && level == version_deepest(view->version);
 	struct pick p = {0};
+	bool damaged = false;
 	uint64_t bytes = 0;
 	int err = 0;
 
@@ -63,11 +64,12 @@ static int demand_step(struct demand *d, unsigned level, const struct view *view
 					  &p);
 		for (size_t i = 0; i < p.inputs_count; i++)
 			bytes += p.inputs[i]->bytes;
-		if (!err)
-			err = pick_damaged(&p) ? -EUCLEAN :
-						 compact_pick(d->lsm, view->version, &p, NULL, 0);
+		damaged = !err && pick_damaged(&p);
+		if (!err && !damaged)
+			err = compact_pick(d->lsm, view->version, &p, NULL, 0);
 	}
-	if (err == -EUCLEAN) { /* go on with the others; a pick of level 0 is all of it */
+	if (damaged || err == -EUCLEAN) {
+		/* Go on with the other tables. In level 0 a pick has all of them. */
 		d->damaged = true;
 		err = 0;
 		*more = level > 0;
@@ -84,6 +86,7 @@ static int demand_step(struct demand *d, unsigned level, const struct view *view
 	return err;
 }
 
+/* Compact all tables of `level` that are in the range. */
 static int demand_level(struct demand *d, unsigned level)
 {
 	bool more = true;
@@ -106,6 +109,7 @@ static int demand_level(struct demand *d, unsigned level)
 	return err;
 }
 
+/* About how many bytes have to be written, for progress. */
 static uint64_t demand_bytes(struct lsm *lsm)
 {
 	struct view *view = view_current(lsm);
@@ -118,6 +122,7 @@ static uint64_t demand_bytes(struct lsm *lsm)
 	return bytes;
 }
 
+/* Free what is dead in segments. */
 static int demand_gc(struct lsm *lsm)
 {
 	bool did = true;

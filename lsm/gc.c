@@ -1,24 +1,24 @@
 /*
- * gc.c - giving back the space of dead values in segments.
+ * gc.c - freeing the space of dead values in segments.
  *
- * A segment that nothing refers to is deleted as a whole by segments.c, at once.
- * This file deals with those that are partly dead. Which bytes of a segment are
- * alive is not counted anywhere: it is found by reading the tables that refer to
- * the segment (each table's meta says which it does), so it cannot be wrong after
- * a crash, and values shared between keys need no reference counts of their own.
+ * A segment that nothing refers to is deleted as a whole by segments.c, at once. This file
+ * deals with those that are partly dead. No count says which bytes of a segment are alive.
+ * That is found by reading the tables that refer to the segment, and each table's meta says
+ * which segments these are. So it cannot be wrong after a crash, and values that several keys
+ * share need no reference counts of their own.
  *
  * The rules for punching holes into a sealed segment:
  *   1. no memtable and no writer refers to it (its only references are tables');
- *   2. the version looked at is the only one alive, so no reader can still reach
- *      a value that it does not have, nor make a new reference to one;
- *   3. every table that refers to it was read whole, without an error. A table that
- *      could not be is marked, and the segments it refers to are left alone.
- * New references can then only come from live ones (lsm_batch_put_slice), so what
- * is dead now stays dead.
+ *   2. the version looked at is the only one alive, so no reader can still reach a value that
+ *      the version does not have, nor make a new reference to one;
+ *   3. every table that refers to it was read whole, without an error. A table for which that
+ *      failed is marked, and the segments it refers to are left alone.
+ * New references can then only come from live ones (lsm_batch_put_slice), so what is dead now
+ * stays dead.
  *
- * A segment with very little left alive is emptied instead: its values move when
- * the tables that refer to it are rewritten in place (compact.c), and the last
- * reference deletes it. Otherwise a store would gather files with a few blocks each.
+ * A segment with very little left alive is emptied instead: its values move when the tables
+ * that refer to it are rewritten in place (compact_write.c), and the last reference deletes it.
+ * Otherwise a store would gather files with a few blocks each.
  */
 #include "lsm/gc.h"
 
@@ -59,7 +59,7 @@ static void gc_add_live(const struct version *v, struct segment_info *infos, siz
 		}
 }
 
-/* The references of tables; -1 if one of those tables is known to be damaged. */
+/* How many tables refer to the segment; -1 if one of them is known to be damaged. */
 static int gc_table_refs(const struct version *v, uint64_t segment)
 {
 	int refs = 0;
@@ -77,8 +77,8 @@ static int gc_table_refs(const struct version *v, uint64_t segment)
 }
 
 /*
- * Worth punching: enough of what is on disk is dead, more than when it was last
- * punched (where the storage cannot gc_punch, the space on disk never shrinks).
+ * Worth punching: enough of what is on disk is dead, and more of it than when it was last
+ * punched. (Where the storage cannot punch holes, the space on disk never shrinks.)
  */
 static bool gc_worth_punching(const struct lsm *lsm, const struct segment_info *s)
 {
@@ -92,10 +92,12 @@ static bool gc_worth_punching(const struct lsm *lsm, const struct segment_info *
 
 /* ---- what is alive in them ---- */
 
-static int gc_collect(struct candidate *list, size_t count, struct lsm_slice value)
+/* Note what the reference in the entry at `it` keeps alive of the candidates. */
+static int gc_collect(const struct lsm *lsm, struct candidate *list, size_t count,
+		      const struct iter *it)
 {
 	struct segment_ref ref;
-	int err = segment_ref_decode(value, &ref);
+	int err = tree_ref_decode(lsm, ikey_user(it->key), it->value, &ref);
 
 	for (size_t i = 0; !err && i < count; i++)
 		if (list[i].info.number == ref.segment) {
@@ -130,9 +132,9 @@ static int gc_read_table(struct lsm *lsm, const struct table_meta *meta, struct 
 		return -ENOMEM;
 	for (it->ops->first(it); !err && it->valid; it->ops->next(it))
 		if (ikey_type(it->key) == IKEY_PUT_REF)
-			err = gc_collect(list, count, it->value);
+			err = gc_collect(lsm, list, count, it);
 	if (!err)
-		err = it->status;
+		err = it->err;
 	iter_free(it);
 	return err;
 }
@@ -169,13 +171,13 @@ static int gc_punch(struct lsm *lsm, struct candidate *c)
 
 /* ---- the step ---- */
 
-/* Rule 2: nobody holds an older view of the tables, nor an older memlog. */
+/* Rule 2: no reader holds an older view of the tables, nor an older memlog. */
 static bool gc_only_view(struct lsm *lsm, const struct view *view)
 {
 	bool only;
 
 	mutex_lock(&lsm->mu);
-	/* The tree's reference and ours; a version's are its view's and nobody else's. */
+	/* A version's only reference is that of its view, and all other views are gone. */
 	only = lsm->view == view && atomic_load(&view->version->refs) == 1 &&
 	       atomic_load(&lsm->views_alive) == 1;
 	mutex_unlock(&lsm->mu);
@@ -243,11 +245,11 @@ int gc_step(struct lsm *lsm, bool *did)
 	for (size_t i = 0; i < count; i++) {
 		struct segment_info *g = &infos[i];
 
-		/* Rule 1: all its references are tables'. */
+		/* Rule 1: only tables refer to it. */
 		if (g->refs != gc_table_refs(view->version, g->number))
 			continue;
 		if (!g->sealed) {
-			/* What is written to now can only be collected once it is not. */
+			/* It is being written to: it can be collected once it is sealed. */
 			if (gc_worth_punching(lsm, g) && g->live < g->size / 2) {
 				segments_seal(lsm->segments, g->number);
 				*did = true;
@@ -266,7 +268,8 @@ int gc_step(struct lsm *lsm, bool *did)
 	}
 	if (!err && !*did && to_empty)
 		err = gc_empty_segment(lsm, view, to_empty, did);
-	if (err == -EUCLEAN) { /* told and marked: next time without those segments */
+	/* It was reported and marked: next time those segments are left out. */
+	if (err == -EUCLEAN) {
 		err = 0;
 		*did = true;
 	}

@@ -1,5 +1,5 @@
 /*
- * gc.h - giving back the space of dead values in segments.
+ * gc.h - freeing the space of dead values in segments.
  */
 #ifndef LSM_GC_H
 #define LSM_GC_H

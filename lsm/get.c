@@ -107,13 +107,13 @@ int get_newest(struct lsm *lsm, struct lsm_slice key, uint64_t *sequence)
 }
 
 /* Replace the reference in `value` by what it refers to. */
-static int get_referred(struct lsm *lsm, struct lsm_value *value)
+static int get_referred(struct lsm *lsm, struct lsm_slice key, struct lsm_value *value)
 {
 	struct lsm_value ref = *value;
 	int err;
 
 	*value = (struct lsm_value){0};
-	err = tree_value(lsm, IKEY_PUT_REF, (struct lsm_slice){ref.data, ref.size}, value);
+	err = tree_value(lsm, key, IKEY_PUT_REF, (struct lsm_slice){ref.data, ref.size}, value);
 	lsm_value_release(&ref);
 	return err;
 }
@@ -134,11 +134,11 @@ int lsm_get(struct lsm *lsm, const struct lsm_snapshot *snapshot, struct lsm_sli
 	l.sequence = snapshot ? snapshot->sequence : tree_sequence(lsm);
 	get_in_memlogs(view, &l, &stored);
 	if (l.outcome == GET_FOUND) {
-		err = tree_value(lsm, l.type, stored, value);
+		err = tree_value(lsm, key, l.type, stored, value);
 	} else if (l.outcome == GET_NOT_HERE) {
 		err = get_in_version(lsm, view->version, &l, value);
 		if (!err && l.outcome == GET_FOUND && l.type == IKEY_PUT_REF)
-			err = get_referred(lsm, value);
+			err = get_referred(lsm, key, value);
 	}
 	view_unref(view);
 	if (!err && l.outcome != GET_FOUND)

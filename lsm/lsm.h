@@ -147,7 +147,7 @@ struct lsm_batch *lsm_batch_new(void);
 void lsm_batch_free(struct lsm_batch *b); /* NULL is fine */
 /* Remove all operations, for the batch to be used again. */
 void lsm_batch_clear(struct lsm_batch *b);
-/* Operations in the batch, and about how many bytes of memory they hold. */
+/* Operations in the batch, and the bytes of their keys and values. */
 size_t lsm_batch_count(const struct lsm_batch *b);
 size_t lsm_batch_bytes(const struct lsm_batch *b);
 

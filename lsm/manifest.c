@@ -33,11 +33,11 @@
  * record at the end is an edit that did not happen. CURRENT is replaced by
  * rename, after the new manifest was synced.
  *
- * A torn record, or damage to the last one? The bytes do not tell. But what an edit
- * makes superfluous is deleted only after it: so if all that the manifest names
- * without it is there, going on without it is what a crash just before it would
- * have led to, and nothing is lost; if anything is missing, the edit had happened.
- * recover.c looks, as manifest_state.torn asks it to.
+ * A bad record at the end may be torn or damaged, and the bytes do not show which. But files
+ * that an edit makes superfluous are deleted only after the edit. If all files that the
+ * manifest names without the bad record are there, going on without it is right: a crash
+ * just before the edit would have left the same. If any is missing, the edit had happened.
+ * recover.c looks for them when manifest_state.torn is set.
  */
 #include "lsm/manifest.h"
 
@@ -46,6 +46,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "lsm/base/array.h"
 #include "lsm/wal.h"
 
 enum tag {
@@ -78,14 +79,14 @@ void manifest_state_release(struct manifest_state *s)
 
 /* ---- encoding ---- */
 
-static int put_tag(struct buf *b, enum tag tag, uint64_t v)
+static int manifest_put_tag(struct buf *b, enum tag tag, uint64_t v)
 {
 	uint8_t byte = (uint8_t)tag;
 
 	return buf_add(b, &byte, 1) ? -ENOMEM : buf_add_varint(b, v);
 }
 
-static int put_add_table(struct buf *b, unsigned level, const struct table_meta *t)
+static int manifest_put_table(struct buf *b, unsigned level, const struct table_meta *t)
 {
 	uint8_t head[2] = {TAG_ADD_TABLE, (uint8_t)level}, excluded = t->largest_excluded;
 	const uint64_t numbers[] = {t->number, t->bytes,        t->entries,  t->tombstones,
@@ -103,26 +104,26 @@ static int put_add_table(struct buf *b, unsigned level, const struct table_meta 
 	return 0;
 }
 
-static int put_edit(struct buf *b, const struct version_edit *e, uint64_t next_file)
+static int manifest_put_edit(struct buf *b, const struct version_edit *e, uint64_t next_file)
 {
-	int err = put_tag(b, TAG_NEXT_FILE, next_file);
+	int err = manifest_put_tag(b, TAG_NEXT_FILE, next_file);
 
 	if (!err && e->has_log) {
-		err = put_tag(b, TAG_LOG, e->log_number);
+		err = manifest_put_tag(b, TAG_LOG, e->log_number);
 		if (!err)
 			err = buf_add_varint(b, e->sequence_flushed);
 	}
 	for (size_t i = 0; !err && i < e->new_segments_count; i++)
-		err = put_tag(b, TAG_ADD_SEGMENT, e->new_segments[i]);
+		err = manifest_put_tag(b, TAG_ADD_SEGMENT, e->new_segments[i]);
 	for (size_t i = 0; !err && i < e->deletes_count; i++) {
-		err = put_tag(b, TAG_DELETE_TABLE, e->deletes[i].level);
+		err = manifest_put_tag(b, TAG_DELETE_TABLE, e->deletes[i].level);
 		if (!err)
 			err = buf_add_varint(b, e->deletes[i].table->number);
 	}
 	for (size_t i = 0; !err && i < e->adds_count; i++)
-		err = put_add_table(b, e->adds[i].level, e->adds[i].table);
+		err = manifest_put_table(b, e->adds[i].level, e->adds[i].table);
 	for (size_t i = 0; !err && i < e->dead_segments_count; i++)
-		err = put_tag(b, TAG_DROP_SEGMENT, e->dead_segments[i]);
+		err = manifest_put_tag(b, TAG_DROP_SEGMENT, e->dead_segments[i]);
 	return err;
 }
 
@@ -132,9 +133,10 @@ struct decoder {
 	const uint8_t *p, *end; /* p is NULL once malformed */
 	struct manifest_state *s;
 	struct version_edit edit; /* of this record */
+	const char *reason;       /* with `p` NULL: what is malformed, in words */
 };
 
-static uint64_t take(struct decoder *d)
+static uint64_t manifest_take(struct decoder *d)
 {
 	uint64_t v;
 
@@ -142,7 +144,7 @@ static uint64_t take(struct decoder *d)
 	return v;
 }
 
-static uint8_t take_byte(struct decoder *d)
+static uint8_t manifest_take_byte(struct decoder *d)
 {
 	if (!d->p || d->p == d->end) {
 		d->p = NULL;
@@ -151,7 +153,7 @@ static uint8_t take_byte(struct decoder *d)
 	return *d->p++;
 }
 
-static struct lsm_slice take_key(struct decoder *d)
+static struct lsm_slice manifest_take_key(struct decoder *d)
 {
 	const uint8_t *data;
 	size_t size;
@@ -162,9 +164,9 @@ static struct lsm_slice take_key(struct decoder *d)
 	return (struct lsm_slice){data, size};
 }
 
-static int decode_uses(struct decoder *d, struct segment_use **uses, size_t *count)
+static int manifest_decode_uses(struct decoder *d, struct segment_use **uses, size_t *count)
 {
-	uint64_t n = take(d);
+	uint64_t n = manifest_take(d);
 
 	*uses = NULL;
 	*count = 0;
@@ -176,15 +178,15 @@ static int decode_uses(struct decoder *d, struct segment_use **uses, size_t *cou
 	if (!*uses)
 		return -ENOMEM;
 	for (; *count < n; ++*count) {
-		(*uses)[*count].number = take(d);
-		(*uses)[*count].bytes = take(d);
+		(*uses)[*count].number = manifest_take(d);
+		(*uses)[*count].bytes = manifest_take(d);
 	}
 	return 0;
 }
 
-static int decode_add_table(struct decoder *d)
+static int manifest_decode_add_table(struct decoder *d)
 {
-	unsigned level = take_byte(d);
+	unsigned level = manifest_take_byte(d);
 	uint64_t numbers[7];
 	struct lsm_slice smallest, largest;
 	struct segment_use *uses;
@@ -194,11 +196,11 @@ static int decode_add_table(struct decoder *d)
 	int err;
 
 	for (size_t i = 0; i < 7; i++)
-		numbers[i] = take(d);
-	smallest = take_key(d);
-	largest = take_key(d);
-	excluded = take_byte(d);
-	err = decode_uses(d, &uses, &uses_count);
+		numbers[i] = manifest_take(d);
+	smallest = manifest_take_key(d);
+	largest = manifest_take_key(d);
+	excluded = manifest_take_byte(d);
+	err = manifest_decode_uses(d, &uses, &uses_count);
 	if (err || !d->p)
 		goto out;
 	if (level >= LSM_LEVELS || excluded > 1) {
@@ -225,10 +227,10 @@ out:
 	return err;
 }
 
-static int decode_delete_table(struct decoder *d)
+static int manifest_decode_delete_table(struct decoder *d)
 {
-	unsigned level = take_byte(d);
-	uint64_t number = take(d);
+	unsigned level = manifest_take_byte(d);
+	uint64_t number = manifest_take(d);
 	const struct level *l;
 
 	if (!d->p)
@@ -241,22 +243,20 @@ static int decode_delete_table(struct decoder *d)
 	for (size_t i = 0; i < l->count; i++)
 		if (l->tables[i]->number == number)
 			return version_edit_delete(&d->edit, level, l->tables[i]);
-	d->p = NULL; /* deletes what is not there */
+	d->p = NULL;
+	d->reason = "an edit deletes a table that is not there";
 	return 0;
 }
 
-static int add_segment(struct manifest_state *s, uint64_t number)
+static int manifest_state_add_segment(struct manifest_state *s, uint64_t number)
 {
-	uint64_t *grown = realloc(s->segments, (s->segments_count + 1) * sizeof(*grown));
-
-	if (!grown)
+	if (array_reserve(s->segments, s->segments_room, s->segments_count + 1))
 		return -ENOMEM;
-	grown[s->segments_count++] = number;
-	s->segments = grown;
+	s->segments[s->segments_count++] = number;
 	return 0;
 }
 
-static void drop_segment(struct manifest_state *s, uint64_t number)
+static void manifest_state_drop_segment(struct manifest_state *s, uint64_t number)
 {
 	size_t kept = 0;
 
@@ -266,31 +266,31 @@ static void drop_segment(struct manifest_state *s, uint64_t number)
 	s->segments_count = kept;
 }
 
-static int decode_field(struct decoder *d)
+static int manifest_decode_field(struct decoder *d)
 {
 	uint64_t v;
 
-	switch (take_byte(d)) {
+	switch (manifest_take_byte(d)) {
 	case TAG_NEXT_FILE:
-		v = take(d);
+		v = manifest_take(d);
 		if (d->p && v > d->s->next_file)
 			d->s->next_file = v;
 		return 0;
 	case TAG_LOG:
-		d->s->log_number = take(d);
-		d->s->sequence_flushed = take(d);
+		d->s->log_number = manifest_take(d);
+		d->s->sequence_flushed = manifest_take(d);
 		if (d->s->sequence_flushed > SEQUENCE_MAX)
 			d->p = NULL;
 		return 0;
 	case TAG_ADD_TABLE:
-		return decode_add_table(d);
+		return manifest_decode_add_table(d);
 	case TAG_DELETE_TABLE:
-		return decode_delete_table(d);
+		return manifest_decode_delete_table(d);
 	case TAG_ADD_SEGMENT:
-		v = take(d);
-		return d->p ? add_segment(d->s, v) : 0;
+		v = manifest_take(d);
+		return d->p ? manifest_state_add_segment(d->s, v) : 0;
 	case TAG_DROP_SEGMENT:
-		drop_segment(d->s, take(d));
+		manifest_state_drop_segment(d->s, manifest_take(d));
 		return 0;
 	default:
 		d->p = NULL;
@@ -298,20 +298,21 @@ static int decode_field(struct decoder *d)
 	}
 }
 
-/* Apply one record to `s`. -EUCLEAN if it is malformed. */
-static int decode_record(struct manifest_state *s, struct lsm_slice record)
+/* Apply one record to `s`. 0; -ENOMEM; -EUCLEAN (not reported), with the reason. */
+static int manifest_decode_record(struct manifest_state *s, struct lsm_slice record,
+				  const char **reason)
 {
-	struct decoder d = {.p = record.data, .s = s};
+	struct decoder d = {.p = record.data, .s = s, .reason = "malformed edit"};
 	struct version *next;
 	int err = 0;
 
 	d.end = d.p + record.size;
 	while (!err && d.p && d.p < d.end)
-		err = decode_field(&d);
+		err = manifest_decode_field(&d);
 	if (!err && !d.p)
-		err = -EUCLEAN;
+		err = report_malformed(reason, d.reason);
 	if (!err)
-		err = version_apply(s->version, &d.edit, &next);
+		err = version_apply(s->version, &d.edit, &next, reason);
 	if (!err) {
 		version_unref(s->version);
 		s->version = next;
@@ -324,7 +325,7 @@ static int decode_record(struct manifest_state *s, struct lsm_slice record)
 
 #define CURRENT_BYTES_MAX 256
 
-static int current_format(char *text, uint64_t number)
+static int manifest_current_format(char *text, uint64_t number)
 {
 	int n = snprintf(text, CURRENT_BYTES_MAX,
 			 "varve store, format %u\nmanifest %06" PRIu64 "\n", MANIFEST_FORMAT,
@@ -334,10 +335,10 @@ static int current_format(char *text, uint64_t number)
 			    (uint64_t)XXH3_64bits(text, (size_t)n));
 }
 
-static int current_write(struct storage *st, uint64_t number)
+static int manifest_current_write(struct storage *st, uint64_t number)
 {
 	char text[CURRENT_BYTES_MAX];
-	int size = current_format(text, number);
+	int size = manifest_current_format(text, number);
 	struct storage_file *f;
 	int err = st->ops->unlink(st, MANIFEST_CURRENT_NEW), closed;
 
@@ -357,7 +358,7 @@ static int current_write(struct storage *st, uint64_t number)
 	return err ? err : storage_sync_dir(st);
 }
 
-static int current_read(struct storage *st, const struct report *rep, uint64_t *number)
+static int manifest_current_read(struct storage *st, const struct report *rep, uint64_t *number)
 {
 	char text[CURRENT_BYTES_MAX + 1], expected[CURRENT_BYTES_MAX];
 	struct storage_file *f;
@@ -382,7 +383,7 @@ static int current_read(struct storage *st, const struct report *rep, uint64_t *
 	}
 	if (sscanf(text, "varve store, format %*u\nmanifest %" SCNu64 "\n", number) != 1)
 		return report_corrupt(rep, MANIFEST_CURRENT, 0, "no manifest named");
-	n = current_format(expected, *number);
+	n = manifest_current_format(expected, *number);
 	if ((size_t)n != size || memcmp(expected, text, size) != 0)
 		return report_corrupt(rep, MANIFEST_CURRENT, 0, "wrong checksum");
 	return 0;
@@ -390,8 +391,8 @@ static int current_read(struct storage *st, const struct report *rep, uint64_t *
 
 /* ---- files ---- */
 
-/* Whether all that is named has a number that was given, so that no new file gets it. */
-static bool numbers_valid(const struct manifest_state *s)
+/* Whether all named files have numbers below the next one, so that no new file gets one. */
+static bool manifest_state_numbers_valid(const struct manifest_state *s)
 {
 	bool valid =
 		s->next_file <= FILE_NUMBER_MAX && (!s->log_number || s->log_number < s->next_file);
@@ -404,18 +405,19 @@ static bool numbers_valid(const struct manifest_state *s)
 	return valid;
 }
 
-static int read_records(struct wal_reader *r, const char *name, const struct report *rep,
-			struct manifest_state *s)
+static int manifest_read_records(struct wal_reader *r, const char *name, const struct report *rep,
+				 struct manifest_state *s)
 {
 	struct lsm_slice record;
 	uint64_t offset;
+	const char *reason;
 	size_t records = 0;
 	int err;
 
 	while ((err = wal_reader_next(r, &record, &offset)) == 0) {
-		err = decode_record(s, record);
+		err = manifest_decode_record(s, record, &reason);
 		if (err == -EUCLEAN)
-			return report_corrupt(rep, name, offset, "malformed edit");
+			return report_corrupt(rep, name, offset, "%s", reason);
 		if (err)
 			return err;
 		records++;
@@ -426,12 +428,12 @@ static int read_records(struct wal_reader *r, const char *name, const struct rep
 		return report_corrupt(rep, name, 0, "no whole edit in the manifest");
 	offset = wal_reader_offset(r);
 	s->torn = wal_reader_torn(r);
-	/* Only the last append can be torn: a whole record behind a bad one means damage. */
+	/* Only the last record can be torn, so a whole one behind a bad one means damage. */
 	wal_reader_resync(r);
 	err = wal_reader_next(r, &record, &offset);
 	if (err == 0)
 		return report_corrupt(rep, name, offset, "damaged before this record");
-	if (err == 1 && !numbers_valid(s))
+	if (err == WAL_END && !manifest_state_numbers_valid(s))
 		return report_corrupt(rep, name, 0, "names a file with a number never given");
 	return err < 0 ? err : 0;
 }
@@ -455,7 +457,7 @@ int manifest_read_number(struct storage *st, const struct report *rep, uint64_t 
 		err = report_corrupt(rep, name, 0,
 				     "CURRENT names this manifest, and it is missing");
 	if (!err)
-		err = read_records(r, name, rep, s);
+		err = manifest_read_records(r, name, rep, s);
 	wal_reader_close(r);
 	if (err)
 		manifest_state_release(s);
@@ -465,14 +467,14 @@ int manifest_read_number(struct storage *st, const struct report *rep, uint64_t 
 int manifest_read(struct storage *st, const struct report *rep, struct manifest_state *s)
 {
 	uint64_t number = 0;
-	int err = current_read(st, rep, &number);
+	int err = manifest_current_read(st, rep, &number);
 
 	*s = (struct manifest_state){0};
 	return err ? err : manifest_read_number(st, rep, number, s);
 }
 
-/* An edit that makes all of `s` from nothing. */
-static int whole_edit(const struct manifest_state *s, struct version_edit *e)
+/* Make the edit that turns an empty state into `s`. 0; -ENOMEM. */
+static int manifest_state_edit(const struct manifest_state *s, struct version_edit *e)
 {
 	int err = 0;
 
@@ -501,7 +503,7 @@ int manifest_create(struct storage *st, const struct manifest_state *s, uint64_t
 	m->st = st;
 	m->number = number;
 	manifest_name(name, number);
-	err = whole_edit(s, &e);
+	err = manifest_state_edit(s, &e);
 	if (!err)
 		err = wal_create(st, name, (uint32_t)number, 0, NULL, &m->log);
 	if (!err)
@@ -510,7 +512,7 @@ int manifest_create(struct storage *st, const struct manifest_state *s, uint64_t
 	if (!err)
 		err = storage_sync_dir(st);
 	if (!err)
-		err = current_write(st, number);
+		err = manifest_current_write(st, number);
 	if (err) {
 		manifest_close(m);
 		return err;
@@ -525,7 +527,7 @@ int manifest_append(struct manifest *m, const struct version_edit *e, uint64_t n
 	int err;
 
 	m->record.size = 0;
-	err = put_edit(&m->record, e, next_file);
+	err = manifest_put_edit(&m->record, e, next_file);
 	if (err)
 		return err;
 	record = buf_slice(&m->record);

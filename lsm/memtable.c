@@ -6,24 +6,24 @@
  *
  *   value_size key_size height prev | next[0] .. next[height - 1] | user key, trailer | value
  *
- * A node is filled in whole before the first pointer to it is stored (with
- * release order), and is never changed or freed while the memtable lives, but
- * for its pointers to others. So readers need no lock: what they reach with acquire
+ * A node is complete before the first pointer to it is stored (with
+ * release order). While the memtable lives, a node is not freed, and only its pointers to
+ * other nodes change. So readers need no lock: a node that they reach with acquire
  * loads is complete. A reader may meet a node on a low level that the writer
- * has not linked on the higher ones yet; that costs it a few steps, no more.
+ * has not linked on the higher ones yet. That only costs the reader a few steps.
  *
  * `prev` leads back on the lowest level. It is stored last, so a reader going
- * backwards may miss a node that is being added: one of a sequence that is not
- * published yet, which it would not look at anyway.
+ * backwards may miss a node that is being added. Its sequence is not
+ * published yet, so the reader would skip it anyway.
  *
- * Keys mostly arrive in runs of neighbours (one directory's names, one file's
- * extents), so the writer remembers where the last insertion went, the finger:
- * the last node before or at it on every level. A key that goes nearby climbs
- * only as many levels from there as it is far away, where a search from the
- * head would walk down all of them; ascending keys cost one comparison each.
+ * Keys mostly arrive in groups of neighbours (the names of one directory, the extents of one
+ * file), so the writer remembers the place of the last insertion, the finger:
+ * on every level, the last node before it or at it. The search for the place of the next key
+ * climbs from the finger only as many levels as the distance needs. A search from the
+ * head would walk down all levels. Ascending keys cost one comparison each.
  *
- * Range tombstones are few. They lie in arrays of 16, 32, 64, ... in the order
- * in which they came; the count is stored last, with release order. A look-up
+ * Range tombstones are few. They are in arrays of 16, 32, 64, ... in the order of their
+ * insertion. The count is stored last, with release order. A look-up
  * goes through all of them, newest first, unless the key is outside of them all.
  */
 #include "lsm/memtable.h"
@@ -136,36 +136,36 @@ size_t memtable_ranges(const struct memtable *m)
 
 /* ---- the skip list ---- */
 
-static uint8_t *node_bytes(const struct node *n)
+static uint8_t *memtable_node_bytes(const struct node *n)
 {
 	return (uint8_t *)&n->next[n->height];
 }
 
-static struct lsm_slice node_key(const struct node *n)
+static struct lsm_slice memtable_node_key(const struct node *n)
 {
-	return (struct lsm_slice){node_bytes(n), n->key_size};
+	return (struct lsm_slice){memtable_node_bytes(n), n->key_size};
 }
 
-static struct lsm_slice node_value(const struct node *n)
+static struct lsm_slice memtable_node_value(const struct node *n)
 {
-	return (struct lsm_slice){node_bytes(n) + n->key_size, n->value_size};
+	return (struct lsm_slice){memtable_node_bytes(n) + n->key_size, n->value_size};
 }
 
-static struct node *node_next(const struct node *n, unsigned level)
+static struct node *memtable_node_next(const struct node *n, unsigned level)
 {
 	return atomic_load_explicit(&n->next[level], memory_order_acquire);
 }
 
-/* What is looked for: an internal key in two parts, so that no one has to put them together. */
+/* The key of a search: an internal key in two parts, which need not be put together. */
 struct target {
 	struct lsm_slice user;
 	uint64_t trailer;
 };
 
 /* As ikey_compare(node's key, target). */
-static int compare(const struct node *n, const struct target *t)
+static int memtable_node_compare(const struct node *n, const struct target *t)
 {
-	struct lsm_slice key = node_key(n);
+	struct lsm_slice key = memtable_node_key(n);
 	int c = slice_compare(ikey_user(key), t->user);
 	uint64_t trailer;
 
@@ -176,24 +176,24 @@ static int compare(const struct node *n, const struct target *t)
 }
 
 /*
- * The last node below `t` (or_equal: or at it), searched from `from` on `level`
- * down; the head if there is none. `from` is the head or such a node itself.
- * `path`, if not NULL, gets the same for each level passed. `*after` is the node
- * that was next to it then: to load it again could give a newer one, below `t`.
+ * The last node below `t` (or_equal: or at it), or the head. The search starts from `from`, the
+ * head or another node below `t`, on `level`, and goes down to level 0.
+ * `path`, if not NULL, gets the last such node of each level. `*after` is the node
+ * that followed the result. Loading it again could find a newer node, below `t`.
  */
-static struct node *find_before(struct node *from, unsigned level, const struct target *t,
-				bool or_equal, struct node **path, struct node **after)
+static struct node *memtable_find_before(struct node *from, unsigned level, const struct target *t,
+					 bool or_equal, struct node **path, struct node **after)
 {
 	struct node *n = from;
 
-	*after = NULL; /* known to be past `t` */
+	*after = NULL; /* from here on, a node past `t` that need not be compared again */
 	for (;;) {
-		struct node *next = node_next(n, level);
+		struct node *next = memtable_node_next(n, level);
 
-		/* Where it goes on if `next` is too far: the two cache misses overlap. */
+		/* Where it goes on if `next` is too far: let the two cache misses overlap. */
 		if (level)
-			__builtin_prefetch(node_next(n, level - 1));
-		if (next && next != *after && compare(next, t) < (or_equal ? 1 : 0)) {
+			__builtin_prefetch(memtable_node_next(n, level - 1));
+		if (next && next != *after && memtable_node_compare(next, t) < (or_equal ? 1 : 0)) {
 			n = next;
 			continue;
 		}
@@ -205,58 +205,60 @@ static struct node *find_before(struct node *from, unsigned level, const struct 
 	}
 }
 
-static unsigned list_height(const struct memtable *m)
+static unsigned memtable_height(const struct memtable *m)
 {
 	return atomic_load_explicit(&m->height, memory_order_relaxed);
 }
 
 /* The last node before `t`, or the head. */
-static struct node *seek_before(const struct memtable *m, const struct target *t, bool or_equal)
+static struct node *memtable_seek_before(const struct memtable *m, const struct target *t,
+					 bool or_equal)
 {
 	struct node *after;
 
-	return find_before(m->head, list_height(m) - 1, t, or_equal, NULL, &after);
+	return memtable_find_before(m->head, memtable_height(m) - 1, t, or_equal, NULL, &after);
 }
 
 /* The first node at or after `t`, or NULL. */
-static struct node *seek_node(const struct memtable *m, const struct target *t)
+static struct node *memtable_seek_node(const struct memtable *m, const struct target *t)
 {
 	struct node *after;
 
-	find_before(m->head, list_height(m) - 1, t, false, NULL, &after);
+	memtable_find_before(m->head, memtable_height(m) - 1, t, false, NULL, &after);
 	return after;
 }
 
-/* Move the finger to where `t` belongs: on each level, the last node before it. */
-static void finger_seek(struct memtable *m, const struct target *t)
+/* Move the finger to the place of `t`: on each level, the last node before it. */
+static void memtable_finger_seek(struct memtable *m, const struct target *t)
 {
 	struct node *at = m->finger[0], *after;
-	unsigned height = list_height(m), level = 0;
+	unsigned height = memtable_height(m), level = 0;
 
-	if (at == m->head || compare(at, t) < 0) {
-		/* Every finger is before `t`; on the right level the next node is not. */
+	if (at == m->head || memtable_node_compare(at, t) < 0) {
+		/* Every finger is before `t`. Climb until the next node is not. */
 		while (level < height && level < FINGER_LEVELS) {
-			struct node *next = node_next(m->finger[level], level);
+			struct node *next = memtable_node_next(m->finger[level], level);
 
-			if (!next || compare(next, t) >= 0)
+			if (!next || memtable_node_compare(next, t) >= 0)
 				break;
 			level++;
 		}
 	} else {
-		/* No finger's next node is before `t`; on the right level the finger is. */
+		/* No finger's next node is before `t`. Climb until the finger is. */
 		for (level = 1; level < height && level < FINGER_LEVELS; level++)
-			if (m->finger[level] == m->head || compare(m->finger[level], t) < 0)
+			if (m->finger[level] == m->head ||
+			    memtable_node_compare(m->finger[level], t) < 0)
 				break;
 	}
 	if (level == 0)
 		return;
 	if (level < height && level < FINGER_LEVELS)
-		find_before(m->finger[level], level, t, false, m->finger, &after);
+		memtable_find_before(m->finger[level], level, t, false, m->finger, &after);
 	else
-		find_before(m->head, height - 1, t, false, m->finger, &after);
+		memtable_find_before(m->head, height - 1, t, false, m->finger, &after);
 }
 
-static unsigned random_height(struct memtable *m)
+static unsigned memtable_random_height(struct memtable *m)
 {
 	uint64_t x = m->random;
 	unsigned height;
@@ -270,9 +272,10 @@ static unsigned random_height(struct memtable *m)
 	return height < HEIGHT_MAX ? height : HEIGHT_MAX;
 }
 
-static struct node *node_new(struct memtable *m, const struct target *t, struct lsm_slice value)
+static struct node *memtable_node_new(struct memtable *m, const struct target *t,
+				      struct lsm_slice value)
 {
-	unsigned height = random_height(m);
+	unsigned height = memtable_random_height(m);
 	size_t pointers = height * sizeof(m->head->next[0]);
 	size_t key_size = t->user.size + IKEY_TRAILER_BYTES;
 	struct node *n = arena_alloc(&m->arena, sizeof(*n) + pointers + key_size + value.size);
@@ -283,7 +286,7 @@ static struct node *node_new(struct memtable *m, const struct target *t, struct 
 	n->value_size = (uint32_t)value.size;
 	n->key_size = (uint16_t)key_size;
 	n->height = (uint8_t)height;
-	p = node_bytes(n);
+	p = memtable_node_bytes(n);
 	memcpy(p, t->user.data, t->user.size);
 	put_u64(p + t->user.size, t->trailer);
 	if (value.size)
@@ -298,15 +301,16 @@ int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type, str
 	struct node *n, *after;
 
 	assert(key.size && key.size <= LSM_KEY_BYTES_MAX && value.size <= UINT32_MAX);
-	n = node_new(m, &t, value);
+	assert(sequence <= SEQUENCE_MAX);
+	n = memtable_node_new(m, &t, value);
 	if (!n)
 		return -ENOMEM;
-	finger_seek(m, &t);
-	/* Above the list's height the fingers are at the head, where they belong. */
+	memtable_finger_seek(m, &t);
+	/* Above the height of the list the fingers are at the head, which is right. */
 	for (unsigned i = 0; i < n->height; i++)
-		atomic_init(&n->next[i], node_next(m->finger[i], i));
+		atomic_init(&n->next[i], memtable_node_next(m->finger[i], i));
 	atomic_init(&n->prev, m->finger[0]);
-	after = node_next(n, 0);
+	after = memtable_node_next(n, 0);
 	for (unsigned i = 0; i < n->height; i++) {
 		atomic_store_explicit(&m->finger[i]->next[i], n, memory_order_release);
 		m->finger[i] = n;
@@ -314,7 +318,7 @@ int memtable_add(struct memtable *m, uint64_t sequence, enum ikey_type type, str
 	if (after)
 		atomic_store_explicit(&after->prev, n, memory_order_release);
 	/* A reader that sees the old height still sees every node, on a lower level. */
-	if (n->height > list_height(m))
+	if (n->height > memtable_height(m))
 		atomic_store_explicit(&m->height, n->height, memory_order_relaxed);
 	atomic_fetch_add_explicit(&m->entries, 1, memory_order_relaxed);
 	return 0;
@@ -324,22 +328,22 @@ bool memtable_get(const struct memtable *m, struct lsm_slice key, uint64_t seque
 		  enum ikey_type *type, uint64_t *entry_sequence, struct lsm_slice *value)
 {
 	struct target t = {key, ikey_trailer(sequence, IKEY_TYPE_MAX)};
-	const struct node *n = seek_node(m, &t);
+	const struct node *n = memtable_seek_node(m, &t);
 
 	*type = IKEY_DELETE;
 	*entry_sequence = 0;
 	*value = (struct lsm_slice){NULL, 0};
-	if (!n || slice_compare(ikey_user(node_key(n)), key))
+	if (!n || slice_compare(ikey_user(memtable_node_key(n)), key))
 		return false;
-	*type = ikey_type(node_key(n));
-	*entry_sequence = ikey_sequence(node_key(n));
-	*value = node_value(n);
+	*type = ikey_type(memtable_node_key(n));
+	*entry_sequence = ikey_sequence(memtable_node_key(n));
+	*value = memtable_node_value(n);
 	return true;
 }
 
 /* ---- range tombstones ---- */
 
-static struct range *range_at(const struct memtable *m, size_t i)
+static struct range *memtable_range_at(const struct memtable *m, size_t i)
 {
 	size_t n = i / RANGE_CHUNK_FIRST + 1;
 	unsigned chunk = 63 - (unsigned)__builtin_clzll(n);
@@ -347,8 +351,8 @@ static struct range *range_at(const struct memtable *m, size_t i)
 	return m->range_chunks[chunk] + (i - (((size_t)1 << chunk) - 1) * RANGE_CHUNK_FIRST);
 }
 
-/* The chunk for tombstone `i` is there after this. */
-static int range_make_room(struct memtable *m, size_t i)
+/* Make room for tombstone `i`. 0; -ENOMEM. */
+static int memtable_range_reserve(struct memtable *m, size_t i)
 {
 	unsigned chunk = 63 - (unsigned)__builtin_clzll(i / RANGE_CHUNK_FIRST + 1);
 	size_t size;
@@ -362,8 +366,8 @@ static int range_make_room(struct memtable *m, size_t i)
 	return m->range_chunks[chunk] ? 0 : -ENOMEM;
 }
 
-/* Publish wider bounds if [start, end) needs them. */
-static int bounds_widen(struct memtable *m, struct lsm_slice start, struct lsm_slice end)
+/* Publish wider bounds if [start, end) is not within the old ones. 0; -ENOMEM. */
+static int memtable_bounds_widen(struct memtable *m, struct lsm_slice start, struct lsm_slice end)
 {
 	const struct bounds *old = atomic_load_explicit(&m->bounds, memory_order_relaxed);
 	struct bounds *new;
@@ -388,8 +392,8 @@ int memtable_add_range(struct memtable *m, uint64_t sequence, struct lsm_slice s
 	size_t i = memtable_ranges(m);
 	char *bytes;
 
-	assert(slice_compare(start, end) < 0);
-	if (range_make_room(m, i))
+	assert(end.size && slice_compare(start, end) < 0 && sequence <= SEQUENCE_MAX);
+	if (memtable_range_reserve(m, i))
 		return -ENOMEM;
 	bytes = arena_alloc(&m->arena, start.size + end.size);
 	if (!bytes)
@@ -399,9 +403,9 @@ int memtable_add_range(struct memtable *m, uint64_t sequence, struct lsm_slice s
 	memcpy(bytes + start.size, end.data, end.size);
 	start.data = bytes;
 	end.data = bytes + start.size;
-	if (bounds_widen(m, start, end))
+	if (memtable_bounds_widen(m, start, end))
 		return -ENOMEM;
-	*range_at(m, i) = (struct range){sequence, start, end};
+	*memtable_range_at(m, i) = (struct range){sequence, start, end};
 	atomic_store_explicit(&m->ranges, i + 1, memory_order_release);
 	return 0;
 }
@@ -414,13 +418,13 @@ uint64_t memtable_covering(const struct memtable *m, struct lsm_slice key, uint6
 
 	if (!count)
 		return 0;
-	/* Stored before the count was: at least as wide as the tombstones counted. */
+	/* They were stored before the count, so they hold all tombstones that were counted. */
 	bounds = atomic_load_explicit(&m->bounds, memory_order_acquire);
 	if (slice_compare(key, bounds->start) < 0 || slice_compare(key, bounds->end) >= 0)
 		return 0;
 	/* Newest first: after the first hit the sequence alone rules out the others. */
 	while (count-- > 0) {
-		const struct range *r = range_at(m, count);
+		const struct range *r = memtable_range_at(m, count);
 
 		if (r->sequence > best && r->sequence <= sequence &&
 		    slice_compare(key, r->start) >= 0 && slice_compare(key, r->end) < 0)
@@ -434,7 +438,7 @@ int memtable_each_range(const struct memtable *m, memtable_range_fn *fn, void *c
 	size_t count = atomic_load_explicit(&m->ranges, memory_order_acquire);
 
 	for (size_t i = 0; i < count; i++) {
-		const struct range *r = range_at(m, i);
+		const struct range *r = memtable_range_at(m, i);
 		int err = fn(ctx, r->sequence, r->start, r->end);
 
 		if (err)
@@ -451,15 +455,15 @@ struct memtable_iter {
 	const struct node *node;
 };
 
-static void iter_set(struct memtable_iter *mi, const struct node *n)
+static void memtable_iter_set(struct memtable_iter *mi, const struct node *n)
 {
 	mi->node = n == mi->m->head ? NULL : n;
 	mi->iter.valid = mi->node != NULL;
-	mi->iter.key = mi->node ? node_key(mi->node) : (struct lsm_slice){NULL, 0};
-	mi->iter.value = mi->node ? node_value(mi->node) : (struct lsm_slice){NULL, 0};
+	mi->iter.key = mi->node ? memtable_node_key(mi->node) : (struct lsm_slice){NULL, 0};
+	mi->iter.value = mi->node ? memtable_node_value(mi->node) : (struct lsm_slice){NULL, 0};
 }
 
-static struct target target_of(struct lsm_slice ikey)
+static struct target memtable_target_of(struct lsm_slice ikey)
 {
 	return (struct target){ikey_user(ikey), ikey_get_trailer(ikey)};
 }
@@ -467,24 +471,24 @@ static struct target target_of(struct lsm_slice ikey)
 static void memtable_iter_seek(struct iter *it, struct lsm_slice ikey)
 {
 	struct memtable_iter *mi = (struct memtable_iter *)it;
-	struct target t = target_of(ikey);
+	struct target t = memtable_target_of(ikey);
 
-	iter_set(mi, seek_node(mi->m, &t));
+	memtable_iter_set(mi, memtable_seek_node(mi->m, &t));
 }
 
 static void memtable_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	struct memtable_iter *mi = (struct memtable_iter *)it;
-	struct target t = target_of(ikey);
+	struct target t = memtable_target_of(ikey);
 
-	iter_set(mi, seek_before(mi->m, &t, true));
+	memtable_iter_set(mi, memtable_seek_before(mi->m, &t, true));
 }
 
 static void memtable_iter_first(struct iter *it)
 {
 	struct memtable_iter *mi = (struct memtable_iter *)it;
 
-	iter_set(mi, node_next(mi->m->head, 0));
+	memtable_iter_set(mi, memtable_node_next(mi->m->head, 0));
 }
 
 static void memtable_iter_last(struct iter *it)
@@ -492,10 +496,10 @@ static void memtable_iter_last(struct iter *it)
 	struct memtable_iter *mi = (struct memtable_iter *)it;
 	const struct node *n = mi->m->head, *next;
 
-	for (unsigned level = list_height(mi->m); level-- > 0;)
-		while ((next = node_next(n, level)))
+	for (unsigned level = memtable_height(mi->m); level-- > 0;)
+		while ((next = memtable_node_next(n, level)))
 			n = next;
-	iter_set(mi, n);
+	memtable_iter_set(mi, n);
 }
 
 static void memtable_iter_next(struct iter *it)
@@ -503,7 +507,7 @@ static void memtable_iter_next(struct iter *it)
 	struct memtable_iter *mi = (struct memtable_iter *)it;
 
 	assert(it->valid);
-	iter_set(mi, node_next(mi->node, 0));
+	memtable_iter_set(mi, memtable_node_next(mi->node, 0));
 }
 
 static void memtable_iter_prev(struct iter *it)
@@ -511,7 +515,7 @@ static void memtable_iter_prev(struct iter *it)
 	struct memtable_iter *mi = (struct memtable_iter *)it;
 
 	assert(it->valid);
-	iter_set(mi, atomic_load_explicit(&mi->node->prev, memory_order_acquire));
+	memtable_iter_set(mi, atomic_load_explicit(&mi->node->prev, memory_order_acquire));
 }
 
 static void memtable_iter_free(struct iter *it)

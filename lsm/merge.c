@@ -4,11 +4,11 @@
  * A merge keeps each child at its own next entry and shows the smallest (going
  * forwards) or the largest (going backwards). Two children never hold the same
  * internal key. Going forwards it remembers which child is second: while the
- * current child stays before it, a step costs one comparison.
+ * current child stays before that one, a step costs one comparison.
  *
- * Changing direction re-seeks all the other children around the current key.
- * An error of any child is the merge's: it stops there, since what follows
- * might miss a newer version.
+ * A change of direction seeks all other children to the current key again.
+ * An error of any child ends the merge with that error, because an entry behind it
+ * might be older than one that could not be read.
  */
 #include "lsm/merge.h"
 
@@ -23,7 +23,7 @@ struct merge {
 	bool forward;
 };
 
-static void show(struct merge *m)
+static void merge_show(struct merge *m)
 {
 	m->it.valid = m->current < m->count;
 	if (!m->it.valid)
@@ -32,22 +32,22 @@ static void show(struct merge *m)
 	m->it.value = m->children[m->current]->value;
 }
 
-static bool failed(struct merge *m)
+static bool merge_failed(struct merge *m)
 {
 	for (size_t i = 0; i < m->count; i++)
-		if (m->children[i]->status) {
-			m->it.status = m->children[i]->status;
+		if (m->children[i]->err) {
+			m->it.err = m->children[i]->err;
 			m->it.valid = false;
 			return true;
 		}
-	m->it.status = 0;
+	m->it.err = 0;
 	return false;
 }
 
 /* Find the current child (and the second, going forwards) from where the children are. */
-static void choose(struct merge *m)
+static void merge_choose(struct merge *m)
 {
-	if (failed(m))
+	if (merge_failed(m))
 		return;
 	m->current = m->second = m->count;
 	for (size_t i = 0; i < m->count; i++) {
@@ -65,7 +65,7 @@ static void choose(struct merge *m)
 			m->second = i;
 		}
 	}
-	show(m);
+	merge_show(m);
 }
 
 static void merge_seek(struct iter *it, struct lsm_slice ikey)
@@ -75,7 +75,7 @@ static void merge_seek(struct iter *it, struct lsm_slice ikey)
 	for (size_t i = 0; i < m->count; i++)
 		m->children[i]->ops->seek(m->children[i], ikey);
 	m->forward = true;
-	choose(m);
+	merge_choose(m);
 }
 
 static void merge_seek_prev(struct iter *it, struct lsm_slice ikey)
@@ -85,7 +85,7 @@ static void merge_seek_prev(struct iter *it, struct lsm_slice ikey)
 	for (size_t i = 0; i < m->count; i++)
 		m->children[i]->ops->seek_prev(m->children[i], ikey);
 	m->forward = false;
-	choose(m);
+	merge_choose(m);
 }
 
 static void merge_first(struct iter *it)
@@ -95,7 +95,7 @@ static void merge_first(struct iter *it)
 	for (size_t i = 0; i < m->count; i++)
 		m->children[i]->ops->first(m->children[i]);
 	m->forward = true;
-	choose(m);
+	merge_choose(m);
 }
 
 static void merge_last(struct iter *it)
@@ -105,11 +105,11 @@ static void merge_last(struct iter *it)
 	for (size_t i = 0; i < m->count; i++)
 		m->children[i]->ops->last(m->children[i]);
 	m->forward = false;
-	choose(m);
+	merge_choose(m);
 }
 
 /* Put every child but the current one just behind (or before) the current key. */
-static void turn(struct merge *m, bool forward)
+static void merge_turn(struct merge *m, bool forward)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		struct iter *c = m->children[i];
@@ -131,11 +131,11 @@ static void merge_next(struct iter *it)
 
 	assert(it->valid);
 	if (!m->forward) {
-		turn(m, true);
+		merge_turn(m, true);
 		m->second = m->count;
 		c = m->children[m->current];
 		c->ops->next(c);
-		choose(m);
+		merge_choose(m);
 		return;
 	}
 	c = m->children[m->current];
@@ -146,7 +146,7 @@ static void merge_next(struct iter *it)
 		it->value = c->value;
 		return;
 	}
-	choose(m);
+	merge_choose(m);
 }
 
 static void merge_prev(struct iter *it)
@@ -156,10 +156,10 @@ static void merge_prev(struct iter *it)
 
 	assert(it->valid);
 	if (m->forward)
-		turn(m, false);
+		merge_turn(m, false);
 	c = m->children[m->current];
 	c->ops->prev(c);
-	choose(m);
+	merge_choose(m);
 }
 
 static void merge_free(struct iter *it)
@@ -188,6 +188,7 @@ struct iter *merge_iter(struct iter **children, size_t count)
 
 	if (!m)
 		return NULL;
+	assert(children || !count);
 	m->children = malloc((count + 1) * sizeof(*children));
 	if (!m->children) {
 		free(m);
@@ -211,7 +212,7 @@ void merge_skip(struct iter *it, size_t rank, struct lsm_slice ikey)
 		if (c->valid && ikey_compare(c->key, ikey) < 0)
 			c->ops->seek(c, ikey);
 	}
-	choose(m);
+	merge_choose(m);
 }
 
 /* ---- the tables of a level, one after the other ---- */
@@ -226,146 +227,146 @@ struct level_cursor {
 	bool fill_cache;
 };
 
-static void close_sub(struct level_cursor *c)
+static void level_iter_close(struct level_cursor *c)
 {
 	iter_free(c->sub);
 	c->sub = NULL;
 }
 
-static bool open_sub(struct level_cursor *c, size_t at)
+static bool level_iter_open(struct level_cursor *c, size_t at)
 {
 	struct table *t;
 
 	if (c->sub && c->at == at)
 		return true;
-	close_sub(c);
+	level_iter_close(c);
 	c->at = at;
-	c->it.status = table_acquire(c->env, c->tables[at]->number, c->tables[at]->bytes, &t);
-	if (c->it.status)
+	c->it.err = table_acquire(c->env, c->tables[at]->number, c->tables[at]->bytes, &t);
+	if (c->it.err)
 		return false;
 	c->sub = table_iter(t, c->fill_cache);
 	table_release(t); /* the iterator has its own reference */
 	if (!c->sub)
-		c->it.status = -ENOMEM;
+		c->it.err = -ENOMEM;
 	return c->sub != NULL;
 }
 
-static void level_show(struct level_cursor *c)
+static void level_iter_show(struct level_cursor *c)
 {
 	c->it.valid = c->sub && c->sub->valid;
 	if (c->it.valid) {
 		c->it.key = c->sub->key;
 		c->it.value = c->sub->value;
-	} else if (c->sub && c->sub->status) {
-		c->it.status = c->sub->status;
+	} else if (c->sub && c->sub->err) {
+		c->it.err = c->sub->err;
 	}
 }
 
-/* From where `sub` is, on to the next table that has an entry. */
-static void forward(struct level_cursor *c)
+/* If `sub` is at its end, go on to the next table that has an entry. */
+static void level_iter_forward(struct level_cursor *c)
 {
-	while (!c->sub->valid && !c->sub->status && c->at + 1 < c->count) {
-		if (!open_sub(c, c->at + 1))
+	while (!c->sub->valid && !c->sub->err && c->at + 1 < c->count) {
+		if (!level_iter_open(c, c->at + 1))
 			return;
 		c->sub->ops->first(c->sub);
 	}
-	level_show(c);
+	level_iter_show(c);
 }
 
-static void backward(struct level_cursor *c)
+static void level_iter_backward(struct level_cursor *c)
 {
-	while (!c->sub->valid && !c->sub->status && c->at > 0) {
-		if (!open_sub(c, c->at - 1))
+	while (!c->sub->valid && !c->sub->err && c->at > 0) {
+		if (!level_iter_open(c, c->at - 1))
 			return;
 		c->sub->ops->last(c->sub);
 	}
-	level_show(c);
+	level_iter_show(c);
 }
 
-static void level_seek(struct iter *it, struct lsm_slice ikey)
+static void level_iter_seek(struct iter *it, struct lsm_slice ikey)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
 	size_t at = tables_find(c->tables, c->count, ikey_user(ikey));
 
 	it->valid = false;
-	it->status = 0;
-	if (at == c->count || !open_sub(c, at))
+	it->err = 0;
+	if (at == c->count || !level_iter_open(c, at))
 		return;
 	c->sub->ops->seek(c->sub, ikey);
-	forward(c);
+	level_iter_forward(c);
 }
 
-static void level_seek_prev(struct iter *it, struct lsm_slice ikey)
+static void level_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
 	size_t at = tables_find(c->tables, c->count, ikey_user(ikey));
 
 	it->valid = false;
-	it->status = 0;
-	if (!c->count || !open_sub(c, at < c->count ? at : c->count - 1))
+	it->err = 0;
+	if (!c->count || !level_iter_open(c, at < c->count ? at : c->count - 1))
 		return;
 	c->sub->ops->seek_prev(c->sub, ikey);
-	backward(c);
+	level_iter_backward(c);
 }
 
-static void level_first(struct iter *it)
+static void level_iter_first(struct iter *it)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
 
 	it->valid = false;
-	it->status = 0;
-	if (!c->count || !open_sub(c, 0))
+	it->err = 0;
+	if (!c->count || !level_iter_open(c, 0))
 		return;
 	c->sub->ops->first(c->sub);
-	forward(c);
+	level_iter_forward(c);
 }
 
-static void level_last(struct iter *it)
+static void level_iter_last(struct iter *it)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
 
 	it->valid = false;
-	it->status = 0;
-	if (!c->count || !open_sub(c, c->count - 1))
+	it->err = 0;
+	if (!c->count || !level_iter_open(c, c->count - 1))
 		return;
 	c->sub->ops->last(c->sub);
-	backward(c);
+	level_iter_backward(c);
 }
 
-static void level_next(struct iter *it)
+static void level_iter_next(struct iter *it)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
 
 	assert(it->valid);
 	it->valid = false;
 	c->sub->ops->next(c->sub);
-	forward(c);
+	level_iter_forward(c);
 }
 
-static void level_prev(struct iter *it)
+static void level_iter_prev(struct iter *it)
 {
 	struct level_cursor *c = (struct level_cursor *)it;
 
 	assert(it->valid);
 	it->valid = false;
 	c->sub->ops->prev(c->sub);
-	backward(c);
+	level_iter_backward(c);
 }
 
-static void level_free(struct iter *it)
+static void level_iter_free(struct iter *it)
 {
-	close_sub((struct level_cursor *)it);
+	level_iter_close((struct level_cursor *)it);
 	free(it);
 }
 
 static const struct iter_ops level_ops = {
-	.seek = level_seek,
-	.seek_prev = level_seek_prev,
-	.first = level_first,
-	.last = level_last,
-	.next = level_next,
-	.prev = level_prev,
-	.free = level_free,
+	.seek = level_iter_seek,
+	.seek_prev = level_iter_seek_prev,
+	.first = level_iter_first,
+	.last = level_iter_last,
+	.next = level_iter_next,
+	.prev = level_iter_prev,
+	.free = level_iter_free,
 };
 
 struct iter *level_iter(struct table_env *env, const struct version *v, unsigned level,
@@ -375,7 +376,7 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 
 	if (!c)
 		return NULL;
-	assert(first + count <= v->level[level].count);
+	assert(level > 0 && first + count <= v->level[level].count);
 	c->it.ops = &level_ops;
 	c->env = env;
 	c->tables = v->level[level].tables + first;
@@ -389,48 +390,51 @@ struct iter *level_iter(struct table_env *env, const struct version *v, unsigned
 struct lost_table {
 	struct iter it;
 	const struct table_meta *table;
+	int open_err;
 };
 
-static void lost_first(struct iter *it)
+static void lost_iter_first(struct iter *it)
 {
-	it->status = -EUCLEAN;
+	it->err = ((const struct lost_table *)it)->open_err;
 }
 
-static void lost_seek(struct iter *it, struct lsm_slice ikey)
-{
-	const struct lost_table *l = (struct lost_table *)it;
-
-	it->status = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : -EUCLEAN;
-}
-
-static void lost_seek_prev(struct iter *it, struct lsm_slice ikey)
+static void lost_iter_seek(struct iter *it, struct lsm_slice ikey)
 {
 	const struct lost_table *l = (struct lost_table *)it;
 
-	it->status = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : -EUCLEAN;
+	it->err = table_meta_compare(l->table, ikey_user(ikey)) > 0 ? 0 : l->open_err;
 }
 
-static void lost_free(struct iter *it)
+static void lost_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
+{
+	const struct lost_table *l = (struct lost_table *)it;
+
+	it->err = table_meta_compare(l->table, ikey_user(ikey)) < 0 ? 0 : l->open_err;
+}
+
+static void lost_iter_free(struct iter *it)
 {
 	free(it);
 }
 
 static const struct iter_ops lost_ops = {
-	.seek = lost_seek,
-	.seek_prev = lost_seek_prev,
-	.first = lost_first,
-	.last = lost_first,
-	.next = lost_first, /* never valid, so never called */
-	.prev = lost_first,
-	.free = lost_free,
+	.seek = lost_iter_seek,
+	.seek_prev = lost_iter_seek_prev,
+	.first = lost_iter_first,
+	.last = lost_iter_first,
+	.next = lost_iter_first, /* next and prev are not called, as it is never valid */
+	.prev = lost_iter_first,
+	.free = lost_iter_free,
 };
 
-struct iter *lost_iter(const struct table_meta *t)
+struct iter *lost_iter(const struct table_meta *t, int err)
 {
 	struct lost_table *l = calloc(1, sizeof(*l));
 
+	assert(err < 0);
 	if (!l)
 		return NULL;
+	l->open_err = err;
 	l->it.ops = &lost_ops;
 	l->table = t;
 	return &l->it;

@@ -174,26 +174,23 @@ static int recover_repair_manifest(struct lsm *lsm, const struct inventory *inv,
 
 /* ---- what the manifest names ---- */
 
-/* Take one segment. `*kept`: it is one of the tree's now, or its file is missing. */
+/* Take one segment. `*kept`: it was not there before. */
 static int recover_adopt_segment(struct lsm *lsm, uint64_t number, bool named, bool *kept)
 {
-	int err = segments_add(lsm->segments, number);
+	enum segments_added added;
+	int err = segments_add(lsm->segments, number, &added);
 
-	*kept = err != -EUCLEAN;
-	if (err == -EUCLEAN) {
-		if (lsm->repair) /* once is enough */
-			return 0;
+	*kept = added != SEGMENTS_ADDED_BEFORE;
+	if (!*kept && !lsm->repair)
 		return report_corrupt(&lsm->report, "the manifest", 0,
 				      "segment %" PRIu64 " named twice", number);
-	}
-	/* If it is missing, reading a value of it will report that. */
-	return err > 0 || (err && err != -ENOMEM && !named) ? 0 : err;
+	/* If one that is not named cannot be opened, reading a value of it will report that. */
+	return err && err != -ENOMEM && !named ? 0 : err;
 }
 
 /* Take the segments that the manifest names, and those that are there without being named. */
 static int recover_adopt_segments(struct lsm *lsm, const struct inventory *inv,
 				  const struct manifest_state *s)
-	NO_OTHER_THREADS /* the open that makes the tree's threads later */
 {
 	const struct inventory_numbers named = {.numbers = s->segments, .count = s->segments_count};
 	size_t count = named.count + inv->segments.count;

@@ -1,42 +1,39 @@
 /*
- * repair.c - opening a damaged store with all that can be read of it.
+ * repair.c - opening a damaged store with all that can be read of it, and committing that.
  *
- * lsm_repair_open() is an ordinary open on an overlay (storage_overlay.c), so nothing of
- * it is on disk before the commit, and it differs in what it does about damage:
+ * lsm_repair_open() is an ordinary open on an overlay (storage_overlay.c), so nothing of it is
+ * on disk before the commit. It differs in what it does about damage:
  *
  *   CURRENT   the newest manifest that is whole takes its place
- *   manifest  if there is none, all tables of the directory are rewritten to level 0 and
- *             merged into the deepest level at once: then the order of versions is that
- *             of their sequences, whatever level a table was of. A table that was dead
- *             may bring back what had been deleted; nothing can tell.
- *             So it is, too, if no store can be made of what the newest one says.
- *   tables    a table that is damaged, or of which the manifest says what is not so, is
- *             replaced, on its level, by one of all its blocks that can be read, also
- *             without its index (table_salvage.c). Level 0 is ordered by number, so
- *             there all newer ones are written again behind it.
- *   log       all whole records, in the order of sequences (recover.c)
- *   segments  nothing: who reads such a value is told, and the layer above knows what
+ *   manifest  if there is none, all tables of the directory are rewritten to level 0 and merged
+ *             into the deepest level at once. Then the order of versions is that of their
+ *             sequences, whatever level a table was in. A table that was dead may bring back
+ *             what had been deleted: no file says otherwise. The same is done if no store can
+ *             be made of what the newest manifest says.
+ *   tables    damaged ones are replaced by what can be read of them (repair_tables.c)
+ *   log       all whole records, in the order of sequences (replay.c)
+ *   segments  nothing is done: reading such a value reports it, and the layer above knows what
  *             its values are
  *
- * Before the commit what it would leave is opened, and its new tables are read: if that
- * fails the store stays as it was.
+ * Before the commit the store that it would leave is opened, and its new tables are read. If
+ * that fails the store stays as it was.
  *
- * Older versions. Behind a lost block of a table, a deeper level may have an older
- * version of a key that the block had: it would come to light, and be wrong. The table's
- * filter is a block of its own, and still tells which keys the table had (but for one
- * key in a hundred, which then is lost without need). So a key is deleted when
+ * Older versions. Below a lost block of a table, a deeper level may have an older version of a
+ * key that the block had. It would come to light, and be wrong. The table's filter is a block
+ * of its own, and still says which keys the table had. (It errs for one key in a hundred, which
+ * is then lost without need.) So a key is deleted when
  *
  *   - it is within what the lost block may have held,
- *   - its newest version that is left is not above the highest sequence of the table,
- *     nor in what is left of the table (the block's last key aside: behind a lost block
- *     there are only older versions of it), and
+ *   - its newest version that is left is not above the highest sequence of the table, nor in
+ *     what is left of the table (this does not hold for the block's last key: behind a lost
+ *     block there are only older versions of it), and
  *   - the filter knows it.
  *
- * Where there is no filter to ask (a table that is missing or was cut off) older
- * versions stay: the alternative would be to give up all that the table's range covers.
- * What the table is said to have held is told.
+ * Without a filter (the table is missing or was cut off) older versions stay: the alternative
+ * would be to give up all that the table's range covers. The range is reported.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "lsm/compact.h"
 #include "lsm/get.h"
@@ -71,7 +68,7 @@ static int repair_merge_all(struct lsm *lsm)
 
 /* ---- older versions ---- */
 
-/* Whether the version of `key` that is left is one that the lost part had a newer one of. */
+/* `*stale`: the lost part had a newer version of `key` than the one that is left. */
 static int repair_is_stale(struct lsm *lsm, const struct lost_table *t,
 			   const struct lost_part *part, struct lsm_slice key, bool *stale)
 {
@@ -104,6 +101,7 @@ static int repair_is_stale(struct lsm *lsm, const struct lost_table *t,
 	return err < 0 ? err : 0;
 }
 
+/* Delete, through `b`, the keys of the lost part of which only older versions are left. */
 static int repair_hide_part(struct lsm *lsm, const struct lost_table *t,
 			    const struct lost_part *part, struct lsm_batch *b)
 {
@@ -149,7 +147,7 @@ static int repair_hide_stale(struct lsm *lsm)
 	return err;
 }
 
-/* ---- what was made ---- */
+/* ---- checking the result ---- */
 
 static void repair_on_wrong(void *ctx, const struct lsm_damage *d)
 {
@@ -159,7 +157,7 @@ static void repair_on_wrong(void *ctx, const struct lsm_damage *d)
 	       d->reason);
 }
 
-/* Open what a commit would leave, and read the tables that are new. */
+/* Open the store that a commit would leave, and read the tables that are new. */
 static int repair_check_made(struct lsm *lsm)
 {
 	struct lsm_options o = lsm->opt;

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "lsm/apply.h"
 #include "lsm/base/array.h"
 #include "lsm/compact_write.h"
 #include "lsm/memtable.h"
@@ -55,11 +56,12 @@ bool repair_without_manifest(const struct repair *r)
 /* A table while it is read. */
 struct repair_reading {
 	struct lsm *lsm;
-	struct lost_table *lost; /* NULL: a table of which nothing is known but the file */
+	struct lost_table *lost; /* NULL: nothing is known of the table but its file */
 	struct lsm_slice smallest, largest;
 	struct memtable *mem;
-	bool damaged, silent;
-	int err;
+	bool damaged; /* something of it cannot be read, or the manifest is wrong about it */
+	bool silent;  /* the damage was reported before */
+	int err;      /* of keeping what was reported */
 };
 
 static void repair_on_damage(void *ctx, const struct lsm_damage *d)
@@ -141,9 +143,8 @@ static int repair_rewrite(struct repair_reading *r, uint64_t number, uint64_t by
 }
 
 /*
- * Look at a table, and if it is damaged, or `always`, put what can be read of it in its
- * place: the edit then adds at most one table to `level`. `t` is what is known of it, or
- * NULL.
+ * Read a table. If it is damaged, or with `always`, the edit adds a table to `level` that has
+ * what can be read of it, if there is anything. `t`: what the manifest says of it, or NULL.
  */
 static int repair_salvage(struct repair_reading *r, const struct table_meta *t, uint64_t number,
 			  uint64_t bytes, unsigned level, uint64_t created_s, bool always,
@@ -161,7 +162,7 @@ static int repair_salvage(struct repair_reading *r, const struct table_meta *t, 
 	err = table_verify(env, number, bytes, r->smallest, r->largest, repair_on_damage, r,
 			   repair_compare_entry, &meta);
 	wrong = meta_check_end(&meta, !err);
-	/* Nothing of it is lost. */
+	/* The table is whole, but the manifest is wrong about it: nothing is lost. */
 	if (wrong && !r->damaged) {
 		repair_report(r->lsm->repair, name, 0, wrong);
 		r->damaged = true;
@@ -182,7 +183,10 @@ static int repair_salvage(struct repair_reading *r, const struct table_meta *t, 
 
 /* ---- the tables of a manifest ---- */
 
-/* Table `t` of `level` is or may be damaged. `*again`: it, and what is newer, is rewritten. */
+/*
+ * Repair table `t` of `level`, if it is damaged. `*again`: it is rewritten in any case; set when
+ * a table of level 0 was rewritten, as all newer ones must then be, too.
+ */
 static int repair_table(struct lsm *lsm, unsigned level, struct table_meta *t, bool *again,
 			struct version_edit *edit)
 {
@@ -205,7 +209,7 @@ static int repair_table(struct lsm *lsm, unsigned level, struct table_meta *t, b
 		lost->bytes = edit->adds[adds].table->bytes;
 	}
 	*again |= r.damaged && !level;
-	if (!lost->parts_count) { /* nothing is in doubt */
+	if (!lost->parts_count) { /* no keys are lost */
 		buf_release(&lost->filter);
 		free(lost->parts);
 		repair->tables_count--;
@@ -255,10 +259,11 @@ static uint64_t repair_sequence_max(const struct version *v)
 /* ---- all tables ---- */
 
 /* Make the tables of `s` what the edit says. */
-static int repair_apply(struct manifest_state *s, const struct version_edit *edit)
+static int repair_apply(const struct lsm *lsm, struct manifest_state *s,
+			const struct version_edit *edit)
 {
 	struct version *next;
-	int err = version_apply(s->version, edit, &next);
+	int err = apply_to_version(lsm, s->version, edit, &next);
 
 	if (!err) {
 		version_unref(s->version);
@@ -282,7 +287,7 @@ int repair_tables_named(struct lsm *lsm, struct manifest_state *s)
 			err = repair_table(lsm, l, level->tables[i], &again, &edit);
 	}
 	if (!err)
-		err = repair_apply(s, &edit);
+		err = repair_apply(lsm, s, &edit);
 	version_edit_release(&edit);
 	return err;
 }
@@ -297,7 +302,7 @@ int repair_tables_found(struct lsm *lsm, struct manifest_state *s, const uint64_
 	for (size_t i = 0; !err && i < count; i++)
 		err = repair_take_table(lsm, numbers[i], &edit);
 	if (!err)
-		err = repair_apply(s, &edit);
+		err = repair_apply(lsm, s, &edit);
 	version_edit_release(&edit);
 	if (!err) {
 		lsm->repair->rebuilt = true;

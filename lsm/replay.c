@@ -70,7 +70,7 @@ static int replay_scan(struct replay *p, uint64_t number)
 
 	while (!err) {
 		err = wal_reader_next(r, &record, &offset);
-		if (err == 1 && !resynced) {
+		if (err == WAL_END && !resynced) {
 			wal_reader_resync(r);
 			resynced = true;
 			err = 0;
@@ -106,23 +106,25 @@ static int replay_check_values(struct lsm *lsm, struct lsm_slice record, bool *w
 	}
 	buf_release(&scratch);
 	*whole = err != -EUCLEAN;
-	return err == 1 || err == -EUCLEAN ? 0 : err;
+	return err == BATCH_END || err == -EUCLEAN ? 0 : err;
 }
 
 static int replay_entries(struct replay *p, struct memlog *m, struct batch_reader *b,
 			  enum replay_outcome *outcome)
 {
+	const char *reason = "malformed segment reference";
 	struct batch_entry e;
-	int err;
+	int err = 0;
 
-	while ((err = batch_next(b, &e)) == 0) {
-		err = memlog_add(m, &e, MEMLOG_MISSING_ADDED);
-		if (err)
-			break;
+	while (!err) {
+		err = batch_next(b, &e);
+		if (err == -EUCLEAN)
+			reason = b->reason;
+		if (!err)
+			err = memlog_add(m, &e, MEMLOG_MISSING_ADDED);
 	}
 	if (err == -EUCLEAN) {
-		(void)report_corrupt(&p->lsm->report, p->log, p->offset,
-				     "malformed operation in a whole record");
+		(void)report_corrupt(&p->lsm->report, p->log, p->offset, "%s", reason);
 		*outcome = REPLAY_MALFORMED;
 		return 0;
 	}
@@ -179,12 +181,12 @@ static int replay_keep(struct replayed *out, struct memlog *m)
 	return 0;
 }
 
-/* The next record. A salvage goes on at the next whole one behind damage. 1 at the end. */
+/* The next record. A salvage goes on at the next whole one behind damage. */
 static int replay_next(struct replay *p, struct wal_reader *r, struct lsm_slice *record)
 {
 	int err = wal_reader_next(r, record, &p->offset);
 
-	if (err != 1 || !p->salvage)
+	if (err != WAL_END || !p->salvage)
 		return err;
 	wal_reader_resync(r);
 	return wal_reader_next(r, record, &p->offset);

@@ -1,14 +1,14 @@
 /*
  * segment.c - references to large values, and reading what they refer to.
  *
- * A segment file is nothing but values, each starting at a multiple of 4096
- * and followed by zeros up to the next one. What is where is known only to the
- * references in the tree, so a segment without references is garbage, and a
- * value needs no header that would spoil the alignment of its bytes.
+ * A segment file has only values, each starting at a multiple of 4096
+ * and followed by zeros up to the next one. The references in the tree alone say where a value
+ * is, so a segment without references is garbage, and a
+ * value needs no header, which would spoil the alignment of its bytes.
  *
- * A reference names a run of chunks and the part of them that is meant. A
- * value just written is all of its chunks; a slice of it (the rest of an extent
- * that was partly overwritten) shares the chunks it needs and skips the bytes
+ * A reference names consecutive chunks and the part of their bytes that is the value. A
+ * value just written is all bytes of its chunks. A slice of it (the rest of an extent
+ * that was partly overwritten) shares the chunks that it needs, and skips the bytes
  * before it:
  *
  *        offset                        offset + stored
@@ -26,17 +26,17 @@
  *
  * and nothing after it. It is valid if skip + size <= stored, if the first and
  * the last chunk each hold at least one byte of the value (a slice drops the
- * chunks it does not need, so that their space can be given back), and if the
- * run ends before 2^63.
+ * chunks it does not need, so that their space can be freed), and if the
+ * chunks end before 2^63.
  *
  * A chunk's checksum is the low half of XXH3_64bits_withSeed() over the
  * chunk's bytes (4096, but for the last one of a value what it has), with
  *
  *   seed = segment * 0x9e3779b97f4a7c15 ^ file offset of the chunk
  *
- * so bytes that are right but in the wrong place are found out too.
+ * so right bytes in the wrong place have a wrong checksum.
  *
- * Segment 0 is never there: a reference to it keeps the place of a value that a repair
+ * There is no segment 0. A reference to it stands in the place of a value that a repair
  * found lost.
  *
  * Example: 5000 bytes 'v' at 8192 of segment 7, and the ten from byte 4090 on of them:
@@ -46,14 +46,15 @@
  */
 #include "lsm/segment.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <xxhash.h>
 
 #define SUM_BYTES 4u
 
 /*
- * A request of up to this many chunks that does not begin and end between
- * chunks is read in one call and copied: that costs less than a second call.
+ * A request of up to this many chunks that covers one of them only in part is read in one call
+ * and copied, which costs less than a second call.
  */
 #define BOUNCE_CHUNKS 4u
 
@@ -64,14 +65,19 @@ void segment_name(char *name, uint64_t number)
 	snprintf(name, SEGMENT_NAME_BYTES, "%06llu.seg", (unsigned long long)number);
 }
 
-/* Everything about a reference that does not depend on how it is encoded. */
-static bool ref_valid(const struct segment_ref *ref)
+/* The rules for a reference that do not depend on its encoding. */
+static bool segment_ref_valid(const struct segment_ref *ref)
 {
 	uint64_t end = (uint64_t)ref->skip + ref->size;
 
 	return ref->offset % SEGMENT_CHUNK == 0 && ref->offset <= INT64_MAX - LSM_VALUE_BYTES_MAX &&
 	       ref->stored <= LSM_VALUE_BYTES_MAX && ref->size > 0 && ref->skip < SEGMENT_CHUNK &&
 	       end <= ref->stored && (end - 1) / SEGMENT_CHUNK + 1 == segment_ref_chunks(ref);
+}
+
+static int segment_ref_malformed(void)
+{
+	return report_malformed(NULL, "malformed segment reference");
 }
 
 int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
@@ -81,7 +87,7 @@ int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 
 	*ref = (struct segment_ref){0};
 	if (!bytes.size)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	p = bytes.data;
 	end = p + bytes.size;
 	p = get_varint(p, end, &ref->segment);
@@ -90,10 +96,11 @@ int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref)
 	p = get_varint32(p, end, &ref->skip);
 	p = get_varint32(p, end, &ref->size);
 	if (!p || chunk > INT64_MAX / SEGMENT_CHUNK)
-		return -EUCLEAN;
+		return segment_ref_malformed();
 	ref->offset = chunk * SEGMENT_CHUNK;
-	if (!ref_valid(ref) || (size_t)(end - p) != (size_t)segment_ref_chunks(ref) * SUM_BYTES)
-		return -EUCLEAN;
+	if (!segment_ref_valid(ref) ||
+	    (size_t)(end - p) != (size_t)segment_ref_chunks(ref) * SUM_BYTES)
+		return segment_ref_malformed();
 	ref->sums = p;
 	return 0;
 }
@@ -102,6 +109,8 @@ int segment_ref_encode(const struct segment_ref *ref, struct buf *out)
 {
 	size_t sums_size = (size_t)segment_ref_chunks(ref) * SUM_BYTES;
 	uint8_t *p;
+
+	assert(segment_ref_valid(ref));
 
 	if (buf_reserve(out, 5 * VARINT64_BYTES_MAX + sums_size))
 		return -ENOMEM;
@@ -140,7 +149,7 @@ int segment_ref_slice(const struct segment_ref *ref, uint32_t offset, uint32_t s
 	return segment_ref_encode(&slice, out);
 }
 
-static uint32_t chunk_sum(uint64_t segment, uint64_t offset, const void *data, size_t size)
+static uint32_t segment_chunk_sum(uint64_t segment, uint64_t offset, const void *data, size_t size)
 {
 	uint64_t seed = segment * UINT64_C(0x9e3779b97f4a7c15) ^ offset;
 
@@ -151,10 +160,11 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 {
 	const uint8_t *p = data;
 
+	assert(offset % SEGMENT_CHUNK == 0);
 	while (size) {
 		size_t n = size < SEGMENT_CHUNK ? size : SEGMENT_CHUNK;
 
-		put_u32(sums, chunk_sum(segment, offset, p, n));
+		put_u32(sums, segment_chunk_sum(segment, offset, p, n));
 		sums += SUM_BYTES;
 		offset += n;
 		p += n;
@@ -164,8 +174,8 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 
 /* ---- reading ---- */
 
-static int corrupt(const struct report *report, const struct segment_ref *ref, uint64_t at,
-		   const char *what)
+static int segment_corrupt(const struct report *report, const struct segment_ref *ref, uint64_t at,
+			   const char *what)
 {
 	char name[SEGMENT_NAME_BYTES];
 
@@ -174,8 +184,9 @@ static int corrupt(const struct report *report, const struct segment_ref *ref, u
 }
 
 /* Read `size` stored bytes from `at`, whole chunks of `ref`, and verify them all. */
-static int read_chunks(struct storage_file *file, const struct report *report,
-		       const struct segment_ref *ref, uint32_t at, uint8_t *buf, uint32_t size)
+static int segment_read_chunks(struct storage_file *file, const struct report *report,
+			       const struct segment_ref *ref, uint32_t at, uint8_t *buf,
+			       uint32_t size)
 {
 	size_t got;
 	int err = storage_pread(file, buf, size, ref->offset + at, &got);
@@ -187,16 +198,17 @@ static int read_chunks(struct storage_file *file, const struct report *report,
 		size_t sum = (size_t)((at + done) / SEGMENT_CHUNK) * SUM_BYTES;
 
 		if (done + n > got)
-			return corrupt(report, ref, at + done, "the file ends within a value");
-		if (chunk_sum(ref->segment, ref->offset + at + done, buf + done, n) !=
+			return segment_corrupt(report, ref, at + done,
+					       "the file ends within a value");
+		if (segment_chunk_sum(ref->segment, ref->offset + at + done, buf + done, n) !=
 		    get_u32(ref->sums + sum))
-			return corrupt(report, ref, at + done, "wrong checksum in a value");
+			return segment_corrupt(report, ref, at + done, "wrong checksum in a value");
 	}
 	return 0;
 }
 
 /* Where the chunk that holds stored byte `at` ends. */
-static uint32_t chunk_end(const struct segment_ref *ref, uint32_t at)
+static uint32_t segment_chunk_end(const struct segment_ref *ref, uint32_t at)
 {
 	uint32_t end = (at / SEGMENT_CHUNK + 1) * SEGMENT_CHUNK;
 
@@ -204,12 +216,14 @@ static uint32_t chunk_end(const struct segment_ref *ref, uint32_t at)
 }
 
 /* Read [from, to) through a buffer of its own; whole chunks cover at most BOUNCE_CHUNKS. */
-static int read_bounced(struct storage_file *file, const struct report *report,
-			const struct segment_ref *ref, uint32_t from, uint32_t to, void *buf)
+static int segment_read_bounced(struct storage_file *file, const struct report *report,
+				const struct segment_ref *ref, uint32_t from, uint32_t to,
+				void *buf)
 {
 	uint8_t bounce[BOUNCE_CHUNKS * SEGMENT_CHUNK];
 	uint32_t start = from - from % SEGMENT_CHUNK;
-	int err = read_chunks(file, report, ref, start, bounce, chunk_end(ref, to - 1) - start);
+	int err = segment_read_chunks(file, report, ref, start, bounce,
+				      segment_chunk_end(ref, to - 1) - start);
 
 	if (!err)
 		memcpy(buf, bounce + (from - start), to - from);
@@ -227,21 +241,21 @@ int segment_read(struct storage_file *file, const struct report *report,
 	from = ref->skip + offset;
 	to = from + size;
 	while (from < to) {
-		bool whole_first = from % SEGMENT_CHUNK == 0 && to >= chunk_end(ref, from);
-		bool whole_last = to == chunk_end(ref, to - 1);
+		bool whole_first = from % SEGMENT_CHUNK == 0 && to >= segment_chunk_end(ref, from);
+		bool whole_last = to == segment_chunk_end(ref, to - 1);
 		uint32_t chunks = (to - 1) / SEGMENT_CHUNK - from / SEGMENT_CHUNK + 1;
 		uint32_t until;
 		int err;
 
 		if (chunks <= BOUNCE_CHUNKS && !(whole_first && whole_last)) {
 			until = to;
-			err = read_bounced(file, report, ref, from, until, out);
+			err = segment_read_bounced(file, report, ref, from, until, out);
 		} else if (!whole_first) {
-			until = chunk_end(ref, from);
-			err = read_bounced(file, report, ref, from, until, out);
+			until = segment_chunk_end(ref, from);
+			err = segment_read_bounced(file, report, ref, from, until, out);
 		} else {
 			until = whole_last ? to : to - to % SEGMENT_CHUNK;
-			err = read_chunks(file, report, ref, from, out, until - from);
+			err = segment_read_chunks(file, report, ref, from, out, until - from);
 		}
 		if (err)
 			return err;

@@ -2,8 +2,8 @@
  * segment.h - large values outside the tree.
  *
  * A segment is an append-only file of values, each starting at a multiple of
- * SEGMENT_CHUNK, with nothing between them but zero padding. What the tree holds
- * is a reference: where the bytes are, which of them are meant, and a checksum
+ * SEGMENT_CHUNK, with zeros between them. The tree has a
+ * reference to each value: where its bytes are, and a checksum
  * for each chunk of 4 KiB, so that any part can be read and verified by itself.
  * The reference's bytes are specified at the top of segment.c.
  */
@@ -28,17 +28,18 @@ struct segment_ref {
 	const uint8_t *sums;
 };
 
-/* No file has this number: a reference to it is one to a value that is lost, on purpose. */
+/* No file has this number. A reference to it says that a repair found the value lost. */
 #define SEGMENT_LOST 0u
 
-int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref); /* 0 or -EUCLEAN */
-int segment_ref_encode(const struct segment_ref *ref, struct buf *out);  /* appends; -ENOMEM */
+/* Decode a reference; `bytes` must stay as long as `ref` is used. 0; -EUCLEAN (not reported). */
+int segment_ref_decode(struct lsm_slice bytes, struct segment_ref *ref);
+int segment_ref_encode(const struct segment_ref *ref, struct buf *out); /* appends; -ENOMEM */
 
-/* A part of `ref` as a reference of its own, appended to `out`. -EINVAL when not within it. */
+/* Append the reference to a part of the value of `ref`. 0; -EINVAL outside of it; -ENOMEM. */
 int segment_ref_slice(const struct segment_ref *ref, uint32_t offset, uint32_t size,
 		      struct buf *out);
 
-/* How many chunks, and bytes of the file, a reference keeps alive. */
+/* The number of chunks, and of bytes of the file, that a reference needs. */
 static inline uint32_t segment_ref_chunks(const struct segment_ref *ref)
 {
 	return (ref->stored + SEGMENT_CHUNK - 1) / SEGMENT_CHUNK;
@@ -53,8 +54,9 @@ void segment_sums(uint64_t segment, uint64_t offset, const void *data, size_t si
 
 /*
  * Read [offset, offset + size) of the value into `buf` from its open segment
- * file, verifying each chunk touched. -EINVAL when not within it; -EUCLEAN
- * (reported) when the bytes are wrong; -EIO, -ENOMEM.
+ * file, and verify every chunk that this covers, also in part.
+ * Returns 0; -EINVAL outside of the value; -EUCLEAN (reported) when the bytes are wrong; an error
+ * of the storage. After an error the bytes of `buf` are undefined. Threads: any.
  */
 int segment_read(struct storage_file *file, const struct report *report,
 		 const struct segment_ref *ref, uint32_t offset, void *buf, uint32_t size);

@@ -2,31 +2,32 @@
  * segments.c - the set of segment files; see segments.h.
  *
  * `mu` guards the list, the references, and where the next value goes. A writer
- * reserves room under it and writes outside it, so that writers of large values
- * run side by side. `dirty` says that a write has finished that was not synced.
+ * reserves room under it and writes without it, so that writers of large values
+ * run side by side. A segment is `dirty` when a write to it has finished that was not synced.
  *
- * Files are opened when they are needed and stay open, up to FILES_MAX of them or
- * what the system allows; then those that nobody uses are closed, except dirty ones,
- * whose failed write-back another descriptor might not be told of.
+ * Files are opened when they are needed and stay open. When FILES_MAX of them are open, or the
+ * system allows no more, those that are not in use are closed. Dirty ones stay open: if writing
+ * them back fails, a descriptor that is opened later may not get the error.
  *
  * Only the newest segment is written to. It is sealed when the next value would
  * make it longer than segment_bytes; a group of values is never split.
  */
 #include "lsm/segments.h"
 
+#include <assert.h>
 #include <inttypes.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
 #include "lsm/base/lock.h"
 
 #define FILES_MAX 256
 
 /*
- * So much is written before the disk is told to begin. A sync waits for all of it that
- * is not on disk, and everybody's fsync with it: after seconds of large writes, for
- * seconds. Large enough for the disk to be efficient.
+ * After so many bytes the disk is asked to begin writing them. A sync waits for every byte that
+ * is not on disk yet, and all callers of lsm_sync() wait with it. Without this they would wait
+ * for seconds after seconds of large writes. Large enough for the disk to be efficient.
  */
 #define START_WRITE_BYTES (4u << 20)
 
@@ -61,9 +62,9 @@ struct segments {
 	size_t files;            /* open */
 	struct segment *current; /* written to; NULL: none yet */
 	uint64_t *deleted;
-	size_t deleted_count;
+	size_t deleted_count, deleted_room;
 	uint64_t *kept; /* dead, but their files must stay for now */
-	size_t kept_count;
+	size_t kept_count, kept_room;
 	bool hold;
 	int sync_error; /* of the first sync that failed: none is tried again */
 	uint64_t bytes_written;
@@ -104,7 +105,8 @@ void segments_free(struct segments *s)
 	free(s);
 }
 
-static size_t find(const struct segments *s, uint64_t number)
+/* The index of segment `number` in the list, or where it belongs. */
+static size_t segments_find(const struct segments *s, uint64_t number) REQUIRES(s->mu)
 {
 	size_t low = 0, high = s->count;
 
@@ -119,19 +121,8 @@ static size_t find(const struct segments *s, uint64_t number)
 	return low;
 }
 
-static int push_number(uint64_t **list, size_t *count, uint64_t number)
-{
-	uint64_t *grown = realloc(*list, (*count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	grown[(*count)++] = number;
-	*list = grown;
-	return 0;
-}
-
-/* See what an open file occupies by now; of one that is closed nothing has changed. mu held. */
-static void look_at_size(struct segments *s, struct segment *g) REQUIRES(s->mu)
+/* Look at how much an open file occupies by now. That of a closed one has not changed. */
+static void segments_look_at_size(struct segments *s, struct segment *g) REQUIRES(s->mu)
 {
 	uint64_t size, allocated;
 
@@ -139,8 +130,8 @@ static void look_at_size(struct segments *s, struct segment *g) REQUIRES(s->mu)
 		g->allocated = allocated;
 }
 
-/* Close files that nobody uses. Returns how many. mu held. */
-static size_t close_idle(struct segments *s) REQUIRES(s->mu)
+/* Close files that are not in use. Returns how many were closed. */
+static size_t segments_close_unused(struct segments *s) REQUIRES(s->mu)
 {
 	size_t closed = 0;
 
@@ -149,7 +140,7 @@ static size_t close_idle(struct segments *s) REQUIRES(s->mu)
 
 		if (!g->file || g->users || g->dirty || g == s->current)
 			continue;
-		look_at_size(s, g);
+		segments_look_at_size(s, g);
 		storage_close(g->file);
 		g->file = NULL;
 		s->files--;
@@ -158,13 +149,13 @@ static size_t close_idle(struct segments *s) REQUIRES(s->mu)
 	return closed;
 }
 
-static int open_file(struct segments *s, struct segment *g)
+static int segments_open_file(struct segments *s, struct segment *g) REQUIRES(s->mu)
 {
 	char name[SEGMENT_NAME_BYTES];
 	int err;
 
 	segment_name(name, g->number);
-	/* Not storage_open_file(): its relief would come back here, where `mu` is held. */
+	/* Not storage_open_file(): when descriptors run out, that calls segments_close_idle(). */
 	err = s->st->ops->open(s->st, name, STORAGE_WRITE, &g->file);
 	if (err == -EROFS || err == -EACCES)
 		err = s->st->ops->open(s->st, name, STORAGE_READ, &g->file);
@@ -173,8 +164,8 @@ static int open_file(struct segments *s, struct segment *g)
 	return err;
 }
 
-/* The open file of `g`, to be given back with put_file(). mu held. */
-static int take_file(struct segments *s, struct segment *g, struct storage_file **out)
+/* The open file of `g`, which stays open until segments_drop_file(). */
+static int segments_take_file(struct segments *s, struct segment *g, struct storage_file **out)
 	REQUIRES(s->mu)
 {
 	int err = 0;
@@ -184,10 +175,10 @@ static int take_file(struct segments *s, struct segment *g, struct storage_file 
 		return -ENOENT;
 	if (!g->file) {
 		if (s->files >= FILES_MAX)
-			close_idle(s);
-		err = open_file(s, g);
-		if ((err == -EMFILE || err == -ENFILE) && close_idle(s))
-			err = open_file(s, g);
+			segments_close_unused(s);
+		err = segments_open_file(s, g);
+		if ((err == -EMFILE || err == -ENFILE) && segments_close_unused(s))
+			err = segments_open_file(s, g);
 		if (err)
 			return err;
 		s->files++;
@@ -197,9 +188,10 @@ static int take_file(struct segments *s, struct segment *g, struct storage_file 
 	return 0;
 }
 
-static void put_file(struct segments *s, struct segment *g)
+static void segments_drop_file(struct segments *s, struct segment *g)
 {
 	mutex_lock(&s->mu);
+	assert(g->file && g->users);
 	g->users--;
 	mutex_unlock(&s->mu);
 }
@@ -209,67 +201,65 @@ size_t segments_close_idle(struct segments *s)
 	size_t closed;
 
 	mutex_lock(&s->mu);
-	closed = close_idle(s);
+	closed = segments_close_unused(s);
 	mutex_unlock(&s->mu);
 	return closed;
 }
 
-/* mu held (or at open) */
-static int insert(struct segments *s, struct segment *g)
+/* Put `g` into the list. 0; -ENOMEM. */
+static int segments_insert(struct segments *s, struct segment *g) REQUIRES(s->mu)
 {
-	size_t at = find(s, g->number);
+	size_t at = segments_find(s, g->number);
 
-	if (s->count == s->room) {
-		size_t room = s->room ? s->room * 2 : 16;
-		struct segment **list = realloc(s->list, room * sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		s->list = list;
-		s->room = room;
-	}
+	if (array_reserve(s->list, s->room, s->count + 1))
+		return -ENOMEM;
 	memmove(s->list + at + 1, s->list + at, (s->count - at) * sizeof(*s->list));
 	s->list[at] = g;
 	s->count++;
 	return 0;
 }
 
-int segments_add(struct segments *s, uint64_t number)
+int segments_add(struct segments *s, uint64_t number, enum segments_added *added)
 {
-	size_t at = find(s, number);
+	struct segment *g = calloc(1, sizeof(*g));
 	struct storage_file *f;
-	struct segment *g;
+	size_t at;
 	int err;
 
-	if (at < s->count && s->list[at]->number == number)
-		return -EUCLEAN;
-	g = calloc(1, sizeof(*g));
+	*added = SEGMENTS_ADDED;
 	if (!g)
 		return -ENOMEM;
 	g->number = number;
 	g->sealed = true;
 	g->mark = UINT64_MAX;
-	/* Until all who need it have been found, nobody's last look may delete it. */
+	/* This reference keeps it until everything that needs a segment has been found. */
 	g->refs = 1;
 	g->opening = true;
-	err = insert(s, g);
-	if (err) {
+	mutex_lock(&s->mu);
+	at = segments_find(s, number);
+	if (at < s->count && s->list[at]->number == number)
+		*added = SEGMENTS_ADDED_BEFORE;
+	err = *added == SEGMENTS_ADDED ? segments_insert(s, g) : 0;
+	if (err || *added == SEGMENTS_ADDED_BEFORE) {
+		mutex_unlock(&s->mu);
 		free(g);
 		return err;
 	}
-	mutex_lock(&s->mu);
-	err = take_file(s, g, &f);
+	err = segments_take_file(s, g, &f);
 	if (!err) {
 		err = s->st->ops->size(f, &g->size, &g->allocated);
 		g->users--;
 	}
 	g->missing = err == -ENOENT;
 	mutex_unlock(&s->mu);
-	return g->missing ? 1 : err;
+	if (!g->missing)
+		return err;
+	*added = SEGMENTS_ADDED_MISSING;
+	return 0;
 }
 
 /* Unlink the file of a segment that is no longer in the list. */
-static void unlink_file(struct segments *s, uint64_t number)
+static void segments_unlink(struct segments *s, uint64_t number)
 {
 	char name[SEGMENT_NAME_BYTES];
 	int err;
@@ -281,30 +271,32 @@ static void unlink_file(struct segments *s, uint64_t number)
 }
 
 /*
- * Take `g`, which has no reference left, out of the list. mu held. The caller
- * then calls discard() without it: deleting a large file takes a while.
+ * Take `g`, which has no reference left, out of the list. The caller then releases `mu` and
+ * calls segments_discard(), because deleting a large file takes a while.
  */
-static void detach(struct segments *s, struct segment *g) REQUIRES(s->mu)
+static void segments_detach(struct segments *s, struct segment *g) REQUIRES(s->mu)
 {
-	size_t at = find(s, g->number);
+	size_t at = segments_find(s, g->number);
 
+	assert(!g->refs && !g->users && s->list[at] == g);
 	memmove(s->list + at, s->list + at + 1, (s->count - at - 1) * sizeof(*s->list));
 	s->count--;
 	s->files -= g->file != NULL;
 	g->keep_file = s->hold;
-	/* Out of memory in either push only means that the next open cleans up. */
-	if (s->hold)
-		push_number(&s->kept, &s->kept_count, g->number);
-	push_number(&s->deleted, &s->deleted_count, g->number);
+	/* Without memory for either number the next open cleans up instead. */
+	if (s->hold && !array_reserve(s->kept, s->kept_room, s->kept_count + 1))
+		s->kept[s->kept_count++] = g->number;
+	if (!array_reserve(s->deleted, s->deleted_room, s->deleted_count + 1))
+		s->deleted[s->deleted_count++] = g->number;
 }
 
-static void discard(struct segments *s, struct segment *g)
+static void segments_discard(struct segments *s, struct segment *g)
 {
 	if (!g)
 		return;
 	storage_close(g->file);
 	if (!g->keep_file && !g->missing)
-		unlink_file(s, g->number);
+		segments_unlink(s, g->number);
 	free(g);
 }
 
@@ -325,9 +317,9 @@ void segments_drop_unused(struct segments *s)
 			i++;
 			continue;
 		}
-		detach(s, g);
+		segments_detach(s, g);
 		mutex_unlock(&s->mu);
-		discard(s, g);
+		segments_discard(s, g);
 		mutex_lock(&s->mu);
 	}
 	mutex_unlock(&s->mu);
@@ -338,7 +330,7 @@ void segments_hold_deletes(struct segments *s, bool hold)
 	mutex_lock(&s->mu);
 	s->hold = hold;
 	for (size_t i = 0; !hold && i < s->kept_count; i++)
-		unlink_file(s, s->kept[i]);
+		segments_unlink(s, s->kept[i]);
 	if (!hold)
 		s->kept_count = 0;
 	mutex_unlock(&s->mu);
@@ -350,7 +342,7 @@ struct segment *segments_get(struct segments *s, uint64_t number)
 	size_t at;
 
 	mutex_lock(&s->mu);
-	at = find(s, number);
+	at = segments_find(s, number);
 	if (at < s->count && s->list[at]->number == number) {
 		g = s->list[at];
 		g->refs++;
@@ -366,12 +358,13 @@ void segment_ref_drop(struct segments *s, struct segment *g)
 	if (!g)
 		return;
 	mutex_lock(&s->mu);
+	assert(g->refs > 0);
 	dead = !--g->refs && g->sealed;
 	if (dead)
-		detach(s, g);
+		segments_detach(s, g);
 	mutex_unlock(&s->mu);
 	if (dead)
-		discard(s, g);
+		segments_discard(s, g);
 }
 
 uint64_t segment_number(const struct segment *g)
@@ -381,8 +374,9 @@ uint64_t segment_number(const struct segment *g)
 
 /* ---- writing ---- */
 
-/* Room for `bytes` in the current segment, with a reference; NULL: it is full. mu held. */
-static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *offset) REQUIRES(s->mu)
+/* Reserve `bytes` in the current segment, and take a reference to it. NULL: it is full. */
+static struct segment *segments_reserve(struct segments *s, uint64_t bytes, uint64_t *offset)
+	REQUIRES(s->mu)
 {
 	struct segment *g = s->current;
 
@@ -394,8 +388,11 @@ static struct segment *reserve(struct segments *s, uint64_t bytes, uint64_t *off
 	return g;
 }
 
-/* Seal the current segment, if any. Returns it if nobody needs it: discard() it. mu held. */
-static struct segment *seal(struct segments *s) REQUIRES(s->mu)
+/*
+ * Seal the current segment, if there is one. Returns it if it has no reference: the caller
+ * then releases `mu` and calls segments_discard().
+ */
+static struct segment *segments_seal_current(struct segments *s) REQUIRES(s->mu)
 {
 	struct segment *g = s->current;
 
@@ -405,7 +402,7 @@ static struct segment *seal(struct segments *s) REQUIRES(s->mu)
 	g->sealed = true;
 	if (g->refs)
 		return NULL;
-	detach(s, g);
+	segments_detach(s, g);
 	return g;
 }
 
@@ -415,12 +412,12 @@ void segments_seal(struct segments *s, uint64_t number)
 
 	mutex_lock(&s->mu);
 	if (s->current && (!number || s->current->number == number))
-		dead = seal(s);
+		dead = segments_seal_current(s);
 	mutex_unlock(&s->mu);
-	discard(s, dead);
+	segments_discard(s, dead);
 }
 
-static int start_segment(struct segments *s)
+static int segments_start(struct segments *s)
 {
 	struct segment *g = calloc(1, sizeof(*g)), *dead = NULL;
 	struct storage_file *f;
@@ -432,19 +429,19 @@ static int start_segment(struct segments *s)
 	err = s->fresh(s->fresh_ctx, &g->number);
 	mutex_lock(&s->mu);
 	if (!err)
-		err = take_file(s, g, &f);
+		err = segments_take_file(s, g, &f);
 	if (!err) {
 		g->users--; /* the current one's file stays open in any case */
-		err = insert(s, g);
+		err = segments_insert(s, g);
 	}
 	if (!err) {
-		dead = seal(s);
+		dead = segments_seal_current(s);
 		s->current = g;
 	} else {
 		s->files -= g->file != NULL;
 	}
 	mutex_unlock(&s->mu);
-	discard(s, dead);
+	segments_discard(s, dead);
 	if (err) {
 		storage_close(g->file);
 		free(g);
@@ -452,24 +449,25 @@ static int start_segment(struct segments *s)
 	return err;
 }
 
-static int reserve_wait(struct segments *s, uint64_t bytes, struct segment **out, uint64_t *offset)
+static int segments_reserve_wait(struct segments *s, uint64_t bytes, struct segment **out,
+				 uint64_t *offset)
 {
 	int err = 0;
 
 	mutex_lock(&s->mu);
-	*out = reserve(s, bytes, offset);
+	*out = segments_reserve(s, bytes, offset);
 	mutex_unlock(&s->mu);
 	if (*out)
 		return 0;
 	mutex_lock(&s->create_mu);
 	mutex_lock(&s->mu);
-	*out = reserve(s, bytes, offset); /* somebody else may have made one */
+	*out = segments_reserve(s, bytes, offset); /* another thread may have made one */
 	mutex_unlock(&s->mu);
 	while (!err && !*out) {
-		err = start_segment(s);
+		err = segments_start(s);
 		if (!err) {
 			mutex_lock(&s->mu);
-			*out = reserve(s, bytes, offset);
+			*out = segments_reserve(s, bytes, offset);
 			mutex_unlock(&s->mu);
 		}
 	}
@@ -477,13 +475,13 @@ static int reserve_wait(struct segments *s, uint64_t bytes, struct segment **out
 	return err;
 }
 
-static uint64_t padded(size_t size)
+static uint64_t segments_padded(size_t size)
 {
 	return ((uint64_t)size + SEGMENT_CHUNK - 1) / SEGMENT_CHUNK * SEGMENT_CHUNK;
 }
 
-/* Write runs of values, with zeros between them, in as few calls as the vector allows. */
-static int write_values(struct storage_file *f, struct segment_write *writes, size_t count)
+/* Write values that lie one after the other, zeros between them, in few large calls. */
+static int segments_write_values(struct storage_file *f, struct segment_write *writes, size_t count)
 {
 	static const uint8_t zeros[SEGMENT_CHUNK];
 	struct iovec iov[64];
@@ -494,7 +492,7 @@ static int write_values(struct storage_file *f, struct segment_write *writes, si
 		int n = 0, err;
 
 		for (; i < count && n + 2 <= 64; i++) {
-			size_t size = writes[i].data.size, pad = padded(size) - size;
+			size_t size = writes[i].data.size, pad = segments_padded(size) - size;
 
 			iov[n++] = (struct iovec){(void *)writes[i].data.data, size};
 			if (pad)
@@ -517,19 +515,19 @@ int segments_write(struct segments *s, struct segment_write *writes, size_t coun
 
 	*out = NULL;
 	for (size_t i = 0; i < count; i++)
-		total += padded(writes[i].data.size);
-	err = reserve_wait(s, total, &g, &offset);
+		total += segments_padded(writes[i].data.size);
+	err = segments_reserve_wait(s, total, &g, &offset);
 	if (err)
 		return err;
 	for (size_t i = 0; i < count; i++) {
 		writes[i].offset = offset;
-		offset += padded(writes[i].data.size);
+		offset += segments_padded(writes[i].data.size);
 	}
 	mutex_lock(&s->mu);
-	err = take_file(s, g, &f);
+	err = segments_take_file(s, g, &f);
 	mutex_unlock(&s->mu);
 	if (!err) {
-		err = write_values(f, writes, count);
+		err = segments_write_values(f, writes, count);
 		mutex_lock(&s->mu);
 		g->dirty = true;
 		s->bytes_written += total;
@@ -540,7 +538,7 @@ int segments_write(struct segments *s, struct segment_write *writes, size_t coun
 		mutex_unlock(&s->mu);
 		if (end - start >= START_WRITE_BYTES && s->st->ops->start_write)
 			s->st->ops->start_write(f, start, end - start);
-		put_file(s, g);
+		segments_drop_file(s, g);
 	}
 	if (err) {
 		segment_ref_drop(s, g);
@@ -554,7 +552,7 @@ int segments_sync(struct segments *s)
 {
 	int err = 0;
 
-	/* What another thread is syncing right now counts only when it has succeeded. */
+	/* A sync of another thread counts only when it has succeeded, so wait for it. */
 	mutex_lock(&s->sync_mu);
 	while (!err) {
 		struct storage_file *f = NULL;
@@ -562,12 +560,12 @@ int segments_sync(struct segments *s)
 
 		mutex_lock(&s->mu);
 		err = s->sync_error;
-		/* Dirty ones are near the end; older ones were synced and are not written again. */
+		/* Dirty ones are near the end: older ones were synced and are not written to. */
 		for (size_t i = s->count; !err && !g && i-- > 0;)
 			if (s->list[i]->dirty)
 				g = s->list[i];
 		if (g) {
-			err = take_file(s, g, &f); /* a dirty one is open */
+			err = segments_take_file(s, g, &f); /* a dirty one is open */
 			g->dirty = false;
 			g->refs++;
 		}
@@ -589,12 +587,10 @@ int segments_sync(struct segments *s)
 
 /* ---- reading ---- */
 
-/*
- * The segment of `ref`, with a reference, and its open file. -EUCLEAN, reported, if
- * there is none.
- */
-static int open_ref(struct segments *s, const struct report *rep, const struct segment_ref *ref,
-		    struct segment **out, struct storage_file **f)
+/* The segment of `ref`, with a reference, and its open file. -EUCLEAN if there is none. */
+static int segments_open_ref(struct segments *s, const struct report *rep,
+			     const struct segment_ref *ref, struct segment **out,
+			     struct storage_file **f)
 {
 	char name[SEGMENT_NAME_BYTES];
 	int err = -ENOENT;
@@ -602,33 +598,33 @@ static int open_ref(struct segments *s, const struct report *rep, const struct s
 	*out = segments_get(s, ref->segment);
 	if (*out) {
 		mutex_lock(&s->mu);
-		err = take_file(s, *out, f);
+		err = segments_take_file(s, *out, f);
 		mutex_unlock(&s->mu);
 		if (!err)
 			return 0;
 		segment_ref_drop(s, *out);
 	}
 	segment_name(name, ref->segment);
-	if (ref->segment == SEGMENT_LOST) {
-		err = -EUCLEAN; /* told by the repair that put it there */
-	} else if (err == -ENOENT) {
-		report_corrupt(rep, name, ref->offset, "the segment is missing");
-		err = -EUCLEAN;
-	}
+	/* The repair that put the reference there has reported the loss. */
+	if (ref->segment == SEGMENT_LOST)
+		return report_malformed(NULL, "a repair found this value lost");
+	if (err == -ENOENT)
+		err = report_corrupt(rep, name, ref->offset, "the segment is missing");
 	return err;
 }
 
-static int read_part(struct segments *s, const struct report *rep, const struct segment_ref *ref,
-		     uint32_t offset, void *buf, uint32_t size)
+static int segments_read_part(struct segments *s, const struct report *rep,
+			      const struct segment_ref *ref, uint32_t offset, void *buf,
+			      uint32_t size)
 {
 	struct storage_file *f;
 	struct segment *g;
-	int err = open_ref(s, rep, ref, &g, &f);
+	int err = segments_open_ref(s, rep, ref, &g, &f);
 
 	if (err)
 		return err;
 	err = segment_read(f, rep, ref, offset, buf, size);
-	put_file(s, g);
+	segments_drop_file(s, g);
 	segment_ref_drop(s, g);
 	return err;
 }
@@ -636,13 +632,13 @@ static int read_part(struct segments *s, const struct report *rep, const struct 
 int segments_read(struct segments *s, const struct segment_ref *ref, uint32_t offset, void *buf,
 		  uint32_t size)
 {
-	return read_part(s, s->report, ref, offset, buf, size);
+	return segments_read_part(s, s->report, ref, offset, buf, size);
 }
 
 int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf *scratch,
 		   bool rewrite)
 {
-	static const struct report silent;
+	static const struct report none; /* drops all messages */
 	struct storage_file *f;
 	struct segment *g;
 	int err;
@@ -650,21 +646,21 @@ int segments_probe(struct segments *s, const struct segment_ref *ref, struct buf
 	scratch->size = 0;
 	if (buf_reserve(scratch, ref->size))
 		return -ENOMEM;
-	err = open_ref(s, &silent, ref, &g, &f);
+	err = segments_open_ref(s, &none, ref, &g, &f);
 	if (err)
 		return err;
-	err = segment_read(f, &silent, ref, 0, scratch->data, ref->size);
+	err = segment_read(f, &none, ref, 0, scratch->data, ref->size);
 	if (!err && rewrite) {
 		g->dirty = true;
 		err = storage_pwrite(f, scratch->data, ref->size, ref->offset + ref->skip);
 	}
-	/* The same goes for the size: changing it once makes it dirty. */
+	/* The size is made dirty in the same way, once. */
 	if (!err && rewrite && !g->grown) {
 		g->grown = true;
 		g->size += SEGMENT_CHUNK;
 		err = s->st->ops->truncate(f, g->size);
 	}
-	put_file(s, g);
+	segments_drop_file(s, g);
 	segment_ref_drop(s, g);
 	return err;
 }
@@ -684,7 +680,7 @@ int segments_list(struct segments *s, struct segment_info **out, size_t *count)
 		struct segment *g = s->list[i];
 		struct segment_info *info = &(*out)[*count];
 
-		look_at_size(s, g);
+		segments_look_at_size(s, g);
 		*info = (struct segment_info){.number = g->number,
 					      .size = g->size,
 					      .allocated = g->allocated,
@@ -708,7 +704,7 @@ void segments_set_mark(struct segments *s, uint64_t number, uint64_t live)
 	size_t at;
 
 	mutex_lock(&s->mu);
-	at = find(s, number);
+	at = segments_find(s, number);
 	if (at < s->count && s->list[at]->number == number)
 		s->list[at]->mark = live;
 	mutex_unlock(&s->mu);
@@ -719,7 +715,7 @@ void segments_set_stuck(struct segments *s, uint64_t number)
 	size_t at;
 
 	mutex_lock(&s->mu);
-	at = find(s, number);
+	at = segments_find(s, number);
 	if (at < s->count && s->list[at]->number == number)
 		s->list[at]->stuck = true;
 	mutex_unlock(&s->mu);
@@ -734,12 +730,12 @@ int segments_punch(struct segments *s, uint64_t number, uint64_t offset, uint64_
 	if (!g)
 		return 0;
 	mutex_lock(&s->mu);
-	err = take_file(s, g, &f);
+	err = segments_take_file(s, g, &f);
 	mutex_unlock(&s->mu);
 	if (!err) {
 		err = s->st->ops->punch(f, offset, size);
 		mutex_lock(&s->mu);
-		look_at_size(s, g);
+		segments_look_at_size(s, g);
 		g->users--;
 		mutex_unlock(&s->mu);
 	}
@@ -753,7 +749,7 @@ void segments_stats(struct segments *s, uint64_t *count, uint64_t *bytes, uint64
 	*count = s->count;
 	*bytes = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		look_at_size(s, s->list[i]);
+		segments_look_at_size(s, s->list[i]);
 		*bytes += s->list[i]->allocated;
 	}
 	*written = s->bytes_written;
@@ -766,6 +762,6 @@ void segments_take_deleted(struct segments *s, uint64_t **numbers, size_t *count
 	*numbers = s->deleted;
 	*count = s->deleted_count;
 	s->deleted = NULL;
-	s->deleted_count = 0;
+	s->deleted_count = s->deleted_room = 0;
 	mutex_unlock(&s->mu);
 }

@@ -55,7 +55,7 @@ void lsm_stats(struct lsm *lsm, struct lsm_stats *st)
 		free(infos);
 	}
 	if (!lsm->st->ops->list(lsm->st, stats_add_size, &st->disk_bytes)) {
-		/* Files' sizes, but of segments what they occupy. */
+		/* The sizes of all files, but for segments the space that they occupy. */
 		st->disk_bytes =
 			st->disk_bytes > segment_sizes ? st->disk_bytes - segment_sizes : 0;
 		st->disk_bytes += st->segment_bytes;

@@ -1,29 +1,29 @@
 /*
  * storage_overlay.c - changes to a storage that take effect all at once.
  *
- * A repair has to leave the store as it was, or repaired, whenever it ends. So it works
- * through an overlay: an ordinary storage that shows the files of the one below, in
- * which
+ * A repair may end at any moment, and must leave the store either as it was or repaired. So
+ * it works through an overlay: a storage that shows the files of the storage below, with
+ * these differences:
  *
- *   - a new file NAME is made below as NAME.repair, which no one else takes for a file
+ *   - a new file NAME is made below as NAME.repair, which is not the name of a file
  *     of the store;
  *   - files below are never written to, nor shortened, nor punched;
  *   - a file below that is unlinked is only hidden.
  *
- * The commit, when every new file is synced and nobody writes:
+ * The commit is made when every new file is synced and nothing is written any more:
  *
  *   1. NAME.repair becomes NAME, for all but CURRENT; directory synced
  *   2. CURRENT.repair becomes CURRENT; directory synced
  *   3. each hidden file becomes NAME.old; directory synced
  *
- * Until 2 the old CURRENT names the old files, all of which are there; what 1 brought
- * has numbers that were never used, and a later open deletes it as nobody names it.
- * From 2 on the new state is whole. What 3 has not reached by a crash is deleted by
- * the next open, as it would have been without the overlay. The one new log is empty, as
- * everything is in tables when the tree was closed: an old CURRENT has nothing of it to
- * replay. (A repair makes no RESERVE.)
+ * Until step 2 the old CURRENT names the old files, all of which are there. The files of step 1
+ * have numbers that were never used, and a later open deletes them, as nothing names them.
+ * After step 2 the new state is complete. If a crash interrupts step 3, the next open deletes
+ * the remaining hidden files, as it would without an overlay. The tree was closed before the
+ * commit, so everything is in tables and the new log is empty: with the old CURRENT, no
+ * record of it is replayed. (A repair makes no RESERVE.)
  *
- * Before the commit, a preview shows what it would leave, so that it can be looked at.
+ * A preview shows the state after the commit before it is made, so that it can be verified.
  *
  * Files with the suffix that a crash has left are deleted when an overlay, or the tree
  * itself, takes the lock and may write. Threads: as any storage.
@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lsm/base/array.h"
 #include "lsm/base/lock.h"
 #include "lsm/manifest.h"
 
@@ -42,12 +43,12 @@
 
 struct names {
 	char **list;
-	size_t count;
+	size_t count, room;
 };
 
 struct overlay {
 	struct storage st;
-	struct storage_ops ops; /* those of files are the base's: it makes the files */
+	struct storage_ops ops; /* calls on files go to the base, which makes the files */
 	struct storage *base;
 	bool owned;
 	struct mutex mu;
@@ -56,7 +57,7 @@ struct overlay {
 	bool preview;
 };
 
-static struct overlay *to_overlay(struct storage *st)
+static struct overlay *overlay_of(struct storage *st)
 {
 	return (struct overlay *)st;
 }
@@ -68,13 +69,13 @@ bool overlay_is_new(const char *name)
 	return size > suffix && !strcmp(name + size - suffix, OVERLAY_NEW);
 }
 
-static const char *with_suffix(char buf[NAME_BYTES], const char *name, const char *suffix)
+static const char *overlay_with_suffix(char buf[NAME_BYTES], const char *name, const char *suffix)
 {
 	snprintf(buf, NAME_BYTES, "%s%s", name, suffix);
 	return buf;
 }
 
-static size_t names_find(const struct names *n, const char *name)
+static size_t overlay_names_find(const struct names *n, const char *name)
 {
 	size_t i = 0;
 
@@ -83,21 +84,19 @@ static size_t names_find(const struct names *n, const char *name)
 	return i;
 }
 
-static bool names_has(const struct names *n, const char *name)
+static bool overlay_names_has(const struct names *n, const char *name)
 {
-	return names_find(n, name) < n->count;
+	return overlay_names_find(n, name) < n->count;
 }
 
-static int names_add(struct names *n, const char *name)
+static int overlay_names_add(struct names *n, const char *name)
 {
-	char **grown, *copy;
+	char *copy;
 
-	if (names_has(n, name))
+	if (overlay_names_has(n, name))
 		return 0;
-	grown = realloc(n->list, (n->count + 1) * sizeof(*grown));
-	if (!grown)
+	if (array_reserve(n->list, n->room, n->count + 1))
 		return -ENOMEM;
-	n->list = grown;
 	copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;
@@ -105,9 +104,9 @@ static int names_add(struct names *n, const char *name)
 	return 0;
 }
 
-static void names_remove(struct names *n, const char *name)
+static void overlay_names_remove(struct names *n, const char *name)
 {
-	size_t i = names_find(n, name);
+	size_t i = overlay_names_find(n, name);
 
 	if (i == n->count)
 		return;
@@ -115,7 +114,7 @@ static void names_remove(struct names *n, const char *name)
 	n->list[i] = n->list[--n->count];
 }
 
-static void names_release(struct names *n)
+static void overlay_names_release(struct names *n)
 {
 	for (size_t i = 0; i < n->count; i++)
 		free(n->list[i]);
@@ -126,24 +125,26 @@ static void names_release(struct names *n)
 static int overlay_open(struct storage *st, const char *name, enum storage_open how,
 			struct storage_file **out)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 	const struct storage_ops *ops = o->base->ops;
 	char buf[NAME_BYTES];
 	int err;
 
+	*out = NULL;
 	mutex_lock(&o->mu);
 	if (o->preview && how != STORAGE_READ) {
 		err = -EROFS;
-	} else if (names_has(&o->made, name)) {
-		err = ops->open(o->base, with_suffix(buf, name, OVERLAY_NEW), how, out);
+	} else if (overlay_names_has(&o->made, name)) {
+		err = ops->open(o->base, overlay_with_suffix(buf, name, OVERLAY_NEW), how, out);
 	} else if (how == STORAGE_CREATE) {
-		/* Noted first: what cannot be noted could not be dropped. */
-		err = names_add(&o->made, name);
+		/* Noted first, because a file that is not noted would never be deleted. */
+		err = overlay_names_add(&o->made, name);
 		if (!err)
-			err = ops->open(o->base, with_suffix(buf, name, OVERLAY_NEW), how, out);
+			err = ops->open(o->base, overlay_with_suffix(buf, name, OVERLAY_NEW), how,
+					out);
 		if (err)
-			names_remove(&o->made, name);
-	} else if (names_has(&o->hidden, name)) {
+			overlay_names_remove(&o->made, name);
+	} else if (overlay_names_has(&o->hidden, name)) {
 		err = -ENOENT;
 	} else {
 		err = how == STORAGE_READ ? ops->open(o->base, name, how, out) : -EROFS;
@@ -155,33 +156,34 @@ static int overlay_open(struct storage *st, const char *name, enum storage_open 
 static int overlay_rename(struct storage *st, const char *from, const char *to)
 {
 	char from_buf[NAME_BYTES], to_buf[NAME_BYTES];
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 	int err;
 
 	mutex_lock(&o->mu);
-	err = names_has(&o->made, from) ? names_add(&o->made, to) : -EROFS;
+	err = overlay_names_has(&o->made, from) ? overlay_names_add(&o->made, to) : -EROFS;
 	if (!err)
-		err = o->base->ops->rename(o->base, with_suffix(from_buf, from, OVERLAY_NEW),
-					   with_suffix(to_buf, to, OVERLAY_NEW));
+		err = o->base->ops->rename(o->base,
+					   overlay_with_suffix(from_buf, from, OVERLAY_NEW),
+					   overlay_with_suffix(to_buf, to, OVERLAY_NEW));
 	if (!err)
-		names_remove(&o->made, from);
+		overlay_names_remove(&o->made, from);
 	mutex_unlock(&o->mu);
 	return err;
 }
 
 static int overlay_unlink(struct storage *st, const char *name)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 	char buf[NAME_BYTES];
 	int err;
 
 	mutex_lock(&o->mu);
-	if (names_has(&o->made, name)) {
-		err = o->base->ops->unlink(o->base, with_suffix(buf, name, OVERLAY_NEW));
+	if (overlay_names_has(&o->made, name)) {
+		err = o->base->ops->unlink(o->base, overlay_with_suffix(buf, name, OVERLAY_NEW));
 		if (!err)
-			names_remove(&o->made, name);
+			overlay_names_remove(&o->made, name);
 	} else {
-		err = names_add(&o->hidden, name);
+		err = overlay_names_add(&o->hidden, name);
 	}
 	mutex_unlock(&o->mu);
 	return err;
@@ -193,7 +195,7 @@ struct listing {
 	void *ctx;
 };
 
-static int list_one(void *ctx, const char *name, uint64_t size)
+static int overlay_list_one(void *ctx, const char *name, uint64_t size)
 {
 	const struct listing *l = ctx;
 	char buf[NAME_BYTES];
@@ -201,42 +203,42 @@ static int list_one(void *ctx, const char *name, uint64_t size)
 	if (overlay_is_new(name)) {
 		snprintf(buf, sizeof(buf), "%.*s", (int)(strlen(name) - (sizeof(OVERLAY_NEW) - 1)),
 			 name);
-		if (!names_has(&l->o->made, buf))
+		if (!overlay_names_has(&l->o->made, buf))
 			return 0;
 		return l->fn(l->ctx, buf, size);
 	}
-	if (names_has(&l->o->hidden, name) || names_has(&l->o->made, name))
+	if (overlay_names_has(&l->o->hidden, name) || overlay_names_has(&l->o->made, name))
 		return 0;
 	return l->fn(l->ctx, name, size);
 }
 
 static int overlay_list(struct storage *st, storage_list_fn *fn, void *ctx)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 	struct listing l = {o, fn, ctx};
 	int err;
 
 	mutex_lock(&o->mu);
-	err = o->base->ops->list(o->base, list_one, &l);
+	err = o->base->ops->list(o->base, overlay_list_one, &l);
 	mutex_unlock(&o->mu);
 	return err;
 }
 
 static int overlay_sync_dir(struct storage *st)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 
 	return o->base->ops->sync_dir(o->base);
 }
 
 static int overlay_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 
 	return o->base->ops->space(o->base, free_bytes, total_bytes);
 }
 
-/* Nothing is given back: the file may be one of those below. */
+/* Does nothing: the file may be one of those below, which stay as they are. */
 static int overlay_punch(struct storage_file *f, uint64_t offset, uint64_t size)
 {
 	(void)f;
@@ -247,26 +249,26 @@ static int overlay_punch(struct storage_file *f, uint64_t offset, uint64_t size)
 
 /* ---- dropping and taking over ---- */
 
-static int note_new(void *ctx, const char *name, uint64_t size)
+static int overlay_note_new(void *ctx, const char *name, uint64_t size)
 {
 	(void)size;
-	return overlay_is_new(name) ? names_add(ctx, name) : 0;
+	return overlay_is_new(name) ? overlay_names_add(ctx, name) : 0;
 }
 
 void overlay_drop_new(struct storage *base)
 {
 	struct names names = {0};
 
-	/* What cannot be deleted waits for another time. */
-	(void)base->ops->list(base, note_new, &names);
+	/* A file that cannot be deleted is left for the next time. */
+	(void)base->ops->list(base, overlay_note_new, &names);
 	for (size_t i = 0; i < names.count; i++)
 		(void)base->ops->unlink(base, names.list[i]);
-	names_release(&names);
+	overlay_names_release(&names);
 }
 
 static int overlay_lock(struct storage *st, bool exclusive, long *holder)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 	int err;
 
 	if (o->preview)
@@ -279,54 +281,54 @@ static int overlay_lock(struct storage *st, bool exclusive, long *holder)
 
 static void overlay_unlock(struct storage *st)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 
 	if (o->preview)
 		return;
 	overlay_drop_new(o->base);
-	names_release(&o->made);
+	overlay_names_release(&o->made);
 	o->base->ops->unlock(o->base);
 }
 
 static void overlay_free(struct storage *st)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 
 	if (o->owned)
 		o->base->ops->free(o->base);
-	names_release(&o->made);
-	names_release(&o->hidden);
+	overlay_names_release(&o->made);
+	overlay_names_release(&o->hidden);
 	mutex_destroy(&o->mu);
 	free(o);
 }
 
 void overlay_preview(struct storage *st, bool on)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 
 	mutex_lock(&o->mu);
 	o->preview = on;
 	mutex_unlock(&o->mu);
 }
 
-static int put_in_place(struct overlay *o, const char *name)
+static int overlay_put_in_place(struct overlay *o, const char *name) REQUIRES(o->mu)
 {
 	char buf[NAME_BYTES];
 
-	return o->base->ops->rename(o->base, with_suffix(buf, name, OVERLAY_NEW), name);
+	return o->base->ops->rename(o->base, overlay_with_suffix(buf, name, OVERLAY_NEW), name);
 }
 
-static int count_hidden(void *ctx, const char *name, uint64_t size)
+static int overlay_count_hidden(void *ctx, const char *name, uint64_t size)
 {
 	const struct listing *l = ctx;
 
-	if (names_has(&l->o->hidden, name) && strcmp(name, "RESERVE") != 0)
+	if (overlay_names_has(&l->o->hidden, name) && strcmp(name, "RESERVE") != 0)
 		*(uint64_t *)l->ctx += size;
 	return 0;
 }
 
-/* Rename what was replaced. It is in nobody's way, so a failure only leaves it to be deleted. */
-static void keep_old(struct overlay *o)
+/* Rename the files that were replaced. If that fails, the next open deletes them. */
+static void overlay_keep_old(struct overlay *o) REQUIRES(o->mu)
 {
 	char buf[NAME_BYTES];
 
@@ -337,14 +339,14 @@ static void keep_old(struct overlay *o)
 			(void)o->base->ops->unlink(o->base, name);
 		else
 			(void)o->base->ops->rename(o->base, name,
-						   with_suffix(buf, name, OVERLAY_OLD));
+						   overlay_with_suffix(buf, name, OVERLAY_OLD));
 	}
 	(void)o->base->ops->sync_dir(o->base);
 }
 
 int overlay_commit(struct storage *st, uint64_t *kept_bytes)
 {
-	struct overlay *o = to_overlay(st);
+	struct overlay *o = overlay_of(st);
 	struct listing l = {.o = o, .ctx = kept_bytes};
 	int err = 0;
 
@@ -352,16 +354,16 @@ int overlay_commit(struct storage *st, uint64_t *kept_bytes)
 	mutex_lock(&o->mu);
 	for (size_t i = 0; !err && i < o->made.count; i++)
 		if (strcmp(o->made.list[i], MANIFEST_CURRENT) != 0)
-			err = put_in_place(o, o->made.list[i]);
+			err = overlay_put_in_place(o, o->made.list[i]);
 	if (!err)
 		err = o->base->ops->sync_dir(o->base);
 	if (!err)
-		err = put_in_place(o, MANIFEST_CURRENT);
+		err = overlay_put_in_place(o, MANIFEST_CURRENT);
 	if (!err)
 		err = o->base->ops->sync_dir(o->base);
 	if (!err) {
-		(void)o->base->ops->list(o->base, count_hidden, &l);
-		keep_old(o);
+		(void)o->base->ops->list(o->base, overlay_count_hidden, &l);
+		overlay_keep_old(o);
 	}
 	mutex_unlock(&o->mu);
 	return err;

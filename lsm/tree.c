@@ -30,10 +30,11 @@ uint64_t tree_now_s(void)
 
 /* ---- values ---- */
 
-int tree_ref_decode(const struct lsm *lsm, struct lsm_slice stored, struct segment_ref *ref)
+int tree_ref_decode(const struct lsm *lsm, struct lsm_slice key, struct lsm_slice stored,
+		    struct segment_ref *ref)
 {
 	if (segment_ref_decode(stored, ref))
-		return report_corrupt(&lsm->report, "table", 0, "malformed segment reference");
+		return report_corrupt_key(&lsm->report, key, "malformed segment reference");
 	return 0;
 }
 
@@ -53,7 +54,7 @@ static int tree_value_resize(struct lsm_value *value, size_t size)
 	return 0;
 }
 
-int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
+int tree_value(struct lsm *lsm, struct lsm_slice key, enum ikey_type type, struct lsm_slice stored,
 	       struct lsm_value *value)
 {
 	struct segment_ref ref;
@@ -65,7 +66,7 @@ int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
 			memcpy(value->data, stored.data, stored.size);
 		return err;
 	}
-	err = tree_ref_decode(lsm, stored, &ref);
+	err = tree_ref_decode(lsm, key, stored, &ref);
 	if (!err)
 		err = tree_value_resize(value, ref.size);
 	return err ? err : segments_read(lsm->segments, &ref, 0, value->data, ref.size);

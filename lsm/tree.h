@@ -115,18 +115,19 @@ uint64_t tree_new_file(struct lsm *lsm) EXCLUDES(lsm->mu);
 uint64_t tree_now_s(void);
 
 /*
- * Decode the segment reference `stored` of a table or memtable entry. `ref` points into it.
+ * Decode the segment reference `stored` of an entry of `key`. `ref` points into it.
  * Returns 0, or -EUCLEAN (reported) if it is malformed.
  */
-int tree_ref_decode(const struct lsm *lsm, struct lsm_slice stored, struct segment_ref *ref);
+int tree_ref_decode(const struct lsm *lsm, struct lsm_slice key, struct lsm_slice stored,
+		    struct segment_ref *ref);
 
 /*
- * Set `*value` to the value of an entry: a copy of `stored`, or for IKEY_PUT_REF the bytes in
- * the segment that `stored` refers to, which are verified. The caller's view or table
+ * Set `*value` to the value of an entry of `key`: a copy of `stored`, or for IKEY_PUT_REF the
+ * bytes in the segment that `stored` refers to, which are verified. The caller's view or table
  * reference keeps that segment.
  * Returns 0; -ENOMEM; -EUCLEAN (reported); -EIO. After an error `*value` is unspecified.
  */
-int tree_value(struct lsm *lsm, enum ikey_type type, struct lsm_slice stored,
+int tree_value(struct lsm *lsm, struct lsm_slice key, enum ikey_type type, struct lsm_slice stored,
 	       struct lsm_value *value);
 
 /*

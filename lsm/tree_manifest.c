@@ -1,7 +1,7 @@
 /*
  * tree_manifest.c - the manifest of an open tree.
  *
- * If logging an edit fails nobody knows whether it is on disk. So the old version stays
+ * If logging an edit fails it is unknown whether the edit is on disk. So the old version stays
  * current in memory, no file of either version is deleted, and the next edit starts a new
  * manifest of what is current, which puts an end to the doubt.
  */

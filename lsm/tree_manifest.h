@@ -15,8 +15,8 @@
 int tree_manifest_log(struct lsm *lsm, const struct version_edit *e) REQUIRES(lsm->manifest_mu);
 
 /*
- * Nobody knows which state the manifest on disk has: until a new one was written, no file is
- * deleted.
+ * Note that it is unknown which state the manifest on disk has. No file is deleted until a new
+ * one was written.
  */
 void tree_manifest_doubt(struct lsm *lsm) REQUIRES(lsm->manifest_mu);
 

@@ -26,14 +26,15 @@ static void tree_default(size_t *value, size_t otherwise)
 		*value = otherwise;
 }
 
+/* Fill in the defaults. */
 static void tree_fill_options(struct lsm_options *o)
 {
 	tree_default(&o->memory_bytes, 256u << 20);
 	if (o->memory_bytes < (4u << 20))
 		o->memory_bytes = 4u << 20;
 	/*
-	 * One memtable taking writes and one or two being flushed: 3/8 of the budget at
-	 * most, and small enough that replaying a log after a crash is quick.
+	 * One memtable takes writes and one or two are being flushed: that is 3/8 of the budget
+	 * at most. They are small enough that replaying a log after a crash is quick.
 	 */
 	tree_default(&o->memtable_bytes,
 		     o->memory_bytes / 8 < (32u << 20) ? o->memory_bytes / 8 : 32u << 20);
@@ -87,8 +88,8 @@ static struct lsm *tree_new(const struct lsm_options *options)
 }
 
 /*
- * A segment is deleted as a whole, so on a small disk it must be small. So must a
- * memtable: what is set aside on the disk (reserve.c) has to hold it twice.
+ * Make segments and memtables small on a small disk. A segment is deleted as a whole, and the
+ * space set aside on the disk (reserve.c) has to hold a memtable twice.
  */
 static void tree_fit_to_disk(struct lsm *lsm)
 {
@@ -105,6 +106,7 @@ static void tree_fit_to_disk(struct lsm *lsm)
 	tree_default(&lsm->opt.segment_bytes, bytes);
 }
 
+/* Keep other processes out of the store. */
 static int tree_take_lock(struct lsm *lsm)
 {
 	long holder = 0;
@@ -119,7 +121,7 @@ static int tree_take_lock(struct lsm *lsm)
 	return err;
 }
 
-/* Descriptors have run out: close the files of segments and tables that nobody uses. */
+/* Descriptors have run out: close files of segments and tables that are not in use. */
 static bool tree_relieve(void *ctx)
 {
 	struct lsm *lsm = ctx;
@@ -134,7 +136,7 @@ static bool tree_relieve(void *ctx)
 	return segments_close_idle(lsm->segments) || c.bytes < before;
 }
 
-/* Put an overlay over the storage, which keeps what a repair does apart. */
+/* Put an overlay over the storage. It keeps the changes of a repair apart. */
 static int tree_overlay(struct lsm *lsm)
 {
 	struct storage *st = overlay_new(lsm->st, lsm->st_owned);
@@ -218,7 +220,7 @@ int tree_stop(struct lsm *lsm, bool flush)
 		flushed = tree_flush_all(lsm);
 		if (!flushed)
 			flushed = tree_manifest_close(lsm);
-		/* Synced is enough; a table only makes the next open faster. */
+		/* Synced is enough: tables only make the next open faster. */
 		err = flush ? flushed : 0;
 	}
 	dead_files_unlink(lsm);
@@ -227,8 +229,9 @@ int tree_stop(struct lsm *lsm, bool flush)
 
 void tree_free(struct lsm *lsm)
 {
+	assert(!lsm->threads_started && STAILQ_EMPTY(&lsm->writers));
 	lsm->closing = true;
-	/* The references that go now do not make anything dead. */
+	/* The references that are dropped now do not make any file dead. */
 	if (lsm->segments)
 		segments_hold_deletes(lsm->segments, true);
 	view_unref(lsm->view);

@@ -1,32 +1,30 @@
 /*
  * verify.c - lsm_verify(): is everything on disk what was written?
  *
- * The tree may be in use, for hours, while every table there is gets read with all
- * values its entries refer to. Nothing may be missed that was there at the start,
- * nothing verify_found that is not so, and what is deleted meanwhile has to give its space
- * back. The rules:
+ * Every table is read with all values that its entries refer to. That may take hours, and the
+ * tree may be in use meanwhile. Nothing that was there at the start may be missed, nothing may
+ * be reported that is not so, and what is deleted meanwhile has to free its space. The rules:
  *
- *   1. Memtables are written to tables first, so that there are only tables to read. A
- *      tree that cannot write (then it deletes nothing either) has its memtables
- *      read under one view.
- *   2. Levels are read from 0 down, each once and in one direction: level 0 by
- *      ascending number, up to the number that was next at the start, the others by
- *      key. What a compaction moves goes down or stays within its keys; so it is
- *      met again behind the place it was taken from, or was met already. What is
- *      written after the start need not be met. Hence an end.
- *   3. Only the table being read is pinned: neither a view nor a version. Its
- *      reference keeps its file, and keeps the segments it refers to from being
- *      deleted or punched (gc.c, rule 1), also when it is in no version any more:
- *      so no value can seem damaged because it is dead.
- *   4. One table may refer to gigabytes. After SLICE_BYTES of values it is let go
- *      if it is in the tree no more, and reading goes on at the same key in what has
- *      taken its place.
+ *   1. Memtables are written to tables first, so that there are only tables to read. A tree
+ *      that cannot write deletes nothing either: its memtables are read under one view.
+ *   2. Levels are read from 0 down, each once and in one direction. Level 0 is read by
+ *      ascending number, up to the number that was next at the start, the others by key.
+ *      What a compaction moves goes down or stays within its keys. So it is met again behind
+ *      the place it was taken from, or was met already. What is written after the start need
+ *      not be met. Hence an end.
+ *   3. Only the table being read is pinned: neither a view nor a version. The reference to it
+ *      keeps its file, and keeps the segments it refers to from being deleted or punched
+ *      (gc.c, rule 1), also when it is in no version any more. So no value can seem damaged
+ *      because it is dead.
+ *   4. One table may refer to gigabytes. After SLICE_BYTES of values it is let go if it is in
+ *      the tree no more. Reading then goes on at the same key in the tables that have taken
+ *      its place.
  *
- * The manifest is only read at an open, so it is read here too, and compared with what
- * is current, while no edit can come; it is in the page cache by then.
+ * The manifest is only read at an open, so it is read here too, and compared with what is
+ * current, while no edit can come. It is in the page cache by then.
  *
- * Blocks and values are read past the block cache. Beside one table's index and
- * filter, a block and a value, nothing is kept in memory.
+ * Blocks and values are read past the block cache. Beside one table's index and filter, a
+ * block and a value, nothing is kept in memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +33,8 @@
 #include "lsm/view.h"
 
 #define SLICE_BYTES (16u << 20) /* a fraction of a second; and seldom more than a table */
-#define TABLE_GONE 1
+/* What verify_entry() returns to end table_verify(): the table is in the tree no more. */
+#define VERIFY_GONE 1
 
 struct verify {
 	struct lsm *lsm;
@@ -56,7 +55,7 @@ struct verify {
 	struct meta_check meta;
 };
 
-/* ---- what is told ---- */
+/* ---- reporting ---- */
 
 static void verify_found(void *ctx, const struct lsm_damage *damage)
 {
@@ -70,7 +69,7 @@ static void verify_found(void *ctx, const struct lsm_damage *damage)
 static int verify_advance(struct verify *v, uint64_t bytes)
 {
 	v->done += bytes;
-	/* Behind the end only when something was met twice, or came while it ran. */
+	/* More than the total: a table was met twice, or was written after the start. */
 	if (v->done > v->total)
 		v->total = v->done;
 	return v->progress && v->progress(v->progress_ctx, v->done, v->total) ? -EINTR : 0;
@@ -139,8 +138,8 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 	    (v->table && v->from.size && slice_compare(key, buf_slice(&v->from)) < 0))
 		return 0;
 	if (!segment_ref_decode(stored, &ref) && ref.segment == SEGMENT_LOST)
-		return 0; /* as it should be */
-	err = tree_value(v->lsm, IKEY_PUT_REF, stored, &v->value);
+		return 0; /* a repair put it there: nothing is wrong with it */
+	err = tree_value(v->lsm, key, IKEY_PUT_REF, stored, &v->value);
 	if (err && err != -EUCLEAN && err != -EIO)
 		return err;
 	if (err)
@@ -152,12 +151,12 @@ static int verify_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice store
 	v->slice = 0;
 	if (!verify_is_gone(v))
 		return 0;
-	/* Only from a key on that was not there before, so that it comes to an end. */
+	/* Never go on at the same key again, so that there is an end. */
 	if (v->level && v->from.size && !slice_compare(key, buf_slice(&v->from)))
 		return 0;
 	v->from.size = 0;
 	err = buf_add(&v->from, key.data, key.size);
-	return err ? err : TABLE_GONE;
+	return err ? err : VERIFY_GONE;
 }
 
 /* ---- tables ---- */
@@ -182,7 +181,7 @@ static int verify_table(struct verify *v, struct table_meta *t)
 	}
 	v->table = NULL;
 	v->number = t->number;
-	if (err == TABLE_GONE)
+	if (err == VERIFY_GONE)
 		return 0;
 	if (err && err != -EUCLEAN)
 		return err;
@@ -242,7 +241,7 @@ static int verify_memlogs(struct verify *v)
 
 #define WHY_BYTES 512u
 
-/* Kept until the lock is gone: who is told may take its time. */
+/* Keep the text until the lock is released: the callback may take its time. */
 static void verify_on_report(void *ctx, enum lsm_report_level level, const char *text)
 {
 	if (level == LSM_REPORT_ERROR)
@@ -261,7 +260,7 @@ static bool verify_same_tables(const struct version *a, const struct version *b)
 	return true;
 }
 
-/* Would the next open find what is there now? */
+/* Would the next open find the tables that are current now? */
 static int verify_manifest(struct verify *v)
 {
 	struct lsm *lsm = v->lsm;
@@ -321,7 +320,7 @@ int lsm_verify(struct lsm *lsm, lsm_damage_fn *damage, void *damage_ctx, lsm_pro
 			   .progress_ctx = progress_ctx};
 	int err = 0;
 
-	/* If that fails (a full disk, a failed log) what it would have written is in memory. */
+	/* If the flush fails (a full disk, a failed log), the memtables have to be read. */
 	if (lsm_flush(lsm))
 		err = verify_memlogs(&v);
 	v.number_end = tree_new_file(lsm);

@@ -6,16 +6,19 @@
  *   2. a deeper level is ordered by key, and its tables are disjoint: one may
  *      end (excluded: a range tombstone's end) where the next one starts;
  *   3. all versions of a user key in one level > 0 are in one table;
- *   4. what a level says of a key is newer than what any deeper level says, and
- *      in level 0 a table's is newer than an older table's.
+ *   4. a version of a key in one level is newer than every version of it in a deeper
+ *      level; within level 0, a version in one table is newer than one in an older table.
  *
- * Invariant 4 makes look-ups stop at the first level that knows a key, and is
- * why a compaction out of level 0 takes all of that level.
+ * Because of invariant 4 a look-up stops at the first level that knows a key, and a
+ * compaction out of level 0 takes all of that level.
  */
 #include "lsm/version.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+#include "lsm/base/array.h"
+#include "lsm/base/report.h"
 
 struct table_meta *table_meta_new(struct lsm_slice smallest, struct lsm_slice largest,
 				  const struct segment_use *uses, size_t uses_count)
@@ -67,7 +70,7 @@ uint64_t table_meta_segment_bytes(const struct table_meta *t)
 
 /* ---- edits ---- */
 
-static void changes_release(struct version_change *changes, size_t count)
+static void version_changes_release(struct version_change *changes, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		table_meta_unref(changes[i].table);
@@ -76,46 +79,45 @@ static void changes_release(struct version_change *changes, size_t count)
 
 void version_edit_release(struct version_edit *e)
 {
-	changes_release(e->adds, e->adds_count);
-	changes_release(e->deletes, e->deletes_count);
+	version_changes_release(e->adds, e->adds_count);
+	version_changes_release(e->deletes, e->deletes_count);
 	free(e->new_segments);
 	free(e->dead_segments);
 	*e = (struct version_edit){0};
 }
 
-static int change_push(struct version_change **changes, size_t *count, unsigned level,
-		       struct table_meta *t)
-{
-	struct version_change *grown = realloc(*changes, (*count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	table_meta_ref(t);
-	grown[(*count)++] = (struct version_change){level, t};
-	*changes = grown;
-	return 0;
-}
-
 int version_edit_add(struct version_edit *e, unsigned level, struct table_meta *t)
 {
-	return change_push(&e->adds, &e->adds_count, level, t);
+	assert(level < LSM_LEVELS);
+	if (array_reserve(e->adds, e->adds_room, e->adds_count + 1))
+		return -ENOMEM;
+	table_meta_ref(t);
+	e->adds[e->adds_count++] = (struct version_change){level, t};
+	return 0;
 }
 
 int version_edit_delete(struct version_edit *e, unsigned level, struct table_meta *t)
 {
-	return change_push(&e->deletes, &e->deletes_count, level, t);
+	assert(level < LSM_LEVELS);
+	if (array_reserve(e->deletes, e->deletes_room, e->deletes_count + 1))
+		return -ENOMEM;
+	table_meta_ref(t);
+	e->deletes[e->deletes_count++] = (struct version_change){level, t};
+	return 0;
 }
 
 int version_edit_segment(struct version_edit *e, uint64_t number, bool dead)
 {
-	uint64_t **list = dead ? &e->dead_segments : &e->new_segments;
-	size_t *count = dead ? &e->dead_segments_count : &e->new_segments_count;
-	uint64_t *grown = realloc(*list, (*count + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	grown[(*count)++] = number;
-	*list = grown;
+	if (dead) {
+		if (array_reserve(e->dead_segments, e->dead_segments_room,
+				  e->dead_segments_count + 1))
+			return -ENOMEM;
+		e->dead_segments[e->dead_segments_count++] = number;
+	} else {
+		if (array_reserve(e->new_segments, e->new_segments_room, e->new_segments_count + 1))
+			return -ENOMEM;
+		e->new_segments[e->new_segments_count++] = number;
+	}
 	return 0;
 }
 
@@ -147,7 +149,7 @@ void version_unref(struct version *v)
 	free(v);
 }
 
-static int compare_newest_first(const void *a, const void *b)
+static int table_meta_newest_first(const void *a, const void *b)
 {
 	const struct table_meta *x = *(struct table_meta *const *)a;
 	const struct table_meta *y = *(struct table_meta *const *)b;
@@ -155,7 +157,7 @@ static int compare_newest_first(const void *a, const void *b)
 	return (x->number < y->number) - (x->number > y->number);
 }
 
-static int compare_by_key(const void *a, const void *b)
+static int table_meta_by_key(const void *a, const void *b)
 {
 	const struct table_meta *x = *(struct table_meta *const *)a;
 	const struct table_meta *y = *(struct table_meta *const *)b;
@@ -163,7 +165,7 @@ static int compare_by_key(const void *a, const void *b)
 	return slice_compare(x->smallest, y->smallest);
 }
 
-static bool edit_deletes(const struct version_edit *e, unsigned level, uint64_t number)
+static bool version_edit_deletes(const struct version_edit *e, unsigned level, uint64_t number)
 {
 	for (size_t i = 0; i < e->deletes_count; i++)
 		if (e->deletes[i].level == level && e->deletes[i].table->number == number)
@@ -171,8 +173,8 @@ static bool edit_deletes(const struct version_edit *e, unsigned level, uint64_t 
 	return false;
 }
 
-/* Put `t` into a level with room for it. */
-static void level_add(struct level *level, struct table_meta *t)
+/* Add `t` to a level that has room for it, and take a reference. */
+static void version_level_add(struct level *level, struct table_meta *t)
 {
 	table_meta_ref(t);
 	level->tables[level->count++] = t;
@@ -180,8 +182,8 @@ static void level_add(struct level *level, struct table_meta *t)
 	level->segment_bytes += table_meta_segment_bytes(t);
 }
 
-static int level_apply(const struct level *base, unsigned l, const struct version_edit *e,
-		       struct level *out)
+static int version_level_apply(const struct level *base, unsigned l, const struct version_edit *e,
+			       struct level *out)
 {
 	size_t room = base->count + e->adds_count;
 	bool changed = false;
@@ -192,20 +194,21 @@ static int level_apply(const struct level *base, unsigned l, const struct versio
 	if (!out->tables)
 		return -ENOMEM;
 	for (size_t i = 0; i < base->count; i++)
-		if (!e->deletes_count || !edit_deletes(e, l, base->tables[i]->number))
-			level_add(out, base->tables[i]);
+		if (!e->deletes_count || !version_edit_deletes(e, l, base->tables[i]->number))
+			version_level_add(out, base->tables[i]);
 	for (size_t i = 0; i < e->adds_count; i++)
 		if (e->adds[i].level == l) {
-			level_add(out, e->adds[i].table);
+			version_level_add(out, e->adds[i].table);
 			changed = true;
 		}
 	if (changed)
 		qsort(out->tables, out->count, sizeof(*out->tables),
-		      l ? compare_by_key : compare_newest_first);
+		      l ? table_meta_by_key : table_meta_newest_first);
 	return 0;
 }
 
-int version_apply(const struct version *base, const struct version_edit *e, struct version **out)
+int version_apply(const struct version *base, const struct version_edit *e, struct version **out,
+		  const char **reason)
 {
 	struct version *v = version_new();
 	const char *why;
@@ -213,9 +216,9 @@ int version_apply(const struct version *base, const struct version_edit *e, stru
 
 	*out = NULL;
 	for (unsigned l = 0; !err && l < LSM_LEVELS; l++)
-		err = level_apply(&base->level[l], l, e, &v->level[l]);
+		err = version_level_apply(&base->level[l], l, e, &v->level[l]);
 	if (!err && !version_valid(v, &why))
-		err = -EUCLEAN;
+		err = report_malformed(reason, why);
 	if (err) {
 		version_unref(v);
 		return err;
@@ -366,8 +369,8 @@ bool pick_damaged(const struct pick *p)
 }
 
 /* The tables of `level` that overlap `r`, in the version's order. */
-static int tables_in(const struct version *v, unsigned level, const struct key_range *r,
-		     struct table_meta ***out, size_t *count)
+static int version_tables_in(const struct version *v, unsigned level, const struct key_range *r,
+			     struct table_meta ***out, size_t *count)
 {
 	const struct level *l = &v->level[level];
 
@@ -406,7 +409,7 @@ int version_pick_tables(const struct version *v, unsigned level, unsigned output
 		key_range_add(&p->range, tables[i]);
 	if (output == level)
 		return 0;
-	err = tables_in(v, output, &p->range, &p->below, &p->below_count);
+	err = version_tables_in(v, output, &p->range, &p->below, &p->below_count);
 	if (err) {
 		pick_release(p);
 		return err;
@@ -416,8 +419,8 @@ int version_pick_tables(const struct version *v, unsigned level, unsigned output
 	return 0;
 }
 
-static double level_score(const struct version *v, const struct pick_options *o, unsigned level,
-			  enum pick_reason *reason)
+static double version_level_score(const struct version *v, const struct pick_options *o,
+				  unsigned level, enum pick_reason *reason)
 {
 	double target = (double)o->level1_bytes, size, separated;
 
@@ -433,8 +436,9 @@ static double level_score(const struct version *v, const struct pick_options *o,
 	return size >= separated ? size : separated;
 }
 
-/* The index of the first table that starts behind where the last pick of this level ended. */
-static size_t next_in_turn(const struct version *v, const struct pick_options *o, unsigned level)
+/* The index of the first table that starts behind the end of the last pick of this level. */
+static size_t version_next_in_turn(const struct version *v, const struct pick_options *o,
+				   unsigned level)
 {
 	const struct level *l = &v->level[level];
 
@@ -446,12 +450,14 @@ static size_t next_in_turn(const struct version *v, const struct pick_options *o
 }
 
 /*
- * Whether pushing `t` of `level` down would help to get rid of tombstones: it
- * has range tombstones, or mostly tombstones, or old ones. At the bottom that is
- * a rewrite, done only when no snapshot keeps them, or it would never end.
+ * The reason to push `t` of `level` down to get rid of its tombstones: it
+ * has range tombstones, or mostly tombstones, or old ones. PICK_NONE: there is no reason. At
+ * the bottom the table is rewritten instead, but not while a snapshot keeps the
+ * tombstones: it would be rewritten again and again.
  */
-static enum pick_reason tombstone_reason(const struct version *v, const struct pick_options *o,
-					 unsigned level, const struct table_meta *t)
+static enum pick_reason version_tombstone_reason(const struct version *v,
+						 const struct pick_options *o, unsigned level,
+						 const struct table_meta *t)
 {
 	struct key_range r = key_range_of(t);
 	bool old = o->tombstone_age_s && o->now_s > t->created_s + o->tombstone_age_s;
@@ -467,8 +473,8 @@ static enum pick_reason tombstone_reason(const struct version *v, const struct p
 	return PICK_NONE;
 }
 
-static int pick_one(const struct version *v, unsigned level, struct table_meta *t,
-		    enum pick_reason reason, struct pick *p)
+static int version_pick_one(const struct version *v, unsigned level, struct table_meta *t,
+			    enum pick_reason reason, struct pick *p)
 {
 	struct key_range r = key_range_of(t);
 	bool bottom = level && !version_has_below(v, level, &r);
@@ -483,18 +489,18 @@ static int pick_one(const struct version *v, unsigned level, struct table_meta *
 	return err;
 }
 
-/* The next table of `level` in turn whose pick no damage is in the way of; PICK_NONE: none. */
-static int pick_level(const struct version *v, const struct pick_options *o, unsigned level,
-		      enum pick_reason reason, struct pick *p)
+/* Pick the next table of `level` in turn, and pass over picks with a damaged table. */
+static int version_pick_level(const struct version *v, const struct pick_options *o, unsigned level,
+			      enum pick_reason reason, struct pick *p)
 {
 	const struct level *l = &v->level[level];
-	size_t first = next_in_turn(v, o, level);
+	size_t first = version_next_in_turn(v, o, level);
 	/* A pick of level 0 takes all of it. */
 	size_t turns = level ? l->count : 1;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < turns; i++) {
-		err = pick_one(v, level, l->tables[(first + i) % l->count], reason, p);
+		err = version_pick_one(v, level, l->tables[(first + i) % l->count], reason, p);
 		if (err || !pick_damaged(p))
 			break;
 		pick_release(p);
@@ -502,18 +508,18 @@ static int pick_level(const struct version *v, const struct pick_options *o, uns
 	return err;
 }
 
-static int pick_for_tombstones(const struct version *v, const struct pick_options *o,
-			       struct pick *p)
+static int version_pick_tombstones(const struct version *v, const struct pick_options *o,
+				   struct pick *p)
 {
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		for (size_t i = 0; i < v->level[l].count; i++) {
 			struct table_meta *t = v->level[l].tables[i];
-			enum pick_reason reason = tombstone_reason(v, o, l, t);
+			enum pick_reason reason = version_tombstone_reason(v, o, l, t);
 			int err;
 
 			if (reason == PICK_NONE)
 				continue;
-			err = pick_one(v, l, t, reason, p);
+			err = version_pick_one(v, l, t, reason, p);
 			if (err || !pick_damaged(p))
 				return err;
 			pick_release(p);
@@ -532,7 +538,7 @@ int version_pick(const struct version *v, const struct pick_options *o, struct p
 	do {
 		best_score = 0;
 		for (unsigned l = 0; l < LSM_LEVELS - 1; l++) {
-			double score = level_score(v, o, l, &reason);
+			double score = version_level_score(v, o, l, &reason);
 
 			if (v->level[l].count && score > best_score && !(stuck & 1u << l)) {
 				best_score = score;
@@ -541,13 +547,13 @@ int version_pick(const struct version *v, const struct pick_options *o, struct p
 			}
 		}
 		if (best_score >= 1) {
-			err = pick_level(v, o, best, best_reason, p);
+			err = version_pick_level(v, o, best, best_reason, p);
 			p->score = best_score;
 			stuck |= 1u << best;
 		}
 	} while (!err && best_score >= 1 && p->reason == PICK_NONE);
 	if (!err && best_score < 1)
-		err = pick_for_tombstones(v, o, p);
+		err = version_pick_tombstones(v, o, p);
 	p->l0_stuck = (stuck & 1u) && !(best_score >= 1 && best == 0);
 	return err;
 }

@@ -1,10 +1,10 @@
 /*
  * version.h - which tables make up the tree at one moment.
  *
- * A version is immutable. Readers pin one; flush and compaction make the next
- * from it with an edit. A table_meta is shared by all versions that hold its
- * table; when the last of them goes, the file may be deleted, and the segments
- * it refers to lose a reference.
+ * A version is immutable. A reader pins one. Flush and compaction make the next one
+ * from it with an edit. A table_meta is shared by all versions that have its
+ * table. When the last of them is freed, the file may be deleted, and the segments that
+ * the table refers to lose a reference.
  *
  * Level 0 is ordered newest first and its tables may overlap. The tables of
  * every deeper level are ordered by key and disjoint.
@@ -19,11 +19,11 @@
 
 struct segment;
 
-/* A segment that a table refers to, and how many of its bytes (with multiplicity). */
+/* A segment that a table refers to. Bytes that several entries refer to count several times. */
 struct segment_use {
 	uint64_t number;
 	uint64_t bytes;
-	struct segment *segment; /* holds a reference, once the table is in a tree */
+	struct segment *segment; /* with a reference, once the table is in a tree; else NULL */
 };
 
 struct table_meta {
@@ -34,11 +34,11 @@ struct table_meta {
 	uint64_t created_s;        /* when its oldest input was written, seconds since 1970 */
 	struct lsm_slice smallest; /* user keys; owned */
 	struct lsm_slice largest;
-	bool largest_excluded; /* the largest key is the end of a range tombstone */
-	atomic_bool damaged;   /* cannot be read whole: it and what overlaps it stay (compact.c) */
+	bool largest_excluded;    /* the largest key is the end of a range tombstone */
+	atomic_bool damaged;      /* it cannot be read whole, so no pick takes it (see compact.c) */
 	struct segment_use *uses; /* ordered by number */
 	size_t uses_count;
-	/* Called when the last reference goes, before it is freed; NULL: nothing to do. */
+	/* Called when the last reference is dropped, before this is freed. May be NULL. */
 	void (*released)(void *ctx, struct table_meta *t);
 	void *released_ctx;
 };
@@ -66,12 +66,16 @@ struct version_change {
 	struct table_meta *table;
 };
 
-/* What one flush or compaction changes. Holds a reference to each table it adds or deletes. */
+/*
+ * The changes of one flush or compaction. It starts as {0}, and has a reference to each table that
+ * it adds or deletes. The calls that add to it return 0 or -ENOMEM.
+ */
 struct version_edit {
 	struct version_change *adds, *deletes;
-	size_t adds_count, deletes_count;
+	size_t adds_count, adds_room, deletes_count, deletes_room;
 	uint64_t *new_segments, *dead_segments;
-	size_t new_segments_count, dead_segments_count;
+	size_t new_segments_count, new_segments_room;
+	size_t dead_segments_count, dead_segments_room;
 	bool has_log;
 	uint64_t log_number;       /* logs below it are not needed */
 	uint64_t sequence_flushed; /* with has_log: everything up to it is in tables */
@@ -81,21 +85,25 @@ int version_edit_add(struct version_edit *e, unsigned level, struct table_meta *
 int version_edit_delete(struct version_edit *e, unsigned level, struct table_meta *t);
 int version_edit_segment(struct version_edit *e, uint64_t number, bool dead);
 
-/* An empty version, or `base` with `e` applied. -EUCLEAN if the result breaks an invariant. */
-struct version *version_new(void);
-int version_apply(const struct version *base, const struct version_edit *e, struct version **out);
+struct version *version_new(void); /* an empty one, with one reference; NULL: no memory */
+/*
+ * Make `*out`, with one reference: `base` with `e` applied.
+ * 0; -ENOMEM; -EUCLEAN (not reported), with the reason, if the result breaks an invariant.
+ */
+int version_apply(const struct version *base, const struct version_edit *e, struct version **out,
+		  const char **reason);
 void version_ref(struct version *v);
 void version_unref(struct version *v); /* NULL is fine */
 
-/* User key before, in or behind the table's range: < 0, 0, > 0. */
+/* < 0, 0 or > 0: the user key is before, in or behind the range of the table. */
 int table_meta_compare(const struct table_meta *t, struct lsm_slice key);
-/* [start, end] with an end that is excluded or not; size 0: open. */
+/* A range of user keys. `end` is in it unless end_excluded. Size 0: no bound on that side. */
 struct key_range {
 	struct lsm_slice start, end;
 	bool end_excluded;
 };
 bool table_meta_overlaps(const struct table_meta *t, const struct key_range *r);
-/* Widen `r` (which starts as the range of one table) to hold `t` too. */
+/* Widen `r`, which came from key_range_of(), to hold the range of `t` too. */
 void key_range_add(struct key_range *r, const struct table_meta *t);
 struct key_range key_range_of(const struct table_meta *t);
 
@@ -139,11 +147,11 @@ struct pick {
 	size_t below_count;
 	struct key_range range;
 	double score;
-	bool l0_stuck; /* level 0 is due, but damage keeps it where it is; also without a pick */
+	bool l0_stuck; /* level 0 is due, but has a damaged table. Set also with PICK_NONE */
 };
 /*
- * 0 with PICK_NONE when there is nothing to do; -ENOMEM. Release it with pick_release().
- * Nothing that takes a damaged table along is picked.
+ * Choose the next compaction. p->reason is PICK_NONE if there is nothing to do. A pick with a
+ * damaged table among its tables is passed over. 0; -ENOMEM. Release it with pick_release().
  */
 int version_pick(const struct version *v, const struct pick_options *o, struct pick *p);
 /* A pick of `count` given tables of `level` (level 0: extended to all of it). */
@@ -155,7 +163,7 @@ bool pick_damaged(const struct pick *p); /* one of its tables is */
 /* Whether any version of a key in the range may be in a level below `level`. */
 bool version_has_below(const struct version *v, unsigned level, const struct key_range *r);
 
-/* Every invariant of a version; in `*why` the first that does not hold. For asserts and verify. */
+/* Whether all invariants hold; `*why` names the first that does not. */
 bool version_valid(const struct version *v, const char **why);
 
 #endif

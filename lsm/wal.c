@@ -21,9 +21,8 @@
  *
  * After the last fragment stands a header of zeros, the terminator, unless the
  * file ends there. Each append writes one behind its records, in the same
- * write, and the next append overwrites it. So a file that ends as it was meant
- * to is told from a broken one even when it is recycled and old bytes, which may
- * look like anything, follow.
+ * write, and the next append overwrites it. So a reader can tell a whole file from a
+ * broken one even if the file is recycled, and old bytes of any kind follow.
  *
  * EXAMPLE. Log 7 holding the record "hello", then the empty record:
  *
@@ -38,16 +37,15 @@
  * checksum, an unknown type, a length beyond the block or the file, MIDDLE or LAST
  * without FIRST, FULL or FIRST or any end while a record is open.
  *
- * CRASH. A record is one or more fragments of one write. After the process died
- * a prefix of the file is there; after a power cut any sectors written since
- * the last sync are old or new. Old is zeros (reserved space) or what a recycled
- * file held. So unsynced records may be missing behind a clean end or a torn
- * one, with later ones whole; a synced record is missing only through damage.
- * To tell these is the caller's task, for which wal_reader_resync() looks for
- * whole records further on.
+ * CRASH. A record is one or more fragments of one write. When the process died,
+ * a prefix of the file is there. After a power cut each sector written since the last
+ * sync is old or new, and old means zeros (reserved space) or the bytes of the file
+ * that was recycled. So records that were not synced may be missing behind a clean end or
+ * a torn one, although later ones are whole. A synced record is missing only through damage.
+ * The caller decides which it is: wal_reader_resync() looks for whole records further on.
  *
- * LIMITS. A record has at most WAL_RECORD_BYTES_MAX bytes; a reader gives up on
- * a row of fragments beyond that, and holds no more in memory, whatever it reads.
+ * LIMITS. A record has at most WAL_RECORD_BYTES_MAX bytes. A reader gives up on a row of
+ * fragments beyond that, which bounds its memory whatever the file holds.
  */
 #include "lsm/wal.h"
 
@@ -59,6 +57,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "lsm/base/array.h"
 #include "lsm/base/buf.h"
 #include "lsm/base/coding.h"
 
@@ -67,13 +66,13 @@
 #define CHECKSUM_BYTES 4u
 #define PAYLOAD_BYTES_MAX (BLOCK_BYTES - HEADER_BYTES)
 
-/* Payloads from this size are written from where they are: two parts cost less than the copy. */
+/* A payload from this size on is not copied: two more parts of the write cost less. */
 #define BORROW_BYTES_MIN 4096u
 
 /* A writer keeps at most this much memory between appends. */
 #define SCRATCH_KEEP_BYTES (1u << 20)
 
-/* Read at once: large against a seek, small against a cache. A multiple of the block. */
+/* Read in one call: long enough to hide a seek, short enough for the cache. Whole blocks. */
 #define READ_BYTES (8u * BLOCK_BYTES)
 
 enum fragment_type { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
@@ -81,15 +80,15 @@ enum fragment_type { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
 static const uint8_t zeros[HEADER_BYTES * 2];
 
 /* The checksum of a fragment at `offset` with `size` bytes of payload behind its header. */
-static uint32_t checksum(uint64_t offset, const uint8_t *header, size_t size)
+static uint32_t wal_checksum(uint64_t offset, const uint8_t *header, size_t size)
 {
 	return (uint32_t)XXH3_64bits_withSeed(header + CHECKSUM_BYTES,
 					      HEADER_BYTES - CHECKSUM_BYTES + size, offset);
 }
 
-/* The same of a payload that lies somewhere else. */
-static uint32_t checksum_apart(XXH3_state_t *state, uint64_t offset, const uint8_t *header,
-			       const void *payload, size_t size)
+/* The same for a payload that does not lie behind its header. */
+static uint32_t wal_checksum_apart(XXH3_state_t *state, uint64_t offset, const uint8_t *header,
+				   const void *payload, size_t size)
 {
 	XXH3_64bits_reset_withSeed(state, offset);
 	XXH3_64bits_update(state, header + CHECKSUM_BYTES, HEADER_BYTES - CHECKSUM_BYTES);
@@ -107,15 +106,15 @@ struct wal {
 	struct buf bytes; /* headers, padding and small payloads of one append */
 	XXH3_state_t *hash;
 	struct iovec *parts;
-	size_t parts_count, parts_capacity;
+	size_t parts_count, parts_room;
 	int append_error; /* of the append that failed */
 	/* shared with wal_sync() and wal_bytes() */
 	_Atomic uint64_t offset;
-	_Atomic int sync_error; /* of the first sync that failed: no later one is believed */
+	_Atomic int sync_error; /* of the first sync that failed: every later call returns it */
 };
 
-static int recycle_file(struct storage *st, const char *name, uint64_t prealloc_bytes,
-			const char *recycle, struct storage_file **out)
+static int wal_recycle_file(struct storage *st, const char *name, uint64_t prealloc_bytes,
+			    const char *recycle, struct storage_file **out)
 {
 	uint64_t size;
 	int err = st->ops->rename(st, recycle, name);
@@ -147,7 +146,7 @@ int wal_create(struct storage *st, const char *name, uint32_t number, uint64_t p
 	if (!w->hash) {
 		err = -ENOMEM;
 	} else if (recycle) {
-		err = recycle_file(st, name, prealloc_bytes, recycle, &w->file);
+		err = wal_recycle_file(st, name, prealloc_bytes, recycle, &w->file);
 	} else {
 		err = storage_open_file(st, name, STORAGE_CREATE, &w->file);
 		if (!err && prealloc_bytes)
@@ -159,15 +158,15 @@ int wal_create(struct storage *st, const char *name, uint32_t number, uint64_t p
 	}
 	if (w->file) {
 		storage_close(w->file);
-		st->ops->unlink(st, name); /* as good as it goes: `err` is what counts */
+		st->ops->unlink(st, name); /* if it fails, the next open deletes the file */
 	}
 	XXH3_freeState(w->hash);
 	free(w);
 	return err;
 }
 
-/* Add to the row of parts `size` bytes at `data`; joined to the last part if they touch. */
-static void add_part(struct wal *w, const void *data, size_t size)
+/* Add `size` bytes at `data` to the parts of the write, or to the last part if they touch. */
+static void wal_add_part(struct wal *w, const void *data, size_t size)
 {
 	struct iovec *last = w->parts_count ? &w->parts[w->parts_count - 1] : NULL;
 
@@ -177,12 +176,12 @@ static void add_part(struct wal *w, const void *data, size_t size)
 		last->iov_len += size;
 		return;
 	}
-	assert(w->parts_count < w->parts_capacity);
+	assert(w->parts_count < w->parts_room);
 	w->parts[w->parts_count++] = (struct iovec){(void *)data, size};
 }
 
-/* Copy to the scratch buffer, which has room (append_reserve), and add that as a part. */
-static uint8_t *add_copy(struct wal *w, const void *data, size_t size)
+/* Add a copy in the scratch buffer, where wal_append_reserve() has made room, as a part. */
+static uint8_t *wal_add_copy(struct wal *w, const void *data, size_t size)
 {
 	uint8_t *at = w->bytes.data + w->bytes.size;
 
@@ -190,17 +189,17 @@ static uint8_t *add_copy(struct wal *w, const void *data, size_t size)
 	if (size)
 		memcpy(at, data, size);
 	w->bytes.size += size;
-	add_part(w, at, size);
+	wal_add_part(w, at, size);
 	return at;
 }
 
 /* Make room for headers, copies and parts, so that building them cannot fail or move them. */
-static int append_reserve(struct wal *w, const struct lsm_slice *records, size_t count)
+static int wal_append_reserve(struct wal *w, const struct lsm_slice *records, size_t count)
 {
 	size_t copied = sizeof(zeros), parts = 2;
 
 	for (size_t i = 0; i < count; i++) {
-		/* One more for where it begins in a block, one for a FIRST without payload. */
+		/* One more because it may begin within a block, one for a FIRST without payload. */
 		size_t fragments = records[i].size / PAYLOAD_BYTES_MAX + 3;
 
 		if (records[i].size > WAL_RECORD_BYTES_MAX)
@@ -215,30 +214,22 @@ static int append_reserve(struct wal *w, const struct lsm_slice *records, size_t
 	w->parts_count = 0;
 	if (buf_reserve(&w->bytes, copied))
 		return -ENOMEM;
-	if (parts > w->parts_capacity) {
-		struct iovec *grown = realloc(w->parts, parts * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		w->parts = grown;
-		w->parts_capacity = parts;
-	}
-	return 0;
+	return array_reserve(w->parts, w->parts_room, parts);
 }
 
 /* If no header fits in the rest of the block at `offset`, fill it; returns where to go on. */
-static uint64_t pad_block(struct wal *w, uint64_t offset)
+static uint64_t wal_pad_block(struct wal *w, uint64_t offset)
 {
 	size_t left = BLOCK_BYTES - offset % BLOCK_BYTES;
 
 	if (left >= HEADER_BYTES)
 		return offset;
-	add_copy(w, zeros, left);
+	wal_add_copy(w, zeros, left);
 	return offset + left;
 }
 
 /* Add the fragments of one record that starts at `offset`; returns where it ends. */
-static uint64_t add_record(struct wal *w, struct lsm_slice record, uint64_t offset)
+static uint64_t wal_add_record(struct wal *w, struct lsm_slice record, uint64_t offset)
 {
 	const uint8_t *data = record.data;
 	size_t left = record.size;
@@ -248,20 +239,20 @@ static uint64_t add_record(struct wal *w, struct lsm_slice record, uint64_t offs
 		uint8_t fields[HEADER_BYTES] = {0}, *header;
 		size_t room, size;
 
-		offset = pad_block(w, offset);
+		offset = wal_pad_block(w, offset);
 		room = BLOCK_BYTES - offset % BLOCK_BYTES - HEADER_BYTES;
 		size = left < room ? left : room;
 		left -= size;
 		put_u16(fields + 4, (uint16_t)size);
 		fields[6] = first ? (left ? FIRST : FULL) : (left ? MIDDLE : LAST);
 		put_u32(fields + 7, w->number);
-		header = add_copy(w, fields, HEADER_BYTES);
+		header = wal_add_copy(w, fields, HEADER_BYTES);
 		if (size < BORROW_BYTES_MIN) {
-			add_copy(w, data, size);
-			put_u32(header, checksum(offset, header, size));
+			wal_add_copy(w, data, size);
+			put_u32(header, wal_checksum(offset, header, size));
 		} else {
-			add_part(w, data, size);
-			put_u32(header, checksum_apart(w->hash, offset, header, data, size));
+			wal_add_part(w, data, size);
+			put_u32(header, wal_checksum_apart(w->hash, offset, header, data, size));
 		}
 		if (size)
 			data += size;
@@ -278,13 +269,13 @@ int wal_append(struct wal *w, const struct lsm_slice *records, size_t count)
 
 	if (err || !count)
 		return err;
-	err = append_reserve(w, records, count);
+	err = wal_append_reserve(w, records, count);
 	if (err)
 		return err;
 	for (size_t i = 0; i < count; i++)
-		end = add_record(w, records[i], end);
-	pad_block(w, end);
-	add_copy(w, zeros, HEADER_BYTES);
+		end = wal_add_record(w, records[i], end);
+	wal_pad_block(w, end);
+	wal_add_copy(w, zeros, HEADER_BYTES);
 	err = storage_pwritev(w->file, w->parts, (int)w->parts_count, start);
 	w->append_error = err;
 	if (!err)
@@ -344,12 +335,11 @@ struct wal_reader {
 	uint32_t number;
 	uint64_t offset; /* of the next record, or where reading stopped */
 	bool ended, torn;
-	bool resync;     /* looking for a whole record, whatever lies before it */
+	bool resync;     /* looking for a whole record behind broken ones */
 	uint8_t *window; /* READ_BYTES from window_offset on, as far as the file has them */
 	uint64_t window_offset;
 	size_t window_size;
-	uint8_t *record; /* one that is not in one piece in the window */
-	size_t record_size, record_capacity;
+	struct buf record; /* one that is not in one piece in the window */
 };
 
 /* What is found at a place where a fragment may start. */
@@ -391,14 +381,15 @@ void wal_reader_close(struct wal_reader *r)
 	if (!r)
 		return;
 	storage_close(r->file); /* read only: nothing to lose */
-	free(r->record);
+	buf_release(&r->record);
 	free(r->window);
 	free(r->name);
 	free(r);
 }
 
 /* The bytes from `offset` to the end of its block, or of the file if that comes first. */
-static int block_rest(struct wal_reader *r, uint64_t offset, const uint8_t **bytes, size_t *size)
+static int wal_reader_block_rest(struct wal_reader *r, uint64_t offset, const uint8_t **bytes,
+				 size_t *size)
 {
 	uint64_t want = offset - offset % READ_BYTES;
 	size_t at, left = BLOCK_BYTES - offset % BLOCK_BYTES;
@@ -421,8 +412,12 @@ static int block_rest(struct wal_reader *r, uint64_t offset, const uint8_t **byt
 	return 0;
 }
 
-/* Look at the place `*offset`, moved on to the next block if no header fits before it. */
-static int look(struct wal_reader *r, uint64_t *offset, struct fragment *f, enum found *found)
+/*
+ * See what is at `*offset`, which is moved to the next block if no header fits before it.
+ * 0; an error of the storage.
+ */
+static int wal_reader_look(struct wal_reader *r, uint64_t *offset, struct fragment *f,
+			   enum found *found)
 {
 	size_t size, left = BLOCK_BYTES - *offset % BLOCK_BYTES;
 	const uint8_t *p;
@@ -432,7 +427,7 @@ static int look(struct wal_reader *r, uint64_t *offset, struct fragment *f, enum
 	*found = FOUND_BROKEN;
 	if (left < HEADER_BYTES)
 		*offset += left;
-	err = block_rest(r, *offset, &p, &size);
+	err = wal_reader_block_rest(r, *offset, &p, &size);
 	if (err)
 		return err;
 	if (!memcmp(p, zeros, size < HEADER_BYTES ? size : HEADER_BYTES)) {
@@ -451,51 +446,33 @@ static int look(struct wal_reader *r, uint64_t *offset, struct fragment *f, enum
 		f->reason = "no such type";
 	else if (f->size > size - HEADER_BYTES)
 		f->reason = "it reaches beyond the block or the file";
-	else if (get_u32(p) == checksum(*offset, p, f->size))
+	else if (get_u32(p) == wal_checksum(*offset, p, f->size))
 		*found = get_u32(p + 7) == r->number ? FOUND_FRAGMENT : FOUND_END;
 	return 0;
 }
 
-/* Append a fragment to the record being put together. 0; -ENOMEM; -EFBIG: no record is so long. */
-static int collect(struct wal_reader *r, const struct fragment *f)
+/* Append a fragment to the record being put together. 0; -ENOMEM; -EFBIG if it gets too long. */
+static int wal_reader_collect(struct wal_reader *r, const struct fragment *f)
 {
-	size_t need = r->record_size + f->size;
-
-	if (need > WAL_RECORD_BYTES_MAX)
+	if (r->record.size + f->size > WAL_RECORD_BYTES_MAX)
 		return -EFBIG;
-	if (need > r->record_capacity || !r->record) {
-		size_t capacity = r->record_capacity ? 2 * r->record_capacity : 2 * BLOCK_BYTES;
-		uint8_t *grown;
-
-		if (capacity < need)
-			capacity = need;
-		if (capacity > WAL_RECORD_BYTES_MAX)
-			capacity = WAL_RECORD_BYTES_MAX;
-		grown = realloc(r->record, capacity);
-		if (!grown)
-			return -ENOMEM;
-		r->record = grown;
-		r->record_capacity = capacity;
-	}
-	memcpy(r->record + r->record_size, f->payload, f->size);
-	r->record_size = need;
-	return 0;
+	return buf_add(&r->record, f->payload, f->size);
 }
 
 /*
- * Read the record at `*offset`. With FOUND_FRAGMENT it is in `*record` and `*end`
- * is behind it. Otherwise `*end` is where it broke: the offset of the fragment
- * that is not what it should be, itself looked at next by a resync.
+ * Read the record at `*offset`. With FOUND_FRAGMENT it is in `*record`, and `*end`
+ * is behind it. Otherwise `*end` is the offset of the fragment that is not as it should be;
+ * a resync looks there next.
  */
-static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice *record,
-		       uint64_t *end, struct fragment *f, enum found *found)
+static int wal_reader_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice *record,
+			     uint64_t *end, struct fragment *f, enum found *found)
 {
 	bool open = false;
 	int err;
 
-	r->record_size = 0;
+	r->record.size = 0;
 	for (*end = *offset;; *end = f->end) {
-		err = look(r, end, f, found);
+		err = wal_reader_look(r, end, f, found);
 		if (err)
 			return err;
 		if (!open)
@@ -516,7 +493,7 @@ static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice 
 			*record = (struct lsm_slice){f->payload, f->size};
 			break;
 		}
-		err = collect(r, f);
+		err = wal_reader_collect(r, f);
 		if (err == -EFBIG) {
 			*found = FOUND_BROKEN;
 			f->reason = "longer than a record may be";
@@ -526,7 +503,7 @@ static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice 
 			return err;
 		open = true;
 		if (f->type == LAST) {
-			*record = (struct lsm_slice){r->record, r->record_size};
+			*record = buf_slice(&r->record);
 			break;
 		}
 	}
@@ -534,37 +511,37 @@ static int read_record(struct wal_reader *r, uint64_t *offset, struct lsm_slice 
 	return 0;
 }
 
-static uint64_t next_block(uint64_t offset)
+static uint64_t wal_next_block(uint64_t offset)
 {
 	return offset - offset % BLOCK_BYTES + BLOCK_BYTES;
 }
 
 /* Whether the file has any byte at `offset`. */
-static int is_behind_end(struct wal_reader *r, uint64_t offset, bool *behind)
+static int wal_reader_behind_end(struct wal_reader *r, uint64_t offset, bool *behind)
 {
 	const uint8_t *bytes;
 	size_t size = 0;
-	int err = block_rest(r, offset, &bytes, &size);
+	int err = wal_reader_block_rest(r, offset, &bytes, &size);
 
 	*behind = !size;
 	return err;
 }
 
 /*
- * The first place behind `offset` where a fragment of this log might start: in the
- * rest of the block a header with its number, else the next block. Records of one
- * block may have damage between them, and a broken length leads nowhere.
+ * The first place behind `offset` where a fragment of this log might start: a header with
+ * the log's number in the rest of the block, else the next block. There may be whole records
+ * behind damage in one block, and a broken length does not lead to them.
  */
-static int next_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
+static int wal_reader_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
 {
 	const uint8_t *p;
 	size_t size;
 	int err;
 
-	*out = next_block(offset);
+	*out = wal_next_block(offset);
 	if (offset + 1 == *out)
 		return 0;
-	err = block_rest(r, offset + 1, &p, &size);
+	err = wal_reader_block_rest(r, offset + 1, &p, &size);
 	for (size_t i = 0; !err && i + HEADER_BYTES <= size; i++)
 		if (p[i + 6] >= FULL && p[i + 6] <= LAST && get_u32(p + i + 7) == r->number) {
 			*out = offset + 1 + i;
@@ -574,11 +551,12 @@ static int next_candidate(struct wal_reader *r, uint64_t offset, uint64_t *out)
 }
 
 /*
- * Where a resync looks after what it found at [offset, end) was no whole record:
- * behind an intact fragment that does not start one, at an intact fragment that
- * broke the record before it, else where the next one may start.
+ * Where a resync looks after it found no whole record in [offset, end): behind an intact
+ * fragment that does not start a record, at an intact fragment that interrupted one, else
+ * where the next fragment may start.
  */
-static int resync_step(struct wal_reader *r, uint64_t offset, uint64_t end, uint64_t *out)
+static int wal_reader_resync_step(struct wal_reader *r, uint64_t offset, uint64_t end,
+				  uint64_t *out)
 {
 	struct fragment f;
 	enum found found;
@@ -588,11 +566,11 @@ static int resync_step(struct wal_reader *r, uint64_t offset, uint64_t end, uint
 		*out = end;
 		return 0;
 	}
-	err = look(r, &end, &f, &found);
+	err = wal_reader_look(r, &end, &f, &found);
 	if (err)
 		return err;
 	if (found != FOUND_FRAGMENT)
-		return next_candidate(r, end, out);
+		return wal_reader_candidate(r, end, out);
 	*out = f.end;
 	return 0;
 }
@@ -608,14 +586,14 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 	*record = (struct lsm_slice){NULL, 0};
 	*offset = r->offset;
 	if (r->ended)
-		return 1;
+		return WAL_END;
 	if (r->resync) {
-		err = next_candidate(r, r->offset, &at);
+		err = wal_reader_candidate(r, r->offset, &at);
 		if (err)
 			return err;
 	}
 	for (;;) {
-		err = read_record(r, &at, record, &end, &f, &found);
+		err = wal_reader_record(r, &at, record, &end, &f, &found);
 		if (err)
 			return err;
 		if (found == FOUND_FRAGMENT) {
@@ -626,15 +604,15 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 		}
 		if (!r->resync)
 			break;
-		err = resync_step(r, at, end, &at);
+		err = wal_reader_resync_step(r, at, end, &at);
 		if (!err)
-			err = is_behind_end(r, at, &behind);
+			err = wal_reader_behind_end(r, at, &behind);
 		if (err)
 			return err;
 		if (behind) {
 			r->resync = false;
 			r->ended = true;
-			return 1;
+			return WAL_END;
 		}
 	}
 	r->ended = true;
@@ -646,7 +624,7 @@ int wal_reader_next(struct wal_reader *r, struct lsm_slice *record, uint64_t *of
 		report(r->report, LSM_REPORT_INFO,
 		       "%s: no whole record at offset %" PRIu64 ": at %" PRIu64 ", %s", r->name, at,
 		       end, f.reason);
-	return 1;
+	return WAL_END;
 }
 
 bool wal_reader_torn(const struct wal_reader *r)

@@ -2,7 +2,8 @@
  * cmd_files.c - ls, get, put, rm and scan: the files of a store that is not mounted.
  *
  * A name may contain any byte. Where names are printed, control characters and backslashes
- * are written as in C (\n, \\, \033), so that a line is always one entry.
+ * are written as in C (\n, \\, \033), so that a line is always one entry, and that a terminal
+ * shows it as text.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -93,17 +94,20 @@ static int session_end(struct session *s, int err)
 
 static void print_escaped(const char *name)
 {
-	const unsigned char *at;
+	size_t size, i;
+	bool control;
 
-	for (at = (const unsigned char *)name; *at; at++) {
-		if (*at == '\n')
+	for (; *name; name += size) {
+		size = message_character(name, &control);
+		if (*name == '\n')
 			fputs("\\n", stdout);
-		else if (*at == '\\')
+		else if (*name == '\\')
 			fputs("\\\\", stdout);
-		else if (*at < 32 || *at == 127)
-			printf("\\%03o", *at);
+		else if (!control)
+			fwrite(name, 1, size, stdout);
 		else
-			putchar(*at);
+			for (i = 0; i < size; i++)
+				printf("\\%03o", (unsigned char)name[i]);
 	}
 }
 

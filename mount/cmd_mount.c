@@ -3,7 +3,7 @@
  *
  *   parent: check options, mount point, store's place and FUSE    errors: exit 1 or 2
  *     fork
- *   child:  open the store, mount, answer the kernel's first request
+ *   child:  open the store, mount, answer the kernel's first request, start all threads
  *           leave the terminal, write a byte to the parent          parent: exit 0
  *           answer requests
  *           unmounted, or a signal came: flush and close the store, exit
@@ -50,6 +50,9 @@ struct daemon {
 	struct transport *transport;
 	pthread_t watcher;
 	sigset_t signals;
+	int ready_fd;      /* a byte goes there when the mount works; -1: in the foreground */
+	int null_fd;       /* /dev/null, until the mount works */
+	bool ready;        /* requests have been answered */
 	atomic_bool ended; /* no more requests come */
 };
 
@@ -158,46 +161,53 @@ static void *daemon_watch_signals(void *arg)
 
 /* ---- the daemon ---- */
 
-/* Leave the terminal. From here on messages go to the system's log. */
-static int daemon_go_to_background(void)
+/*
+ * Requests are answered from now on: leave the terminal, and let the parent end. From here on
+ * messages go to the system's log. Errors that come earlier are still seen.
+ */
+static void daemon_on_ready(void *ctx)
 {
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC), i;
+	struct daemon *d = ctx;
+	int i;
 
-	if (fd < 0) {
-		say_error("/dev/null: %s", strerror(errno));
-		return -errno;
+	d->ready = true;
+	if (d->ready_fd >= 0) {
+		setsid();
+		message_to_syslog();
+		for (i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+			dup2(d->null_fd, i);
+		/* The parent may have been killed. The mount works without it. */
+		if (write(d->ready_fd, "", 1) < 0)
+			say_warning("nobody waits for the mount");
+		close(d->ready_fd);
+		close(d->null_fd);
 	}
-	setsid();
-	message_to_syslog();
-	for (i = 0; i < 3; i++)
-		dup2(fd, i);
-	if (fd > 2)
-		close(fd);
-	return 0;
+	say_info("%s mounted at %s", d->options.store, d->options.mountpoint);
 }
 
-static int daemon_run(struct daemon *d, int ready_fd)
+static int daemon_run(struct daemon *d)
 {
 	int err;
 
-	if (ready_fd >= 0) {
-		err = daemon_go_to_background();
-		if (err)
+	if (d->ready_fd >= 0) {
+		d->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (d->null_fd < 0) {
+			err = -errno;
+			say_error("/dev/null: %s", strerror(-err));
 			return err;
-		/* The parent may have been killed. The mount works without it. */
-		if (write(ready_fd, "", 1) < 0)
-			say_warning("nobody waits for the mount");
-		close(ready_fd);
+		}
 	}
-	say_info("%s mounted at %s", d->options.store, d->options.mountpoint);
 	err = -pthread_create(&d->watcher, NULL, daemon_watch_signals, d);
 	if (err) {
 		say_error("cannot start a thread: %s", strerror(-err));
 		return err;
 	}
 	fs_set_prune(d->mount.fs, transport_prune, d->transport);
-	err = transport_run(d->transport);
-	if (err)
+	err = transport_run(d->transport, daemon_on_ready, d);
+	if (err && !d->ready)
+		say_error("cannot start a thread that answers requests; allow more processes or "
+			  "memory (`ulimit -u`, `ulimit -v`)");
+	else if (err)
 		say_error("%s: lost the connection to the kernel: %s", d->options.mountpoint,
 			  strerror(-err));
 	atomic_store(&d->ended, true);
@@ -210,6 +220,7 @@ static int daemon_serve(struct daemon *d, int ready_fd)
 {
 	int err, close_err;
 
+	d->ready_fd = ready_fd;
 	sigemptyset(&d->signals);
 	sigaddset(&d->signals, SIGTERM);
 	sigaddset(&d->signals, SIGINT);
@@ -241,7 +252,7 @@ static int daemon_serve(struct daemon *d, int ready_fd)
 	if (!err)
 		err = transport_open(&d->mount, &d->transport);
 	if (!err)
-		err = daemon_run(d, ready_fd);
+		err = daemon_run(d);
 	fs_set_prune(d->mount.fs, NULL, NULL);
 	syncer_free(d->mount.syncer);
 	transport_close(d->transport);

@@ -332,6 +332,8 @@ static int cmd_scrub_watch(const struct mount_info *info, uint64_t run, struct s
 		from += got;
 		if (got) {
 			progress_end(&progress);
+			/* The daemon has cleaned them; but it may be another version of Varve. */
+			message_clean_lines(text);
 			fwrite(text, 1, got, stdout);
 			fflush(stdout);
 		}

@@ -2,8 +2,9 @@
  * main.c - the program `varve`: which subcommand is run.
  *
  * Without a subcommand's name first, `varve STORE MOUNTPOINT -o OPT,...` mounts:
- * mount(8) calls the helper of type fuse.varve like that. A store that has the name of a
- * subcommand is written with a slash: `varve ./check /mnt`.
+ * mount(8) calls the helper of type fuse.varve like that, with the store's whole path. There a
+ * word without a slash is no store, but a mistyped subcommand: `varve unmount mnt` must not
+ * make a store called "unmount". A store in the working directory is written `./store`.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 
 #include "mount/command.h"
 #include "mount/message.h"
+#include "mount/nearest.h"
 #include "mount/version.h"
 
 static const struct command *const main_commands[] = {
@@ -29,12 +31,30 @@ static void main_help(void)
 	size_t i;
 
 	printf("usage: varve COMMAND ...\n"
-	       "       varve STORE MOUNTPOINT [-o OPT,...]    the same as `varve mount`\n\n"
+	       "       varve STORE MOUNTPOINT [-o OPT,...]    as `varve mount`, for mount(8);\n"
+	       "                                              STORE has a slash in it\n\n"
 	       "A filesystem kept in a log-structured merge tree.\n\n");
 	for (i = 0; i < COMMANDS; i++)
 		printf("  %-8s  %s\n", main_commands[i]->name, main_commands[i]->summary);
 	printf("\n`varve COMMAND --help` explains a command. Exit status: 0 done, 1 the command\n"
 	       "failed or found damage, 2 wrong usage.\n");
+}
+
+static int main_no_such_command(const char *word)
+{
+	struct nearest nearest;
+	size_t i;
+
+	nearest_init(&nearest, word);
+	for (i = 0; i < COMMANDS; i++)
+		nearest_try(&nearest, main_commands[i]->name);
+	if (nearest.suggestion)
+		say_error("%s: no such command, perhaps meant as %s; see `varve --help`", word,
+			  nearest.suggestion);
+	else
+		say_error("%s: no such command; see `varve --help`, or write ./%s if it is a store",
+			  word, word);
+	return EXIT_USAGE;
 }
 
 /*
@@ -62,8 +82,12 @@ int main(int argc, char **argv)
 			  strerror(errno));
 		return EXIT_FAILED;
 	}
-	/* With a reader that went away, a write fails; the process is not to die of it. */
+	/*
+	 * Writing to a pipe without a reader, or beyond a limit on the size of files, is an error
+	 * of that write, and must not end the process.
+	 */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc < 2) {
 		say_error("no command; see `varve --help`");
 		return EXIT_USAGE;
@@ -79,9 +103,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < COMMANDS; i++)
 		if (!strcmp(argv[1], main_commands[i]->name))
 			return main_commands[i]->run(main_commands[i], argc - 1, argv + 1);
-	if (argc == 2) {
-		say_error("%s: no such command; see `varve --help`", argv[1]);
-		return EXIT_USAGE;
-	}
+	if (argc == 2 || (argv[1][0] != '-' && !strchr(argv[1], '/')))
+		return main_no_such_command(argv[1]);
 	return command_mount.run(&command_mount, argc, argv);
 }

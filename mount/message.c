@@ -27,11 +27,43 @@ void message_to_syslog(void)
 	atomic_store(&to_syslog, true);
 }
 
+size_t message_character(const char *text, bool *control)
+{
+	const unsigned char *at = (const unsigned char *)text;
+	size_t size = 1, i;
+
+	*control = *at < ' ' || *at == 127 || (*at >= 0x80 && *at < 0xa0);
+	if (*at >= 0xc2 && *at < 0xf5)
+		size = *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
+	/* Without all of its bytes it is no character: each byte is looked at by itself. */
+	for (i = 1; i < size; i++)
+		if ((at[i] & 0xc0) != 0x80)
+			return 1;
+	if (size == 2 && at[0] == 0xc2 && at[1] < 0xa0)
+		*control = true;
+	return size;
+}
+
+static void message_replace(char *text, bool keep_lines)
+{
+	bool control;
+	size_t size;
+
+	for (; *text; text += size) {
+		size = message_character(text, &control);
+		if (control && !(keep_lines && *text == '\n'))
+			memset(text, '?', size);
+	}
+}
+
 void message_clean(char *text)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 127)
-			*text = '?';
+	message_replace(text, false);
+}
+
+void message_clean_lines(char *text)
+{
+	message_replace(text, true);
 }
 
 static void message_write(int priority, const char *format, va_list args)

@@ -23,8 +23,19 @@ void message_verbose(void);
 /* From now on, messages go to the system's log. */
 void message_to_syslog(void);
 
-/* Replace every control character in `text`, in place. For text that goes to stdout. */
+/*
+ * Replace every control character in `text`, in place: those of ASCII, and those of eight bits
+ * (0x80 to 0x9f), as bytes and in UTF-8. For text that goes to a terminal.
+ */
 void message_clean(char *text);
+/* As message_clean(), but the ends of lines stay. For text of several lines. */
+void message_clean_lines(char *text);
+
+/*
+ * The length of the character at the start of `text`, which is not empty: 1, or more in UTF-8.
+ * `*control`: it is one of the control characters.
+ */
+size_t message_character(const char *text, bool *control);
 
 /* An lsm_report_fn that prints the report. `ctx` is the path of the store, or NULL. */
 void message_report(void *ctx, enum lsm_report_level level, const char *text);

@@ -82,6 +82,9 @@ static void scrub_on_finding(void *ctx, const char *text)
 		scrub_wait_until(s, INT64_MAX);
 	if (s->text_size + size + 1 <= SCRUB_TEXT_BYTES) {
 		memcpy(s->text + s->text_size, text, size);
+		/* A newline in a name must not end the line of the finding. */
+		s->text[s->text_size + size] = 0;
+		message_clean(s->text + s->text_size);
 		s->text[s->text_size + size] = '\n';
 		s->text_size += size + 1;
 	}

@@ -150,8 +150,15 @@ int transport_check(const struct mount_options *options);
  */
 int transport_open(struct mount *mount, struct transport **out);
 
-/* Answer requests until the mount is unmounted, or stopped. Returns 0 or a negative errno. */
-int transport_run(struct transport *t);
+/*
+ * Answer requests until the mount is unmounted, or stopped.
+ *
+ * `ready` is called with `ctx` once, on the first thread that answers requests, just before it
+ * reads the first one. If no such thread can be started, it is not called.
+ * Returns 0 or a negative errno.
+ */
+typedef void transport_ready_fn(void *ctx);
+int transport_run(struct transport *t, transport_ready_fn *ready, void *ctx);
 
 /*
  * Make transport_run() return. Requests that are being worked on are answered first, later ones

@@ -120,11 +120,12 @@ static void transport_on_log(enum fuse_log_level level, const char *format, va_l
 	char text[MESSAGE_BYTES_MAX];
 	size_t n;
 
+	vsnprintf(text, sizeof(text), format, args);
 	if (level == FUSE_LOG_DEBUG) {
-		vfprintf(stderr, format, args);
+		message_clean_lines(text);
+		fputs(text, stderr);
 		return;
 	}
-	vsnprintf(text, sizeof(text), format, args);
 	n = strlen(text);
 	if (n && text[n - 1] == '\n')
 		text[n - 1] = 0;
@@ -254,7 +255,7 @@ static void transport_on_wake(int signal)
 	(void)signal;
 }
 
-int transport_run(struct transport *t)
+int transport_run(struct transport *t, transport_ready_fn *ready, void *ctx)
 {
 	/* Without SA_RESTART, so that transport_stop() can end libfuse's waiting. */
 	struct sigaction wake = {.sa_handler = transport_on_wake};
@@ -271,6 +272,8 @@ int transport_run(struct transport *t)
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	t->runner = pthread_self();
+	t->ready = ready;
+	t->ready_ctx = ctx;
 	atomic_store(&t->running, true);
 	if (!t->mount->options->idle_halt)
 		t->wakeful = wakeful_new();

@@ -20,7 +20,10 @@ struct transport {
 	uint64_t init_unique; /* of that request */
 	bool init_answered;
 	bool kill_priv_v2, setxattr_ext; /* agreed on: see transport_fuse_device.c */
+	transport_ready_fn *ready;       /* of transport_run() */
+	void *ready_ctx;
 	atomic_bool running;
+	atomic_bool ready_called;
 	atomic_bool detached; /* nothing of ours is on the mount point */
 	pthread_t runner;
 	struct wakeful *wakeful; /* while it runs; may be NULL */

@@ -58,9 +58,13 @@ static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
 {
 	struct transport *t = userdata;
 	struct fuse_in_header *header = buf;
-	ssize_t n = read(fd, buf, size);
 	size_t rest;
+	ssize_t n;
 
+	if (atomic_load(&t->running) && !atomic_load(&t->ready_called) &&
+	    !atomic_exchange(&t->ready_called, true))
+		t->ready(t->ready_ctx);
+	n = read(fd, buf, size);
 	if (n < (ssize_t)sizeof(*header))
 		return n;
 	wakeful_request(t->wakeful);

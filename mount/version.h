@@ -1,4 +1,4 @@
-/* version.h - the one place that says which Varve this is. */
+/* version.h - the version of Varve, for the program, the Makefile and lsm.pc. */
 #ifndef MOUNT_VERSION_H
 #define MOUNT_VERSION_H
 

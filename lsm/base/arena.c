@@ -1,17 +1,17 @@
 /*
- * arena.c - blocks from malloc(), in a list, cut from front to back.
+ * arena.c - a list of blocks from malloc(), each of which is used up from front to back.
  */
 #include "lsm/base/arena.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #define ARENA_ALIGN 8u
 
 /*
- * Blocks are 4 KiB at first, so that tests with memtables of 8 KiB see sizes
- * that mean something, and 1 MiB at most, which malloc() gives back to the
- * system when it is freed.
+ * The first blocks are 4 KiB, so that a memtable of 8 KiB in a test holds about that. The
+ * largest are 1 MiB, a size that free() returns to the system.
  */
 #define ARENA_BLOCK_BYTES_MIN 4096u
 #define ARENA_BLOCK_BYTES_MAX (1u << 20)
@@ -40,7 +40,7 @@ void arena_release(struct arena *a)
 	arena_init(a);
 }
 
-static struct arena_block *add_block(struct arena *a, size_t total)
+static struct arena_block *arena_add_block(struct arena *a, size_t total)
 {
 	struct arena_block *block = malloc(total);
 
@@ -68,15 +68,16 @@ void *arena_alloc(struct arena *a, size_t size)
 			total = ARENA_BLOCK_BYTES_MAX;
 		/* Something large gets a block of its own; the one in use stays in use. */
 		if (size > total / 4) {
-			block = add_block(a, sizeof(*block) + size);
+			block = arena_add_block(a, sizeof(*block) + size);
 			return block ? block->bytes : NULL;
 		}
-		block = add_block(a, total);
+		block = arena_add_block(a, total);
 		if (!block)
 			return NULL;
 		a->free = block->bytes;
 		a->left = total - sizeof(*block);
 	}
+	assert(size <= a->left);
 	p = a->free;
 	a->free += size;
 	a->left -= size;

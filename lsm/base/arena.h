@@ -1,9 +1,9 @@
 /*
- * arena.h - memory that is handed out piece by piece and freed all at once.
+ * arena.h - memory that is allocated piece by piece and freed all at once.
  *
- * One thread allocates; any thread may ask how much is held. Blocks grow with
- * the arena, a quarter of what it holds already, so that a small arena wastes
- * little and a large one allocates seldom.
+ * One thread allocates at a time; any thread may call arena_bytes(). A new block is a quarter
+ * of the size of the whole arena, so that a small arena wastes little and a large one
+ * seldom calls malloc().
  */
 #ifndef LSM_ARENA_H
 #define LSM_ARENA_H
@@ -15,9 +15,9 @@ struct arena_block;
 
 struct arena {
 	struct arena_block *blocks; /* newest first */
-	char *free;                 /* what is left of the block in use */
-	size_t left;
-	atomic_size_t bytes; /* of all blocks, their headers too */
+	char *free;                 /* the unused rest of the block in use */
+	size_t left;                /* bytes at `free` */
+	atomic_size_t bytes;        /* of all blocks, their headers too */
 };
 
 void arena_init(struct arena *a);

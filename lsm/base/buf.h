@@ -1,5 +1,7 @@
 /*
- * buf.h - a growing byte buffer. Start it with {0}; release it at the end.
+ * buf.h - a growing byte buffer. It starts as {0}, and buf_release() frees its bytes.
+ *
+ * buf_add() and its like return 0 or -ENOMEM; after -ENOMEM the content is unchanged.
  */
 #ifndef LSM_BUF_H
 #define LSM_BUF_H
@@ -22,7 +24,7 @@ static inline void buf_release(struct buf *b)
 	*b = (struct buf){0};
 }
 
-/* Make room for `more` bytes beyond the size. 0 or -ENOMEM; the content stays. */
+/* Make room for `more` bytes beyond the size. 0 or -ENOMEM. */
 static inline int buf_reserve(struct buf *b, size_t more)
 {
 	size_t want = b->size + more, capacity = b->capacity ? b->capacity : 64;
@@ -68,7 +70,7 @@ static inline int buf_add_u32(struct buf *b, uint32_t v)
 	return buf_add(b, bytes, sizeof(bytes));
 }
 
-/* A varint length, then the bytes. */
+/* Append a varint length, then the bytes. */
 static inline int buf_add_bytes(struct buf *b, struct lsm_slice s)
 {
 	if (buf_reserve(b, VARINT64_BYTES_MAX + s.size))

@@ -64,7 +64,7 @@ static inline uint8_t *put_varint(uint8_t *p, uint64_t v)
 /* Read a varint in [p, end) into `*v`; returns the byte after it, or NULL if it is malformed. */
 static inline const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *v)
 {
-	uint64_t result = 0;
+	uint64_t wide = 0;
 
 	*v = 0;
 	for (unsigned shift = 0; p && p < end && shift < 64; shift += 7) {
@@ -72,9 +72,9 @@ static inline const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, ui
 
 		if (shift == 63 && byte > 1)
 			return NULL;
-		result |= (uint64_t)(byte & 0x7f) << shift;
+		wide |= (uint64_t)(byte & 0x7f) << shift;
 		if (!(byte & 0x80)) {
-			*v = result;
+			*v = wide;
 			return p;
 		}
 	}

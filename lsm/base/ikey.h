@@ -10,6 +10,8 @@
 #ifndef LSM_IKEY_H
 #define LSM_IKEY_H
 
+#include <assert.h>
+
 #include "lsm/base/coding.h"
 #include "lsm/lsm.h"
 
@@ -44,7 +46,7 @@ static inline enum ikey_type ikey_type(struct lsm_slice ikey)
 {
 	return (enum ikey_type)(ikey_get_trailer(ikey) & 0xff);
 }
-/* Bytes from disk: long enough, known type, key within limits. */
+/* Whether bytes from disk are an internal key: long enough, of a known type, within limits. */
 static inline bool ikey_valid(struct lsm_slice ikey)
 {
 	return ikey.size > IKEY_TRAILER_BYTES && ikey.size <= IKEY_BYTES_MAX &&
@@ -70,7 +72,7 @@ static inline int ikey_compare(struct lsm_slice a, struct lsm_slice b)
 	return (ta < tb) - (ta > tb);
 }
 
-/* An internal key built on the stack. */
+/* Space for an internal key on the stack, and the function that fills it. */
 struct ikey_buf {
 	uint8_t bytes[IKEY_BYTES_MAX];
 	size_t size;
@@ -78,6 +80,7 @@ struct ikey_buf {
 static inline struct lsm_slice ikey_make(struct ikey_buf *b, struct lsm_slice user,
 					 uint64_t sequence, enum ikey_type type)
 {
+	assert(user.size <= LSM_KEY_BYTES_MAX && sequence <= SEQUENCE_MAX);
 	memcpy(b->bytes, user.data, user.size);
 	put_u64(b->bytes + user.size, ikey_trailer(sequence, type));
 	b->size = user.size + IKEY_TRAILER_BYTES;

@@ -2,10 +2,10 @@
  * iter.h - the internal iterator: one interface over memtables, blocks,
  * tables, levels and merges of them. Keys are internal keys (ikey.h).
  *
- * After every call either `valid` is true and `key` and `value` are set (good
- * until the next call on the iterator), or it is false and `status` is 0 (end)
- * or the error. next() and prev() need `valid`. An iterator that met an error
- * is not valid and stays so until it is positioned again.
+ * After every call that moves the iterator there are two cases. `valid` is true: `key` and
+ * `value` are set, until the next call on the iterator. `valid` is false: `err` is 0 at the
+ * end, or the error. next() and prev() may only be called on a valid iterator. After an error
+ * the iterator stays invalid until it is positioned again.
  */
 #ifndef LSM_ITER_H
 #define LSM_ITER_H
@@ -28,7 +28,7 @@ struct iter {
 	const struct iter_ops *ops;
 	struct lsm_slice key;
 	struct lsm_slice value;
-	int status;
+	int err;
 	bool valid;
 };
 

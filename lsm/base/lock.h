@@ -7,8 +7,8 @@
  * order among themselves is asserted where they are taken. See fs/inode_lock.h.)
  *
  * The analysis sees that each lock is released on every path, and that a function marked
- * REQUIRES() is only called with the lock held. In C it cannot be told which lock guards a
- * field: the structs say so by grouping their fields.
+ * REQUIRES() is only called with the lock held. In C the analysis cannot know which lock guards
+ * a field, so the structs group their fields by the lock, and say so in comments.
  *
  * This header knows nothing of a store. All three layers include it, so that their ranks form
  * one order: the locks of mount/, then those of fs/, then those of lsm/.

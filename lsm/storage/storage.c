@@ -1,9 +1,9 @@
 /*
- * storage.c - what is the same for every storage.
+ * storage.c - calls that are the same for every storage.
  */
 #include "lsm/storage/storage.h"
 
-#include <errno.h>
+#include "lsm/base/report.h"
 
 int storage_open_file(struct storage *st, const char *name, enum storage_open how,
 		      struct storage_file **out)
@@ -22,7 +22,7 @@ int storage_pread_full(struct storage_file *f, void *buf, size_t size, uint64_t 
 
 	if (err)
 		return err;
-	return got == size ? 0 : -EUCLEAN;
+	return got == size ? 0 : report_malformed(NULL, "the file ends before");
 }
 
 int storage_sync_dir(struct storage *st)

@@ -12,16 +12,16 @@
  * entry, beginning with the first, is a restart point: it shares nothing, so a
  * search can begin there. Integers are little-endian.
  *
- * Valid is what obeys this, and a reader answers -EUCLEAN to anything else:
+ * A block is valid if it obeys these rules; for any other the reader returns -EUCLEAN:
  *   - only bytes of user keys are shared: the trailer (sequence and type) of the
  *     key before is never a part of this key, and this key's own trailer is
  *     always whole in the entry;
  *   - `shared` is 0, or all that the two user keys have in common at the start.
- *     These two let block_find() compare entry after entry with the key looked
- *     for and never put a key together;
+ *     With these two rules block_find() compares entry after entry with the key it
+ *     looks for, and never puts a key together;
  *   - a key is within the limits of ikey_valid();
  *   - the first restart is at 0; a block without entries has no restart.
- * That keys ascend is checked by table_verify(), not at every read.
+ * The order of the keys is checked by table_verify(), not at every read.
  *
  * Limits: 4 GiB a block.
  *
@@ -34,6 +34,8 @@
 
 #include "lsm/table/block.h"
 
+#include "lsm/base/report.h"
+
 struct entry {
 	size_t next; /* offset of the entry after it */
 	size_t shared;
@@ -41,8 +43,8 @@ struct entry {
 	struct lsm_slice value;
 };
 
-/* How many bytes `a` and `b` begin with in common, up to `size`. */
-static size_t common_bytes(const uint8_t *a, const uint8_t *b, size_t size)
+/* The number of bytes that `a` and `b` have in common at the start, at most `size`. */
+static size_t block_common_bytes(const uint8_t *a, const uint8_t *b, size_t size)
 {
 	size_t i = 0;
 
@@ -109,7 +111,8 @@ int block_builder_add(struct block_builder *b, struct lsm_slice ikey, struct lsm
 		size_t before = ikey_user(buf_slice(&b->last_key)).size;
 		size_t size = ikey_user(ikey).size;
 
-		shared = common_bytes(b->last_key.data, ikey.data, size < before ? size : before);
+		shared = block_common_bytes(b->last_key.data, ikey.data,
+					    size < before ? size : before);
 	}
 	buf_add_varint(&b->bytes, shared);
 	buf_add_varint(&b->bytes, ikey.size - shared);
@@ -145,33 +148,34 @@ static const uint8_t *block_bytes(struct lsm_slice block)
 	return block.data;
 }
 
-static uint32_t restarts_count(struct lsm_slice block)
+static uint32_t block_restarts_count(struct lsm_slice block)
 {
 	return get_u32(block_bytes(block) + block.size - sizeof(uint32_t));
 }
 
 /* Where the entries end and the restarts begin. */
-static size_t restarts_offset(struct lsm_slice block)
+static size_t block_restarts_offset(struct lsm_slice block)
 {
-	return block.size - ((size_t)restarts_count(block) + 1) * sizeof(uint32_t);
+	return block.size - ((size_t)block_restarts_count(block) + 1) * sizeof(uint32_t);
 }
 
-static size_t restart_at(struct lsm_slice block, size_t i)
+static size_t block_restart_at(struct lsm_slice block, size_t i)
 {
-	return get_u32(block_bytes(block) + restarts_offset(block) + i * sizeof(uint32_t));
+	return get_u32(block_bytes(block) + block_restarts_offset(block) + i * sizeof(uint32_t));
 }
 
-int block_check(struct lsm_slice block)
+int block_check(struct lsm_slice block, const char **reason)
 {
 	size_t count;
 
 	if (block.size < sizeof(uint32_t) || block.size > UINT32_MAX)
-		return -EUCLEAN;
-	count = restarts_count(block);
+		return report_malformed(reason, "impossible size of a block");
+	count = block_restarts_count(block);
 	if (count > block.size / sizeof(uint32_t) - 1)
-		return -EUCLEAN;
-	if (!count != !restarts_offset(block) || (count && restart_at(block, 0) != 0))
-		return -EUCLEAN;
+		return report_malformed(reason, "more restart points than the block has room for");
+	if (!count != !block_restarts_offset(block) || (count && block_restart_at(block, 0) != 0))
+		return report_malformed(reason,
+					"the restart points do not begin at the first entry");
 	return 0;
 }
 
@@ -179,7 +183,8 @@ int block_check(struct lsm_slice block)
  * Decode the entry at `at`, below `end`; the key before it has `before` bytes
  * (0 at a restart point). False if it is malformed.
  */
-static bool entry_decode(const uint8_t *base, size_t end, size_t at, size_t before, struct entry *e)
+static bool block_entry_decode(const uint8_t *base, size_t end, size_t at, size_t before,
+			       struct entry *e)
 {
 	const uint8_t *p = base + at, *limit = base + end;
 	uint32_t shared, unshared, value_size;
@@ -215,19 +220,28 @@ static bool entry_decode(const uint8_t *base, size_t end, size_t at, size_t befo
 	return true;
 }
 
-/* The offset of the last restart point below `ikey`, or of the first one. */
-static int find_restart(struct lsm_slice block, struct lsm_slice ikey, size_t *at)
+static int block_entry_malformed(const char **reason)
 {
-	size_t low = 0, high = restarts_count(block), end = restarts_offset(block);
+	return report_malformed(reason, "entry is malformed");
+}
+
+/*
+ * The offset of the last restart point below `ikey`, or of the first one. 0; -EUCLEAN, with
+ * the reason in `found`.
+ */
+static int block_find_restart(struct lsm_slice block, struct lsm_slice ikey, size_t *at,
+			      struct block_found *found)
+{
+	size_t low = 0, high = block_restarts_count(block), end = block_restarts_offset(block);
 	struct entry e;
 
 	*at = 0;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		size_t offset = restart_at(block, middle);
+		size_t offset = block_restart_at(block, middle);
 
-		if (!entry_decode(block_bytes(block), end, offset, 0, &e))
-			return -EUCLEAN;
+		if (!block_entry_decode(block_bytes(block), end, offset, 0, &e))
+			return block_entry_malformed(&found->reason);
 		if (ikey_compare(e.delta, ikey) < 0) {
 			low = middle + 1;
 			*at = offset;
@@ -238,33 +252,33 @@ static int find_restart(struct lsm_slice block, struct lsm_slice ikey, size_t *a
 	return 0;
 }
 
-/* Where an entry stands to the key looked for. */
+/* The position of an entry relative to the key that is looked for. */
 enum side { BELOW, BELOW_SAME_USER, AT_SAME_USER, ABOVE };
 
 /*
- * Compare entry `e` with `ikey`. `*match` is how many bytes the user key of the
- * entry before it, which is below `ikey`, has in common with the one looked for;
- * it becomes the same for this entry.
+ * Compare entry `e` with `ikey`. The entry before `e` is below `ikey`. `*match` is the number of
+ * bytes that the user keys of that entry and of `ikey` have in common at the start; it
+ * becomes the same number for `e`.
  */
-static enum side entry_side(const struct entry *e, struct lsm_slice ikey, size_t *match)
+static enum side block_entry_side(const struct entry *e, struct lsm_slice ikey, size_t *match)
 {
 	struct lsm_slice user = ikey_user(ikey);
 	const uint8_t *delta = e->delta.data, *want = (const uint8_t *)user.data + *match;
 	size_t delta_size = e->delta.size - IKEY_TRAILER_BYTES, want_size = user.size - *match;
 	size_t same;
 
-	if (!e->shared) { /* a restart point: it may have more in common than it says */
+	if (!e->shared) { /* perhaps a restart point, which does not say what it shares */
 		*match = 0;
 		want = user.data;
 		want_size = user.size;
 	}
-	/* It agrees with the key before on the byte that put that one below. */
+	/* The byte that put the key before it below `ikey` is shared, so this key is below too. */
 	if (e->shared > *match)
 		return BELOW;
-	/* It is above the key before on a byte where that one equals ours. */
+	/* It is above the key before it, on a byte which that key has in common with `ikey`. */
 	if (e->shared < *match)
 		return ABOVE;
-	same = common_bytes(delta, want, delta_size < want_size ? delta_size : want_size);
+	same = block_common_bytes(delta, want, delta_size < want_size ? delta_size : want_size);
 	*match += same;
 	if (same < delta_size && same < want_size)
 		return delta[same] < want[same] ? BELOW : ABOVE;
@@ -277,24 +291,26 @@ static enum side entry_side(const struct entry *e, struct lsm_slice ikey, size_t
 
 int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found *found)
 {
-	size_t end = restarts_offset(block), at, before = 0, match = 0;
+	size_t end = block_restarts_offset(block), at, before = 0, match = 0;
 	enum side side = BELOW;
 	struct entry e;
+	int err;
 
 	*found = (struct block_found){0};
-	if (find_restart(block, ikey, &at))
-		return -EUCLEAN;
+	err = block_find_restart(block, ikey, &at, found);
+	if (err)
+		return err;
 	for (; at < end; at = e.next) {
-		if (!entry_decode(block_bytes(block), end, at, before, &e))
-			return -EUCLEAN;
-		side = entry_side(&e, ikey, &match);
+		if (!block_entry_decode(block_bytes(block), end, at, before, &e))
+			return block_entry_malformed(&found->reason);
+		side = block_entry_side(&e, ikey, &match);
 		if (side >= AT_SAME_USER)
 			break;
 		found->after_newer = side == BELOW_SAME_USER;
 		before = e.shared + e.delta.size;
 	}
 	if (at >= end)
-		return 1;
+		return LSM_ABSENT;
 	found->value = e.value;
 	found->trailer = ikey_get_trailer(e.delta);
 	found->same_user = side == AT_SAME_USER;
@@ -307,27 +323,27 @@ int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found
 
 /* ---- the cursor ---- */
 
-static void cursor_end(struct block_cursor *c, int status)
+static void block_cursor_end(struct block_cursor *c, int err)
 {
 	c->it.valid = false;
-	c->it.status = status;
+	c->it.err = err;
 }
 
 /*
- * Stand on an entry whose key is `shared` bytes of `prefix`, then `delta`.
- * A key that shares nothing is used where it lies in the block. The buffer
- * never moves once it is there: `prefix` may lie in it.
+ * Move the cursor to an entry whose key is `shared` bytes of `prefix`, then `delta`.
+ * A key that shares nothing is used where it lies in the block. `prefix` may lie in the key
+ * buffer, which is allocated once in its full size and never moves.
  */
-static void cursor_stand(struct block_cursor *c, size_t offset, size_t next_offset,
-			 const void *prefix, size_t shared, struct lsm_slice delta,
-			 struct lsm_slice value)
+static void block_cursor_stand(struct block_cursor *c, size_t offset, size_t next_offset,
+			       const void *prefix, size_t shared, struct lsm_slice delta,
+			       struct lsm_slice value)
 {
 	if (!shared) {
 		c->it.key = delta;
 	} else {
 		c->key.size = 0;
 		if (buf_reserve(&c->key, IKEY_BYTES_MAX)) {
-			cursor_end(c, -ENOMEM);
+			block_cursor_end(c, -ENOMEM);
 			return;
 		}
 		memmove(c->key.data, prefix, shared);
@@ -337,13 +353,13 @@ static void cursor_stand(struct block_cursor *c, size_t offset, size_t next_offs
 	}
 	c->it.value = value;
 	c->it.valid = true;
-	c->it.status = 0;
+	c->it.err = 0;
 	c->offset = offset;
 	c->next_offset = next_offset;
 }
 
-/* Whether `e` says it shares less with the key before it than it does. */
-static bool shares_more(struct lsm_slice before, const struct entry *e)
+/* Whether `e` has more in common with the key before it than its `shared` says. */
+static bool block_shares_more(struct lsm_slice before, const struct entry *e)
 {
 	return e->shared && e->shared + IKEY_TRAILER_BYTES < before.size &&
 	       e->delta.size > IKEY_TRAILER_BYTES &&
@@ -351,120 +367,123 @@ static bool shares_more(struct lsm_slice before, const struct entry *e)
 }
 
 /* Go to the entry at `offset`; the key here is the one before it, unless `restart`. */
-static void cursor_step(struct block_cursor *c, size_t offset, bool restart)
+static void block_cursor_step(struct block_cursor *c, size_t offset, bool restart)
 {
 	size_t before = restart ? 0 : c->it.key.size;
 	struct entry e;
 
 	if (!restart && offset == c->restarts_offset)
-		cursor_end(c, 0);
-	else if (!entry_decode(block_bytes(c->block), c->restarts_offset, offset, before, &e) ||
-		 shares_more(c->it.key, &e))
-		cursor_end(c, -EUCLEAN);
+		block_cursor_end(c, 0);
+	else if (!block_entry_decode(block_bytes(c->block), c->restarts_offset, offset, before,
+				     &e) ||
+		 block_shares_more(c->it.key, &e))
+		block_cursor_end(c, block_entry_malformed(&c->reason));
 	else
-		cursor_stand(c, offset, e.next, c->it.key.data, e.shared, e.delta, e.value);
+		block_cursor_stand(c, offset, e.next, c->it.key.data, e.shared, e.delta, e.value);
 }
 
 /* Go to the entry that ends at `end`, from the last restart point before it. */
-static void cursor_before(struct block_cursor *c, size_t end)
+static void block_cursor_before(struct block_cursor *c, size_t end)
 {
 	size_t low = 0, high = c->restarts_count;
 
 	if (!end) {
-		cursor_end(c, 0);
+		block_cursor_end(c, 0);
 		return;
 	}
 	while (high - low > 1) { /* the last restart below `end`; the first is 0 */
 		size_t middle = low + (high - low) / 2;
 
-		if (restart_at(c->block, middle) < end)
+		if (block_restart_at(c->block, middle) < end)
 			low = middle;
 		else
 			high = middle;
 	}
-	cursor_step(c, restart_at(c->block, low), true);
+	block_cursor_step(c, block_restart_at(c->block, low), true);
 	while (c->it.valid && c->next_offset < end)
-		cursor_step(c, c->next_offset, false);
+		block_cursor_step(c, c->next_offset, false);
 	if (c->it.valid && c->next_offset != end)
-		cursor_end(c, -EUCLEAN);
+		block_cursor_end(c, block_entry_malformed(&c->reason));
 }
 
-static void cursor_first(struct iter *it)
+static void block_cursor_first(struct iter *it)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 
 	if (c->restarts_count)
-		cursor_step(c, 0, true);
+		block_cursor_step(c, 0, true);
 	else
-		cursor_end(c, 0);
+		block_cursor_end(c, 0);
 }
 
-static void cursor_last(struct iter *it)
+static void block_cursor_last(struct iter *it)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 
-	cursor_before(c, c->restarts_offset);
+	block_cursor_before(c, c->restarts_offset);
 }
 
-static void cursor_next(struct iter *it)
+static void block_cursor_next(struct iter *it)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 
 	assert(it->valid);
-	cursor_step(c, c->next_offset, false);
+	block_cursor_step(c, c->next_offset, false);
 }
 
-static void cursor_prev(struct iter *it)
+static void block_cursor_prev(struct iter *it)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 
 	assert(it->valid);
-	cursor_before(c, c->offset);
+	block_cursor_before(c, c->offset);
 }
 
-static void cursor_seek(struct iter *it, struct lsm_slice ikey)
+static void block_cursor_seek(struct iter *it, struct lsm_slice ikey)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 	struct block_found found;
-	int r = block_find(c->block, ikey, &found);
+	int err = block_find(c->block, ikey, &found);
 
-	if (r)
-		cursor_end(c, r < 0 ? r : 0);
+	c->reason = found.reason;
+	if (err)
+		block_cursor_end(c, err == LSM_ABSENT ? 0 : err);
 	else
-		cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
-			     found.delta, found.value);
+		block_cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
+				   found.delta, found.value);
 }
 
-static void cursor_seek_prev(struct iter *it, struct lsm_slice ikey)
+static void block_cursor_seek_prev(struct iter *it, struct lsm_slice ikey)
 {
 	struct block_cursor *c = (struct block_cursor *)it;
 	struct block_found found;
-	int r = block_find(c->block, ikey, &found);
+	int err = block_find(c->block, ikey, &found);
 
-	if (r < 0)
-		cursor_end(c, r);
-	else if (r)
-		cursor_last(it);
+	c->reason = found.reason;
+	if (err < 0)
+		block_cursor_end(c, err);
+	else if (err == LSM_ABSENT)
+		block_cursor_last(it);
 	else if (found.same_user && found.trailer == ikey_get_trailer(ikey))
-		cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
-			     found.delta, found.value);
+		block_cursor_stand(c, found.offset, found.next_offset, ikey.data, found.shared,
+				   found.delta, found.value);
 	else
-		cursor_before(c, found.offset);
+		block_cursor_before(c, found.offset);
 }
 
-static void cursor_free(struct iter *it)
+static void block_cursor_free(struct iter *it)
 {
 	block_cursor_release((struct block_cursor *)it);
 }
 
 static const struct iter_ops cursor_ops = {
-	.seek = cursor_seek,
-	.seek_prev = cursor_seek_prev,
-	.first = cursor_first,
-	.last = cursor_last,
-	.next = cursor_next,
-	.prev = cursor_prev,
-	.free = cursor_free,
+	.seek = block_cursor_seek,
+	.seek_prev = block_cursor_seek_prev,
+	.first = block_cursor_first,
+	.last = block_cursor_last,
+	.next = block_cursor_next,
+	.prev = block_cursor_prev,
+	.free = block_cursor_free,
 };
 
 void block_cursor_init(struct block_cursor *c)
@@ -474,19 +493,19 @@ void block_cursor_init(struct block_cursor *c)
 
 void block_cursor_reset(struct block_cursor *c, struct lsm_slice block)
 {
-	assert(!block_check(block));
-	cursor_end(c, 0);
+	assert(!block_check(block, NULL));
+	block_cursor_end(c, 0);
 	c->it.key = c->it.value = (struct lsm_slice){0};
 	c->block = block;
 	c->offset = c->next_offset = 0;
-	c->restarts_offset = restarts_offset(block);
-	c->restarts_count = restarts_count(block);
+	c->restarts_offset = block_restarts_offset(block);
+	c->restarts_count = block_restarts_count(block);
 }
 
 void block_cursor_release(struct block_cursor *c)
 {
 	buf_release(&c->key);
-	cursor_end(c, 0);
+	block_cursor_end(c, 0);
 }
 
 /* ---- the iterator on the heap ---- */
@@ -508,12 +527,12 @@ static void block_iter_free(struct iter *it)
 }
 
 static const struct iter_ops block_iter_ops = {
-	.seek = cursor_seek,
-	.seek_prev = cursor_seek_prev,
-	.first = cursor_first,
-	.last = cursor_last,
-	.next = cursor_next,
-	.prev = cursor_prev,
+	.seek = block_cursor_seek,
+	.seek_prev = block_cursor_seek_prev,
+	.first = block_cursor_first,
+	.last = block_cursor_last,
+	.next = block_cursor_next,
+	.prev = block_cursor_prev,
 	.free = block_iter_free,
 };
 

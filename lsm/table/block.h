@@ -1,7 +1,7 @@
 /*
  * block.h - one block of sorted entries with shared-prefix keys and restart
  * points. The format is specified at the top of block.c. A block knows nothing
- * of files, checksums or compression: table.c wraps it in those.
+ * of files, checksums and compression; those are in table_format.c.
  */
 #ifndef LSM_BLOCK_H
 #define LSM_BLOCK_H
@@ -24,18 +24,22 @@ void block_builder_init(struct block_builder *b);
 void block_builder_release(struct block_builder *b);
 void block_builder_clear(struct block_builder *b);
 
-/* Keys ascending (asserted). -ENOMEM; -EFBIG beyond 4 GiB. On an error nothing changed. */
+/*
+ * Add an entry; bytes are copied. Keys come in ascending order (asserted).
+ * 0; -ENOMEM; -EFBIG if the block got larger than 4 GiB. After an error nothing has changed.
+ */
 int block_builder_add(struct block_builder *b, struct lsm_slice ikey, struct lsm_slice value);
-size_t block_builder_bytes(const struct block_builder *b); /* if finished now */
+size_t block_builder_bytes(const struct block_builder *b); /* of the block if finished now */
 
-/* The block's bytes, valid until the builder is changed. An empty block is fine. */
+/* `*block` is valid until the builder is changed. It may have no entry. 0; -ENOMEM. */
 int block_builder_finish(struct block_builder *b, struct lsm_slice *block);
 
 /*
- * Check the trailer of a block's bytes. 0 or -EUCLEAN. Entries are checked when
- * an iterator decodes them; whatever the bytes, nothing outside them is read.
+ * Check the trailer of a block's bytes. Entries are checked when they are decoded.
+ * Returns 0; -EUCLEAN (not reported), with the reason in words in `*reason` (may be NULL).
+ * Whatever the bytes, neither this nor anything below reads outside of them.
  */
-int block_check(struct lsm_slice block);
+int block_check(struct lsm_slice block, const char **reason);
 
 /* What block_find() found, pointing into the block. */
 struct block_found {
@@ -47,23 +51,28 @@ struct block_found {
 	size_t offset, next_offset;
 	size_t shared;
 	struct lsm_slice delta;
+	const char *reason; /* after -EUCLEAN: what is wrong, in words */
 };
 
 /*
- * The first entry >= `ikey` of a block that was checked, without building a key
- * or allocating. Returns 0; 1 if every entry is below (`after_newer` is set
- * still); -EUCLEAN.
+ * Find the first entry >= `ikey` of a block that was checked, without building a key
+ * or allocating.
+ * Returns 0; LSM_ABSENT if every entry is below (`after_newer` is set all the same);
+ * -EUCLEAN (not reported), with found->reason.
  */
 int block_find(struct lsm_slice block, struct lsm_slice ikey, struct block_found *found);
 
 /*
  * An iterator over `block`, which was checked and must stay while it is used.
- * `done` (may be NULL) is called with `done_ctx` when it is freed.
- * Malformed entries end it with -EUCLEAN. NULL: no memory.
+ * `done` (may be NULL) is called with `done_ctx` when the iterator is freed.
+ * A malformed entry ends it with -EUCLEAN (not reported). NULL: no memory.
  */
 struct iter *block_iter(struct lsm_slice block, void (*done)(void *ctx), void *done_ctx);
 
-/* The same in place, without allocating: reset to use it for another block. */
+/*
+ * The same iterator in place, without an allocation of its own. block_cursor_reset() sets it
+ * on another block; it is not valid then until it is positioned.
+ */
 struct block_cursor {
 	struct iter it;
 	struct lsm_slice block;
@@ -71,6 +80,7 @@ struct block_cursor {
 	size_t offset, next_offset; /* of the entry here and the one after it */
 	size_t restarts_offset;
 	uint32_t restarts_count;
+	const char *reason; /* after -EUCLEAN: what is wrong, in words */
 };
 void block_cursor_init(struct block_cursor *c);
 void block_cursor_reset(struct block_cursor *c, struct lsm_slice block);

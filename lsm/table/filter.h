@@ -9,10 +9,10 @@
 
 uint64_t filter_hash(struct lsm_slice user_key);
 
-/* Append to `out` a filter of `count` hashes with `bits_per_key`. -ENOMEM. */
+/* Append to `out` a filter of `count` hashes (of filter_hash()). 0; -ENOMEM, nothing changed. */
 int filter_build(const uint64_t *hashes, size_t count, unsigned bits_per_key, struct buf *out);
 
-/* False: the key is surely not among them. A malformed filter answers true. */
+/* False if the hash is surely not among those of the filter. True for a malformed filter. */
 bool filter_may_match(struct lsm_slice filter, uint64_t hash);
 
 #endif

@@ -9,22 +9,21 @@
  *     event:     +9       +4       -9       -4
  *     open:         {9}     {9,4}     {4}       {}
  *
- * and each stretch with something open becomes a fragment. Neighbours with the
- * same sequences are joined, so that fragments of one tombstone, cut by others
- * that compaction has dropped since, become one again.
+ * and each stretch between two events with a sequence open becomes a fragment. Neighbours with
+ * the same sequences are joined: if compaction drops the tombstones that had cut another
+ * one, its fragments become one again.
  *
  * n tombstones give at most 2n - 1 fragments. A fragment holds every sequence
- * over it, so n tombstones all nested in each other take n * n of them; what
- * bounds n is MEMTABLE_RANGES_MAX at a flush, and in compaction that a sequence
- * hidden by a newer one is dropped.
+ * over it, so n tombstones all nested in each other take n * n of them. At a flush
+ * MEMTABLE_RANGES_MAX bounds n. A compaction drops a sequence that a newer one hides.
  */
-#include <assert.h>
-
 #include "lsm/table/rangedel.h"
+
+#include <assert.h>
 
 #include "lsm/base/buf.h"
 
-struct raw { /* as added: places in `bytes` */
+struct raw { /* a tombstone as it was added: offsets in `bytes` */
 	uint64_t sequence;
 	size_t start, start_size, end, end_size;
 };
@@ -73,13 +72,13 @@ int rangedel_add(struct rangedel_list *l, uint64_t sequence, struct lsm_slice st
 	return 0;
 }
 
-static int event_compare(const void *a, const void *b)
+static int rangedel_event_compare(const void *a, const void *b)
 {
 	return slice_compare(((const struct event *)a)->key, ((const struct event *)b)->key);
 }
 
-/* Two events for each tombstone, by key. */
-static int make_events(const struct rangedel_list *l, struct event **out, size_t *count)
+/* Make two events of each tombstone, sorted by key. The caller frees `*out`. 0; -ENOMEM. */
+static int rangedel_make_events(const struct rangedel_list *l, struct event **out, size_t *count)
 {
 	const struct raw *raws = (const struct raw *)l->raws.data;
 	size_t n = l->raws.size / sizeof(*raws);
@@ -97,15 +96,15 @@ static int make_events(const struct rangedel_list *l, struct event **out, size_t
 			{l->bytes.data + raws[i].end, raws[i].end_size}, raws[i].sequence, false};
 	}
 	*count = 2 * n;
-	qsort(events, *count, sizeof(*events), event_compare);
+	qsort(events, *count, sizeof(*events), rangedel_event_compare);
 	return 0;
 }
 
 /*
- * Open or close a sequence in `open`, an ascending array of uint64_t in which
- * one that was added twice stands twice. It has room.
+ * Open or close a sequence in `open`, an ascending array of uint64_t with enough room. A
+ * sequence of two tombstones is in it twice.
  */
-static void open_apply(struct buf *open, const struct event *e)
+static void rangedel_open_apply(struct buf *open, const struct event *e)
 {
 	uint64_t *s = (uint64_t *)open->data;
 	size_t n = open->size / sizeof(*s), low = 0, high = n;
@@ -131,12 +130,12 @@ static void open_apply(struct buf *open, const struct event *e)
 }
 
 /*
- * Add [start, end) under the sequences in `open`. Until finish() is done,
- * `sequences` holds an index into l->sequences instead of a pointer, as that
- * array still moves.
+ * Add [start, end) under the sequences in `open`. Until rangedel_finish() ends, the field
+ * `sequences` holds an index into l->sequences instead of a pointer, because that array
+ * still moves. 0; -ENOMEM.
  */
-static int add_fragment(struct rangedel_list *l, struct lsm_slice start, struct lsm_slice end,
-			const struct buf *open)
+static int rangedel_add_fragment(struct rangedel_list *l, struct lsm_slice start,
+				 struct lsm_slice end, const struct buf *open)
 {
 	const uint64_t *s = (const uint64_t *)open->data;
 	size_t first = l->sequences.size / sizeof(*s), count = 0;
@@ -170,25 +169,25 @@ int rangedel_finish(struct rangedel_list *l)
 	struct buf open = {0};
 	struct rangedel *fragments;
 	size_t count;
-	int r;
+	int err;
 
 	assert(!l->finished);
-	r = make_events(l, &events, &count);
-	if (!r)
-		r = buf_reserve(&open, (count / 2 + 1) * sizeof(uint64_t));
-	for (size_t i = 0; !r && i < count; i++) {
+	err = rangedel_make_events(l, &events, &count);
+	if (!err)
+		err = buf_reserve(&open, (count / 2 + 1) * sizeof(uint64_t));
+	for (size_t i = 0; !err && i < count; i++) {
 		if (i && open.size && slice_compare(events[i - 1].key, events[i].key))
-			r = add_fragment(l, events[i - 1].key, events[i].key, &open);
-		/* At one key ends may come before starts: never close what is not open. */
-		if (!r)
-			open_apply(&open, &events[i]);
+			err = rangedel_add_fragment(l, events[i - 1].key, events[i].key, &open);
+		/* Every sequence is opened before it is closed, as each start is below its end. */
+		if (!err)
+			rangedel_open_apply(&open, &events[i]);
 	}
 	free(events);
 	buf_release(&open);
-	if (r) { /* as it was */
+	if (err) { /* make the list what it was before */
 		l->fragments.size = 0;
 		l->sequences.size = 0;
-		return r;
+		return err;
 	}
 	fragments = (struct rangedel *)l->fragments.data;
 	for (size_t i = 0; i < l->fragments.size / sizeof(*fragments); i++)

@@ -2,14 +2,14 @@
  * table.c - reading a table: opening it, point look-ups and iteration.
  *
  * An open table is its file, its index, its filter and its range tombstones, all
- * in memory, as one value of the cache; data blocks are cached each by itself and
- * do not need the table they came from to stay open. Nothing of an open table
- * changes, but the pointer to its own cache entry: any thread may use it.
+ * in memory, as one value of the cache. Data blocks are cached each by itself and
+ * do not need the table they came from to stay open. Of an open table only the
+ * pointer to its own cache entry changes, so any thread may use it.
  *
  * A look-up allocates nothing while the block is in the cache: the index and the
  * block are searched in place (block_find).
  *
- * All damage that is met here is reported by corrupt(), with the table's name and
+ * All damage that is met here is reported by table_corrupt(), with the table's name and
  * the offset of the block.
  */
 #include <assert.h>
@@ -34,8 +34,8 @@ struct table {
 	_Atomic(struct cache_entry *) entry; /* the cache's entry of this table */
 };
 
-static int corrupt(const struct table_env *env, uint64_t number, uint64_t offset,
-		   const char *reason)
+static int table_corrupt(const struct table_env *env, uint64_t number, uint64_t offset,
+			 const char *reason)
 {
 	char name[TABLE_NAME_BYTES];
 
@@ -43,7 +43,7 @@ static int corrupt(const struct table_env *env, uint64_t number, uint64_t offset
 	return report_corrupt(env->report, name, offset, "%s", reason);
 }
 
-static struct lsm_slice block_slice(const struct table_block *b)
+static struct lsm_slice table_block_slice(const struct table_block *b)
 {
 	return (struct lsm_slice){b->data, b->size};
 }
@@ -63,105 +63,107 @@ static void table_close(void *value)
 	free(t);
 }
 
-/* Load a block and report what is wrong with it. */
-static int load(struct table *t, struct table_handle h, struct table_block **out)
+/* Load a block. -EUCLEAN is reported. */
+static int table_load_block(struct table *t, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
-	int r = table_block_load(t->file, t->number, h, out, &reason);
+	int err = table_block_load(t->file, t->number, h, out, &reason);
 
-	return r == -EUCLEAN ? corrupt(t->env, t->number, h.offset, reason) : r;
+	return err == -EUCLEAN ? table_corrupt(t->env, t->number, h.offset, reason) : err;
 }
 
-static int load_footer(struct table *t, uint64_t bytes)
+static int table_load_footer(struct table *t, uint64_t bytes)
 {
 	uint8_t footer[TABLE_FOOTER_BYTES];
 	const char *reason = "file is too short for a table";
 	uint64_t offset;
-	int r;
+	int err;
 
 	if (bytes < sizeof(footer))
-		return corrupt(t->env, t->number, 0, reason);
+		return table_corrupt(t->env, t->number, 0, reason);
 	offset = bytes - sizeof(footer);
-	r = storage_pread_full(t->file, footer, sizeof(footer), offset);
-	if (r == -EUCLEAN)
-		return corrupt(t->env, t->number, offset, "file is shorter than it should be");
-	if (r)
-		return r;
-	r = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
-	if (r)
-		corrupt(t->env, t->number, offset, reason);
-	return r;
+	err = storage_pread_full(t->file, footer, sizeof(footer), offset);
+	if (err == -EUCLEAN)
+		return table_corrupt(t->env, t->number, offset,
+				     "file is shorter than it should be");
+	if (err)
+		return err;
+	err = table_footer_decode(footer, t->number, offset, &t->footer, &reason);
+	if (err) /* also a later version of the format */
+		table_corrupt(t->env, t->number, offset, reason);
+	return err;
 }
 
-static int load_index(struct table *t)
+static int table_load_index(struct table *t)
 {
-	int r = load(t, t->footer.index, &t->index);
+	const char *reason;
+	int err = table_load_block(t, t->footer.index, &t->index);
 
-	if (!r && block_check(block_slice(t->index)))
-		r = corrupt(t->env, t->number, t->footer.index.offset, "index is malformed");
-	return r;
+	if (!err && block_check(table_block_slice(t->index), &reason))
+		err = table_corrupt(t->env, t->number, t->footer.index.offset, reason);
+	return err;
 }
 
-/* Without its filter a table is only slower: damage to it is reported and left at that. */
-static int load_filter(struct table *t)
+/* Without its filter a table is only slower, so damage to it is reported but is no error. */
+static int table_load_filter(struct table *t)
 {
 	struct table_block *b;
-	int r;
+	int err;
 
 	if (!t->footer.filter.size)
 		return 0;
-	r = load(t, t->footer.filter, &b);
-	if (r)
-		return r == -EUCLEAN ? 0 : r;
+	err = table_load_block(t, t->footer.filter, &b);
+	if (err)
+		return err == -EUCLEAN ? 0 : err;
 	if (posix_memalign(&t->filter, FILTER_ALIGN, b->size ? b->size : 1)) {
 		t->filter = NULL;
-		r = -ENOMEM;
+		err = -ENOMEM;
 	} else {
 		memcpy(t->filter, b->data, b->size);
 		t->filter_size = b->size;
 	}
 	free(b);
-	return r;
+	return err;
 }
 
-static int load_ranges(struct table *t)
+static int table_load_ranges(struct table *t)
 {
 	struct table_block *b;
 	const uint8_t *p, *limit;
-	int r;
+	int err;
 
 	if (!t->footer.ranges.size)
 		return 0;
-	r = load(t, t->footer.ranges, &b);
-	if (r)
-		return r;
+	err = table_load_block(t, t->footer.ranges, &b);
+	if (err)
+		return err;
 	t->ranges = rangedel_new();
 	if (!t->ranges)
-		r = -ENOMEM;
+		err = -ENOMEM;
 	p = b->data;
 	limit = p + b->size;
-	while (!r && p < limit) {
+	while (!err && p < limit) {
 		struct lsm_slice start, end;
 		uint64_t sequence;
 
 		p = table_range_decode(p, limit, &sequence, &start, &end);
 		if (p)
-			r = rangedel_add(t->ranges, sequence, start, end);
+			err = rangedel_add(t->ranges, sequence, start, end);
 		else
-			r = corrupt(t->env, t->number, t->footer.ranges.offset,
-				    "range tombstone is malformed");
+			err = table_corrupt(t->env, t->number, t->footer.ranges.offset,
+					    "range tombstone is malformed");
 	}
-	if (!r)
-		r = rangedel_finish(t->ranges);
+	if (!err)
+		err = rangedel_finish(t->ranges);
 	free(b);
-	return r;
+	return err;
 }
 
 static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, struct table **out)
 {
 	char name[TABLE_NAME_BYTES];
 	struct table *t = calloc(1, sizeof(*t));
-	int r;
+	int err;
 
 	*out = NULL;
 	if (!t)
@@ -169,22 +171,22 @@ static int table_open(struct table_env *env, uint64_t number, uint64_t bytes, st
 	t->env = env;
 	t->number = number;
 	table_name(name, number);
-	r = storage_open_file(env->st, name, STORAGE_READ, &t->file);
-	if (r == -ENOENT)
-		r = corrupt(env, number, 0, "the file is missing");
-	if (!r)
-		r = load_footer(t, bytes);
-	if (!r)
-		r = load_index(t);
-	if (!r)
-		r = load_ranges(t);
-	if (!r)
-		r = load_filter(t);
-	if (r)
+	err = storage_open_file(env->st, name, STORAGE_READ, &t->file);
+	if (err == -ENOENT)
+		err = table_corrupt(env, number, 0, "the file is missing");
+	if (!err)
+		err = table_load_footer(t, bytes);
+	if (!err)
+		err = table_load_index(t);
+	if (!err)
+		err = table_load_ranges(t);
+	if (!err)
+		err = table_load_filter(t);
+	if (err)
 		table_close(t);
 	else
 		*out = t;
-	return r;
+	return err;
 }
 
 static size_t table_memory(const struct table *t)
@@ -197,13 +199,13 @@ int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct
 {
 	struct cache_entry *e = cache_get(env->cache, number, CACHE_TABLE);
 	struct table *t;
-	int r;
+	int err;
 
 	*out = NULL;
 	if (!e) {
-		r = table_open(env, number, bytes, &t);
-		if (r)
-			return r;
+		err = table_open(env, number, bytes, &t);
+		if (err)
+			return err;
 		e = cache_put(env->cache, number, CACHE_TABLE, t, table_memory(t), table_close);
 		if (!e) {
 			table_close(t);
@@ -211,14 +213,14 @@ int table_acquire(struct table_env *env, uint64_t number, uint64_t bytes, struct
 		}
 	}
 	t = cache_value(e);
-	/* All store the same; only the first has to, and the others leave the line shared. */
+	/* All would store the same. Only the first does, so that the line stays shared. */
 	if (atomic_load_explicit(&t->entry, memory_order_relaxed) != e)
 		atomic_store_explicit(&t->entry, e, memory_order_relaxed);
 	*out = t;
 	return 0;
 }
 
-static struct cache_entry *entry_of(struct table *t)
+static struct cache_entry *table_cache_entry(struct table *t)
 {
 	return atomic_load_explicit(&t->entry, memory_order_relaxed);
 }
@@ -226,7 +228,7 @@ static struct cache_entry *entry_of(struct table *t)
 void table_release(struct table *t)
 {
 	if (t)
-		cache_release(t->env->cache, entry_of(t));
+		cache_release(t->env->cache, table_cache_entry(t));
 }
 
 const struct rangedel_list *table_ranges(const struct table *t)
@@ -237,48 +239,49 @@ const struct rangedel_list *table_ranges(const struct table *t)
 /* ---- data blocks ---- */
 
 /* Where the data blocks end. */
-static uint64_t data_end(const struct table *t)
+static uint64_t table_data_end(const struct table *t)
 {
 	return t->footer.filter.offset;
 }
 
 /* A data block in use: in the cache, or this reader's own. */
-struct held_block {
+struct pinned_block {
 	struct cache_entry *entry;
 	struct table_block *own;
 	struct lsm_slice bytes;
 };
 
-static void block_drop(struct table *t, struct held_block *held)
+static void table_drop_block(struct table *t, struct pinned_block *held)
 {
 	cache_release(t->env->cache, held->entry);
 	free(held->own);
-	*held = (struct held_block){0};
+	*held = (struct pinned_block){0};
 }
 
-static int block_hold(struct table *t, struct lsm_slice handle, bool fill_cache,
-		      struct held_block *held)
+static int table_hold_block(struct table *t, struct lsm_slice handle, bool fill_cache,
+			    struct pinned_block *held)
 {
 	struct cache *cache = t->env->cache;
 	struct table_block *b;
 	struct table_handle h;
-	int r;
+	const char *reason;
+	int err;
 
-	*held = (struct held_block){0};
-	if (!table_handle_decode(handle, data_end(t), &h))
-		return corrupt(t->env, t->number, t->footer.index.offset,
-			       "index points outside the data");
+	*held = (struct pinned_block){0};
+	if (!table_handle_decode(handle, table_data_end(t), &h))
+		return table_corrupt(t->env, t->number, t->footer.index.offset,
+				     "index points outside the data");
 	held->entry = cache_get(cache, t->number, h.offset);
 	if (held->entry) {
-		held->bytes = block_slice(cache_value(held->entry));
+		held->bytes = table_block_slice(cache_value(held->entry));
 		return 0;
 	}
-	r = load(t, h, &b);
-	if (r)
-		return r;
-	if (block_check(block_slice(b))) {
+	err = table_load_block(t, h, &b);
+	if (err)
+		return err;
+	if (block_check(table_block_slice(b), &reason)) {
 		free(b);
-		return corrupt(t->env, t->number, h.offset, "block is malformed");
+		return table_corrupt(t->env, t->number, h.offset, reason);
 	}
 	if (fill_cache) {
 		held->entry = cache_put(cache, t->number, h.offset, b, sizeof(*b) + b->size, free);
@@ -290,13 +293,13 @@ static int block_hold(struct table *t, struct lsm_slice handle, bool fill_cache,
 	} else {
 		held->own = b;
 	}
-	held->bytes = block_slice(b);
+	held->bytes = table_block_slice(b);
 	return 0;
 }
 
 /* ---- look-ups ---- */
 
-static int value_set(struct lsm_value *value, struct lsm_slice bytes)
+static int table_value_copy(struct lsm_value *value, struct lsm_slice bytes)
 {
 	if (bytes.size > value->capacity) {
 		size_t capacity = bytes.size < 64 ? 64 : bytes.size;
@@ -313,70 +316,72 @@ static int value_set(struct lsm_value *value, struct lsm_slice bytes)
 	return 0;
 }
 
-static void count(_Atomic uint64_t *counter)
+static void table_count(_Atomic uint64_t *counter)
 {
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
 /*
- * Search the data block that the index has for `ikey`. It is enough: the block
- * after it begins above the index key, and when this one ends below `ikey` then
- * its index key is a user key that no entry has (see the format), so that the
- * next block is about other users keys.
+ * Search the data block that the index names for `ikey`. No second block need be searched: the
+ * next one begins above the index key. If this block ends below `ikey`, its index key is a
+ * user key that no entry has (see the format), and the next block holds other user keys only.
+ * Returns 0; LSM_ABSENT; an error, reported if it is -EUCLEAN.
  */
-static int search(struct table *t, struct lsm_slice ikey, struct held_block *held,
-		  struct block_found *found, bool *has_newer)
+static int table_search(struct table *t, struct lsm_slice ikey, struct pinned_block *held,
+			struct block_found *found, bool *has_newer)
 {
 	struct block_found index;
 	uint64_t offset = t->footer.index.offset;
-	int r = block_find(block_slice(t->index), ikey, &index);
+	int err = block_find(table_block_slice(t->index), ikey, &index);
 
 	found->same_user = false;
-	*has_newer = r >= 0 && index.after_newer;
-	if (!r) {
+	*has_newer = err >= 0 && index.after_newer;
+	found->reason = index.reason;
+	if (!err) {
 		struct table_handle h;
 
-		r = block_hold(t, index.value, true, held);
-		if (r)
-			return r;
-		(void)table_handle_decode(index.value, data_end(t), &h); /* it was valid */
+		err = table_hold_block(t, index.value, true, held);
+		if (err)
+			return err;
+		(void)table_handle_decode(index.value, table_data_end(t), &h); /* it was valid */
 		offset = h.offset;
-		r = block_find(held->bytes, ikey, found);
-		*has_newer |= r >= 0 && found->after_newer;
+		err = block_find(held->bytes, ikey, found);
+		*has_newer |= err >= 0 && found->after_newer;
 	}
-	return r < 0 ? corrupt(t->env, t->number, offset, "entry is malformed") : r;
+	return err < 0 ? table_corrupt(t->env, t->number, offset, found->reason) : err;
 }
 
 int table_get(struct table *t, struct lsm_slice key, uint64_t sequence, enum ikey_type *type,
 	      uint64_t *entry_sequence, struct lsm_value *value)
 {
-	struct held_block held = {0};
+	struct pinned_block held = {0};
 	struct block_found found;
 	struct ikey_buf space;
 	bool has_newer;
-	int r;
+	int err;
 
 	*type = IKEY_DELETE;
 	*entry_sequence = 0;
 	assert(key.size && key.size <= LSM_KEY_BYTES_MAX);
 	if (t->filter &&
 	    !filter_may_match((struct lsm_slice){t->filter, t->filter_size}, filter_hash(key))) {
-		count(&t->env->filter_negatives);
-		return 1;
+		table_count(&t->env->filter_negatives);
+		return LSM_ABSENT;
 	}
-	r = search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found, &has_newer);
-	if (!r && !found.same_user)
-		r = 1;
-	if (!r)
-		r = value_set(value, found.value);
-	if (!r) {
+	err = table_search(t, ikey_make(&space, key, sequence, IKEY_TYPE_MAX), &held, &found,
+			   &has_newer);
+	if (!err && !found.same_user)
+		err = LSM_ABSENT;
+	if (!err)
+		err = table_value_copy(value, found.value);
+	if (!err) {
 		*type = (enum ikey_type)(found.trailer & 0xff);
 		*entry_sequence = found.trailer >> 8;
 	}
-	if (r == 1 && t->filter && !has_newer)
-		count(&t->env->filter_false_positives);
-	block_drop(t, &held);
-	return r;
+	if (err == LSM_ABSENT && t->filter && !has_newer)
+		table_count(&t->env->filter_false_positives);
+	table_drop_block(t, &held);
+	return err;
 }
 
 uint64_t table_offset_of(struct table *t, struct lsm_slice key)
@@ -389,10 +394,10 @@ uint64_t table_offset_of(struct table *t, struct lsm_slice key)
 		return 0;
 	if (key.size > LSM_KEY_BYTES_MAX)
 		key.size = LSM_KEY_BYTES_MAX;
-	if (block_find(block_slice(t->index), ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX),
-		       &found) ||
-	    !table_handle_decode(found.value, data_end(t), &h))
-		return data_end(t);
+	if (block_find(table_block_slice(t->index),
+		       ikey_make(&space, key, SEQUENCE_MAX, IKEY_TYPE_MAX), &found) ||
+	    !table_handle_decode(found.value, table_data_end(t), &h))
+		return table_data_end(t);
 	return h.offset;
 }
 
@@ -404,36 +409,36 @@ struct table_iter {
 	bool fill_cache;
 	struct block_cursor index;
 	struct block_cursor data; /* over `held`, the block the index stands on */
-	struct held_block held;   /* bytes.data NULL: none */
-	const void *held_handle;  /* the index value it was found by */
+	struct pinned_block held; /* bytes.data NULL: none */
+	const void *held_handle;  /* the index value that led to it */
 };
 
-static void iter_end(struct table_iter *ti, int status)
+static void table_iter_end(struct table_iter *ti, int err)
 {
 	ti->it.valid = false;
-	ti->it.status = status;
+	ti->it.err = err;
 }
 
-/* Hold the block the index stands on. False: at the end, or an error; the iterator says which. */
-static bool iter_load(struct table_iter *ti)
+/* Hold the block the index stands on. False: the iterator is at its end, or has an error. */
+static bool table_iter_load(struct table_iter *ti)
 {
 	struct table *t = ti->t;
-	int r;
+	int err;
 
 	if (!ti->index.it.valid) {
-		r = ti->index.it.status;
-		if (r == -EUCLEAN)
-			r = corrupt(t->env, t->number, t->footer.index.offset,
-				    "index entry is malformed");
-		iter_end(ti, r);
+		err = ti->index.it.err;
+		if (err == -EUCLEAN)
+			err = table_corrupt(t->env, t->number, t->footer.index.offset,
+					    ti->index.reason);
+		table_iter_end(ti, err);
 		return false;
 	}
 	if (ti->held.bytes.data && ti->held_handle == ti->index.it.value.data)
 		return true;
-	block_drop(t, &ti->held);
-	r = block_hold(t, ti->index.it.value, ti->fill_cache, &ti->held);
-	if (r) {
-		iter_end(ti, r);
+	table_drop_block(t, &ti->held);
+	err = table_hold_block(t, ti->index.it.value, ti->fill_cache, &ti->held);
+	if (err) {
+		table_iter_end(ti, err);
 		return false;
 	}
 	ti->held_handle = ti->index.it.value.data;
@@ -441,33 +446,34 @@ static bool iter_load(struct table_iter *ti)
 	return true;
 }
 
-/* Show the entry `data` stands on; past the block's end go on in the next block that way. */
-static void iter_show(struct table_iter *ti, bool forwards)
+/* Show the entry `data` stands on. Behind the block's end, go on in the next block that way. */
+static void table_iter_show(struct table_iter *ti, bool forwards)
 {
 	struct iter *index = &ti->index.it, *data = &ti->data.it;
 
-	while (!data->valid && !data->status) {
+	while (!data->valid && !data->err) {
 		if (forwards)
 			index->ops->next(index);
 		else
 			index->ops->prev(index);
-		if (!iter_load(ti))
+		if (!table_iter_load(ti))
 			return;
 		if (forwards)
 			data->ops->first(data);
 		else
 			data->ops->last(data);
 	}
-	if (data->status == -EUCLEAN) {
+	if (data->err == -EUCLEAN) {
 		struct table_handle h;
 
-		(void)table_handle_decode(index->value, data_end(ti->t), &h); /* it was valid */
-		corrupt(ti->t->env, ti->t->number, h.offset, "entry is malformed");
+		/* The handle was valid when the block was loaded. */
+		(void)table_handle_decode(index->value, table_data_end(ti->t), &h);
+		data->err = table_corrupt(ti->t->env, ti->t->number, h.offset, ti->data.reason);
 	}
 	ti->it.key = data->key;
 	ti->it.value = data->value;
 	ti->it.valid = data->valid;
-	ti->it.status = data->status;
+	ti->it.err = data->err;
 }
 
 static void table_iter_first(struct iter *it)
@@ -475,10 +481,10 @@ static void table_iter_first(struct iter *it)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->first(&ti->index.it);
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->first(&ti->data.it);
-	iter_show(ti, true);
+	table_iter_show(ti, true);
 }
 
 static void table_iter_last(struct iter *it)
@@ -486,10 +492,10 @@ static void table_iter_last(struct iter *it)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->last(&ti->index.it);
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->last(&ti->data.it);
-	iter_show(ti, false);
+	table_iter_show(ti, false);
 }
 
 static void table_iter_seek(struct iter *it, struct lsm_slice ikey)
@@ -497,10 +503,10 @@ static void table_iter_seek(struct iter *it, struct lsm_slice ikey)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->seek(&ti->index.it, ikey);
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->seek(&ti->data.it, ikey);
-	iter_show(ti, true);
+	table_iter_show(ti, true);
 }
 
 static void table_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
@@ -508,14 +514,14 @@ static void table_iter_seek_prev(struct iter *it, struct lsm_slice ikey)
 	struct table_iter *ti = (struct table_iter *)it;
 
 	ti->index.it.ops->seek(&ti->index.it, ikey);
-	if (!ti->index.it.valid && !ti->index.it.status) { /* above all of them */
+	if (!ti->index.it.valid && !ti->index.it.err) { /* above all of them */
 		table_iter_last(it);
 		return;
 	}
-	if (!iter_load(ti))
+	if (!table_iter_load(ti))
 		return;
 	ti->data.it.ops->seek_prev(&ti->data.it, ikey);
-	iter_show(ti, false);
+	table_iter_show(ti, false);
 }
 
 static void table_iter_next(struct iter *it)
@@ -524,7 +530,7 @@ static void table_iter_next(struct iter *it)
 
 	assert(it->valid);
 	ti->data.it.ops->next(&ti->data.it);
-	iter_show(ti, true);
+	table_iter_show(ti, true);
 }
 
 static void table_iter_prev(struct iter *it)
@@ -533,14 +539,14 @@ static void table_iter_prev(struct iter *it)
 
 	assert(it->valid);
 	ti->data.it.ops->prev(&ti->data.it);
-	iter_show(ti, false);
+	table_iter_show(ti, false);
 }
 
 static void table_iter_free(struct iter *it)
 {
 	struct table_iter *ti = (struct table_iter *)it;
 
-	block_drop(ti->t, &ti->held);
+	table_drop_block(ti->t, &ti->held);
 	block_cursor_release(&ti->index);
 	block_cursor_release(&ti->data);
 	table_release(ti->t);
@@ -567,8 +573,8 @@ struct iter *table_iter(struct table *t, bool fill_cache)
 	ti->t = t;
 	ti->fill_cache = fill_cache;
 	block_cursor_init(&ti->index);
-	block_cursor_reset(&ti->index, block_slice(t->index));
+	block_cursor_reset(&ti->index, table_block_slice(t->index));
 	block_cursor_init(&ti->data);
-	cache_ref(t->env->cache, entry_of(t));
+	cache_ref(t->env->cache, table_cache_entry(t));
 	return &ti->it;
 }

@@ -5,7 +5,7 @@
  *
  * without a gap. All integers are little-endian.
  *
- * A stored block is what is in a block, the payload, and a trailer:
+ * A stored block is its contents, the payload, and a trailer:
  *
  *   payload, maybe compressed
  *   u32 payload bytes once decompressed (of a raw one: its bytes)
@@ -46,17 +46,17 @@
  *    92  u32 checksum as a block's, of bytes 0..91, with the footer's offset
  *    96  u64 magic 0x5661727665546162, "baTevraV" in the file
  *
- * Every byte of a file is so under a checksum or, in the last 8, compared.
+ * So every byte of a file is covered by a checksum, but for the last 8, which are compared.
  * A footer of a later version keeps its size, and bytes 88..103 their meaning.
  *
  * Crash rules: a table is written once, synced, and only then named by the
- * manifest. Half of one is never looked at.
+ * manifest. So a half-written table is never read.
  *
  * Limits: a compressed payload is at most TABLE_BLOCK_BYTES_MAX long decompressed (an
  * entry of the largest value makes a block of a little over 4 MiB; a longer
- * payload, of a big index, is stored raw). A raw one is at most RAW_BYTES_MAX long:
- * range tombstones of one batch of the largest size, and as much again. So no bytes
- * of a file make the reader allocate more, however long the file (it may be all holes).
+ * payload, of a big index, is stored raw). A raw one is at most RAW_BYTES_MAX long: twice
+ * the range tombstones of the largest batch. So no file makes the reader allocate
+ * more, whatever its bytes and its length (a sparse file costs nothing to make).
  *
  * Example: table 7 with one entry, "a" @1 put = "x", no filter, not compressed
  *   000  00 09 01 61 01 01 00 00 00 00 00 00 78      data payload: the entry,
@@ -79,6 +79,7 @@
 #include <zstd.h>
 
 #include "lsm/base/ikey.h"
+#include "lsm/base/report.h"
 #include "lsm/table/table_format.h"
 
 #define MAGIC UINT64_C(0x5661727665546162)
@@ -89,14 +90,15 @@
 
 enum stored_as { STORED_RAW = 0, STORED_LZ4 = 1, STORED_ZSTD = 2 };
 
-static uint64_t seed_of(uint64_t number, uint64_t offset)
+static uint64_t table_format_seed(uint64_t number, uint64_t offset)
 {
 	return number * UINT64_C(0x9e3779b97f4a7c15) + offset;
 }
 
-static uint32_t checksum(const void *data, size_t size, uint64_t number, uint64_t offset)
+static uint32_t table_format_checksum(const void *data, size_t size, uint64_t number,
+				      uint64_t offset)
 {
-	return (uint32_t)XXH3_64bits_withSeed(data, size, seed_of(number, offset));
+	return (uint32_t)XXH3_64bits_withSeed(data, size, table_format_seed(number, offset));
 }
 
 /* ---- handles ---- */
@@ -109,7 +111,7 @@ int table_handle_encode(const struct table_handle *h, struct buf *out)
 	return buf_add_varint(out, h->size);
 }
 
-static bool handle_within(const struct table_handle *h, uint64_t end)
+static bool table_handle_within(const struct table_handle *h, uint64_t end)
 {
 	return h->size > TABLE_BLOCK_TRAILER_BYTES && h->offset < end && h->size <= end - h->offset;
 }
@@ -121,19 +123,19 @@ bool table_handle_decode(struct lsm_slice bytes, uint64_t end, struct table_hand
 	*h = (struct table_handle){0};
 	p = get_varint(p, limit, &h->offset);
 	p = get_varint(p, limit, &h->size);
-	return p == limit && handle_within(h, end);
+	return p == limit && table_handle_within(h, end);
 }
 
 /* ---- the footer ---- */
 
-static uint8_t *put_handle(uint8_t *p, const struct table_handle *h)
+static uint8_t *table_footer_put_handle(uint8_t *p, const struct table_handle *h)
 {
 	put_u64(p, h->offset);
 	put_u64(p + 8, h->size);
 	return p + 16;
 }
 
-static const uint8_t *get_handle(const uint8_t *p, struct table_handle *h)
+static const uint8_t *table_footer_get_handle(const uint8_t *p, struct table_handle *h)
 {
 	h->offset = get_u64(p);
 	h->size = get_u64(p + 8);
@@ -145,21 +147,21 @@ void table_footer_encode(const struct table_footer *f, uint64_t number, uint64_t
 {
 	uint8_t *p = bytes;
 
-	p = put_handle(p, &f->filter);
-	p = put_handle(p, &f->ranges);
-	p = put_handle(p, &f->index);
+	p = table_footer_put_handle(p, &f->filter);
+	p = table_footer_put_handle(p, &f->ranges);
+	p = table_footer_put_handle(p, &f->index);
 	put_u64(p, f->blocks);
 	put_u64(p + 8, f->entries);
 	put_u64(p + 16, f->tombstones);
 	put_u64(p + 24, f->range_tombstones);
 	put_u64(p + 32, 0);
 	put_u32(p + 40, VERSION);
-	put_u32(p + 44, checksum(bytes, 92, number, offset));
+	put_u32(p + 44, table_format_checksum(bytes, 92, number, offset));
 	put_u64(p + 48, MAGIC);
 }
 
 /* The blocks behind the data blocks follow each other without a gap, up to the footer. */
-static bool footer_adds_up(const struct table_footer *f, uint64_t offset)
+static bool table_footer_adds_up(const struct table_footer *f, uint64_t offset)
 {
 	const struct table_handle *h[] = {&f->filter, &f->ranges, &f->index};
 	uint64_t at = f->filter.offset;
@@ -180,28 +182,24 @@ int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number
 	const uint8_t *p = bytes;
 
 	*f = (struct table_footer){0};
-	*reason = NULL;
-	p = get_handle(p, &f->filter);
-	p = get_handle(p, &f->ranges);
-	p = get_handle(p, &f->index);
+	p = table_footer_get_handle(p, &f->filter);
+	p = table_footer_get_handle(p, &f->ranges);
+	p = table_footer_get_handle(p, &f->index);
 	f->blocks = get_u64(p);
 	f->entries = get_u64(p + 8);
 	f->tombstones = get_u64(p + 16);
 	f->range_tombstones = get_u64(p + 24);
 	if (get_u64(p + 48) != MAGIC)
-		*reason = "not the end of a table (magic)";
-	else if (get_u32(p + 44) != checksum(bytes, 92, number, offset))
-		*reason = "footer checksum is wrong";
-	if (*reason)
-		return -EUCLEAN;
+		return report_malformed(reason, "not the end of a table (magic)");
+	if (get_u32(p + 44) != table_format_checksum(bytes, 92, number, offset))
+		return report_malformed(reason, "footer checksum is wrong");
 	if (get_u32(p + 40) != VERSION) {
 		*reason = "written by a newer version of the format";
 		return -EPROTONOSUPPORT;
 	}
-	if (!footer_adds_up(f, offset)) {
-		*reason = "footer contradicts itself";
-		return -EUCLEAN;
-	}
+	if (!table_footer_adds_up(f, offset))
+		return report_malformed(reason, "footer contradicts itself");
+	*reason = NULL;
 	return 0;
 }
 
@@ -218,7 +216,7 @@ void table_codec_release(struct table_codec *c)
  * Compress `payload` into the scratch buffer if that saves an eighth at least:
  * less is not worth decompressing at every read. Any trouble means raw.
  */
-static enum stored_as compress(struct table_codec *c, struct lsm_slice payload)
+static enum stored_as table_block_compress(struct table_codec *c, struct lsm_slice payload)
 {
 	size_t room = payload.size - (payload.size + 7) / 8, size = 0;
 	enum stored_as stored_as = STORED_RAW;
@@ -250,7 +248,7 @@ static enum stored_as compress(struct table_codec *c, struct lsm_slice payload)
 int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t number,
 		      uint64_t offset, struct buf *out, uint64_t *size)
 {
-	enum stored_as stored_as = compress(c, payload);
+	enum stored_as stored_as = table_block_compress(c, payload);
 	struct lsm_slice bytes = stored_as == STORED_RAW ? payload : buf_slice(&c->scratch);
 	size_t start = out->size;
 	uint8_t type = (uint8_t)stored_as;
@@ -263,19 +261,20 @@ int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t 
 	buf_add(out, bytes.data, bytes.size);
 	buf_add_u32(out, (uint32_t)payload.size);
 	buf_add(out, &type, 1);
-	buf_add_u32(out, checksum(out->data + start, out->size - start, number, offset));
+	buf_add_u32(out,
+		    table_format_checksum(out->data + start, out->size - start, number, offset));
 	*size = out->size - start;
 	return 0;
 }
 
 /*
- * A decompression context is some 100 KiB and slow to make: keep a few that are
- * not in use. They stay until the process ends.
+ * A decompression context is some 100 KiB and slow to make. So a few that are not in use are
+ * kept, until the process ends.
  */
 static _Atomic(ZSTD_DCtx *) spare_contexts[4];
 #define SPARE_CONTEXTS (sizeof(spare_contexts) / sizeof(spare_contexts[0]))
 
-static size_t zstd_decompress(void *to, size_t to_size, const void *from, size_t from_size)
+static size_t table_block_zstd(void *to, size_t to_size, const void *from, size_t from_size)
 {
 	ZSTD_DCtx *context = NULL;
 	size_t size;
@@ -297,8 +296,8 @@ static size_t zstd_decompress(void *to, size_t to_size, const void *from, size_t
 	return size;
 }
 
-static int decompress(enum stored_as stored_as, struct lsm_slice from, struct table_block *to,
-		      const char **reason)
+static int table_block_decompress(enum stored_as stored_as, struct lsm_slice from,
+				  struct table_block *to, const char **reason)
 {
 	size_t size = 0;
 
@@ -308,38 +307,35 @@ static int decompress(enum stored_as stored_as, struct lsm_slice from, struct ta
 
 		size = got < 0 ? SIZE_MAX : (size_t)got;
 	} else {
-		size = zstd_decompress(to->data, to->size, from.data, from.size);
+		size = table_block_zstd(to->data, to->size, from.data, from.size);
 		if (size == SIZE_MAX)
 			return -ENOMEM;
 	}
 	if (size == to->size)
 		return 0;
-	*reason = "block does not decompress";
-	return -EUCLEAN;
+	return report_malformed(reason, "block does not decompress");
 }
 
 /* Verify the bytes of a stored block and make a payload of them. */
-static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_handle h,
-			struct table_block **out, const char **reason)
+static int table_block_unwrap(const uint8_t *bytes, uint64_t number, struct table_handle h,
+			      struct table_block **out, const char **reason)
 {
 	size_t size = h.size - TABLE_BLOCK_TRAILER_BYTES;
 	uint32_t payload_size = get_u32(bytes + size);
 	uint8_t stored_as = bytes[size + 4];
 	struct table_block *b;
-	int r;
+	int err;
 
-	*reason = NULL;
-	if (get_u32(bytes + h.size - 4) != checksum(bytes, h.size - 4, number, h.offset))
-		*reason = "block checksum is wrong";
-	else if (stored_as > STORED_ZSTD)
-		*reason = "block is compressed in an unknown way";
-	else if (stored_as == STORED_RAW && payload_size != size)
-		*reason = "block size is wrong";
-	else if (stored_as != STORED_RAW && (payload_size > TABLE_BLOCK_BYTES_MAX ||
-					     size > TABLE_BLOCK_BYTES_MAX || !payload_size))
-		*reason = "block is larger than a block can be";
-	if (*reason)
-		return -EUCLEAN;
+	if (get_u32(bytes + h.size - 4) !=
+	    table_format_checksum(bytes, h.size - 4, number, h.offset))
+		return report_malformed(reason, "block checksum is wrong");
+	if (stored_as > STORED_ZSTD)
+		return report_malformed(reason, "block is compressed in an unknown way");
+	if (stored_as == STORED_RAW && payload_size != size)
+		return report_malformed(reason, "block size is wrong");
+	if (stored_as != STORED_RAW &&
+	    (payload_size > TABLE_BLOCK_BYTES_MAX || size > TABLE_BLOCK_BYTES_MAX || !payload_size))
+		return report_malformed(reason, "block is larger than a block can be");
 	*reason = "out of memory";
 	b = malloc(sizeof(*b) + payload_size);
 	if (!b)
@@ -347,14 +343,14 @@ static int block_unwrap(const uint8_t *bytes, uint64_t number, struct table_hand
 	b->size = payload_size;
 	if (stored_as == STORED_RAW) {
 		memcpy(b->data, bytes, size);
-		r = 0;
+		err = 0;
 	} else {
-		r = decompress((enum stored_as)stored_as, (struct lsm_slice){bytes, size}, b,
-			       reason);
+		err = table_block_decompress((enum stored_as)stored_as,
+					     (struct lsm_slice){bytes, size}, b, reason);
 	}
-	if (r) {
+	if (err) {
 		free(b);
-		return r;
+		return err;
 	}
 	*reason = NULL;
 	*out = b;
@@ -365,30 +361,29 @@ int table_block_load(struct storage_file *f, uint64_t number, struct table_handl
 		     struct table_block **out, const char **reason)
 {
 	uint8_t stack[STACK_BLOCK_BYTES], *bytes = stack;
-	int r;
+	int err;
 
 	*out = NULL;
-	*reason = "block is longer than a block can be";
 	if (h.size <= TABLE_BLOCK_TRAILER_BYTES ||
 	    h.size > RAW_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES)
-		return -EUCLEAN;
+		return report_malformed(reason, "block is longer than a block can be");
 	if (h.size > sizeof(stack)) {
 		*reason = "out of memory";
 		bytes = malloc(h.size);
 		if (!bytes)
 			return -ENOMEM;
 	}
-	r = storage_pread_full(f, bytes, h.size, h.offset);
-	if (r)
-		*reason = r == -EUCLEAN ? "file ends within the block" : "block cannot be read";
+	err = storage_pread_full(f, bytes, h.size, h.offset);
+	if (err)
+		*reason = err == -EUCLEAN ? "file ends within the block" : "block cannot be read";
 	else
-		r = block_unwrap(bytes, number, h, out, reason);
+		err = table_block_unwrap(bytes, number, h, out, reason);
 	if (bytes != stack)
 		free(bytes);
-	return r;
+	return err;
 }
 
-/* ---- stored blocks that no handle is left of ---- */
+/* ---- stored blocks whose handles are lost ---- */
 
 bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64_t before)
 {
@@ -409,12 +404,12 @@ int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint
 	*stored = 0;
 	if (!state)
 		return -ENOMEM;
-	XXH3_64bits_reset_withSeed(state, seed_of(number, offset));
+	XXH3_64bits_reset_withSeed(state, table_format_seed(number, offset));
 	for (size_t n = 1; !*stored && n + TABLE_BLOCK_TRAILER_BYTES <= size; n++) {
 		const uint8_t *trailer = bytes + n;
 		uint32_t payload_size = get_u32(trailer);
 
-		/* What was compressed has become shorter. */
+		/* A block is only stored compressed if that made it shorter. */
 		if (!table_trailer_likely(trailer, n) ||
 		    (trailer[4] == STORED_RAW ? payload_size != n : payload_size <= n))
 			continue;

@@ -1,7 +1,8 @@
 /*
- * table_format.h - the bytes of a table file, for those who write, read and
- * verify one. The format is specified at the top of table_format.c; only the
- * table_*.c files include this.
+ * table_format.h - encoding and decoding the parts of a table file. The format is specified
+ * at the top of table_format.c. Only the table_*.c files include this.
+ *
+ * The decoders do not report: after -EUCLEAN the caller reports `*reason`.
  */
 #ifndef LSM_TABLE_FORMAT_H
 #define LSM_TABLE_FORMAT_H
@@ -33,13 +34,16 @@ struct table_footer {
 	uint64_t range_tombstones;
 };
 
-/* Both for table `number` with the footer at `offset`. Decode: 0, -EUCLEAN, -EPROTONOSUPPORT. */
+/*
+ * Encode and decode the footer of table `number`, which is at `offset` of the file.
+ * Decoding returns 0; -EUCLEAN or -EPROTONOSUPPORT, with the reason in words.
+ */
 void table_footer_encode(const struct table_footer *f, uint64_t number, uint64_t offset,
 			 uint8_t bytes[TABLE_FOOTER_BYTES]);
 int table_footer_decode(const uint8_t bytes[TABLE_FOOTER_BYTES], uint64_t number, uint64_t offset,
 			struct table_footer *f, const char **reason);
 
-/* Whether a user key is within the bounds of a table; size 0: not known. */
+/* Whether a user key is within the bounds of a table. A bound of size 0 is not known. */
 static inline bool table_bounds_hold(struct lsm_slice smallest, struct lsm_slice largest,
 				     struct lsm_slice user)
 {
@@ -47,7 +51,7 @@ static inline bool table_bounds_hold(struct lsm_slice smallest, struct lsm_slice
 	       (!largest.size || slice_compare(user, largest) <= 0);
 }
 
-/* What compresses the blocks of one builder. */
+/* The compression of one builder. It starts as {.compression = ...}. */
 struct table_codec {
 	enum lsm_compression compression;
 	void *zstd; /* its context, made when first used */
@@ -56,8 +60,8 @@ struct table_codec {
 void table_codec_release(struct table_codec *c);
 
 /*
- * Append `payload` as a stored block of table `number` that will be at `offset`
- * of the file; `*size` bytes. -ENOMEM; -EFBIG beyond what a block may be.
+ * Append `payload` to `out` as a stored block of table `number` that will be at `offset`
+ * of the file. `*size` is its size there. 0; -ENOMEM; -EFBIG above the largest block.
  */
 int table_block_store(struct table_codec *c, struct lsm_slice payload, uint64_t number,
 		      uint64_t offset, struct buf *out, uint64_t *size);
@@ -69,21 +73,21 @@ struct table_block {
 };
 
 /*
- * Read, verify and decompress a stored block. 0; -ENOMEM; an error of the
- * device; -EUCLEAN with the reason in words. `*reason` is set on any error,
- * NULL otherwise.
+ * Read, verify and decompress a stored block; free(*out) frees it.
+ * Returns 0; -EUCLEAN; -ENOMEM; an error of the storage. After any error `*out` is NULL and
+ * `*reason` is set; otherwise `*reason` is NULL.
  */
 int table_block_load(struct storage_file *f, uint64_t number, struct table_handle h,
 		     struct table_block **out, const char **reason);
 
 /*
- * Where the stored block of table `number` ends that begins with `bytes`, `offset` in the
- * file: `*stored` bytes, at most `size`; 0: no block does. For tables whose index is lost.
- * 0; -ENOMEM.
+ * For a table whose index is lost: find the end of a stored block that begins with `bytes`, which
+ * are at `offset` of table `number`. `*stored` is the block's size, at most `size`; 0 if no
+ * block begins there. Returns 0; -ENOMEM.
  */
 int table_block_measure(const uint8_t *bytes, size_t size, uint64_t number, uint64_t offset,
 			size_t *stored);
-/* Whether a trailer might be at `bytes`, of a block that began at most `before` bytes ahead. */
+/* Whether `bytes` may be the trailer of a block that begins at most `before` bytes before it. */
 bool table_trailer_likely(const uint8_t bytes[TABLE_BLOCK_TRAILER_BYTES], uint64_t before);
 
 /* One record of the block of range tombstones, appended. -ENOMEM. */

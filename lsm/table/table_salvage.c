@@ -1,29 +1,31 @@
 /*
- * table_salvage.c - what can be read of a table that table_verify.c finds damaged.
+ * table_salvage.c - reading what is left of a damaged table.
  *
- * Through footer and index, if there are both: then only the filter and the range
- * tombstones are left to be read here. If not, blocks are looked for in the file:
+ * If both the footer and the index can be read, table_verify() has found all readable
+ * entries, and only the filter and the range tombstones are read here. Otherwise blocks are
+ * looked for in the file:
  *
  *   - The first begins with the file, each further one where the one before it ends. A
  *     stored block does not say ahead how long it is, but its checksum covers it up to its
  *     trailer, so its end is the first place that could be a trailer and has that checksum.
  *   - Behind a damaged block the search goes on after each place that could be a trailer;
  *     then only blocks of up to WINDOW_BYTES are found.
- *   - What a block is, is told by its contents. A data block has valid entries, all behind
- *     those before it and within the bounds of the table. The index has the file's last
- *     place, before the footer. Of the other two, range tombstones decode to the last
+ *   - The contents of a block show its kind. A data block has valid entries, all behind
+ *     those before it and within the bounds of the table. The index is the last block
+ *     before the footer. Of the other two, range tombstones decode to the last
  *     byte, and the filter is stored raw.
  *
- * The checksum knows the table and the place, so nothing can be taken for a block that is
- * none; only a hostile table can have a block taken for one of another kind, and has then
- * what it could have said anyway.
+ * The checksum covers the table's number and the offset, so other bytes are never taken for
+ * a block. In a hostile table a block may be taken for one of another kind. Its author gains
+ * nothing by that: the table could have held those entries in the first place.
  *
- * All of that takes time in proportion to the file, but for places that could be a trailer
- * and are not, which a hostile file may have many of: WORK_FACTOR bounds it.
+ * The time is in proportion to the size of the file, except for places that could be a trailer
+ * and are not. A hostile file may have many of them, so WORK_FACTOR bounds the work.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lsm/base/array.h"
 #include "lsm/table/block.h"
 #include "lsm/table/table.h"
 #include "lsm/table/table_format.h"
@@ -52,29 +54,24 @@ struct salvage {
 
 /* ---- where blocks are ---- */
 
-/* Have the `size` bytes at `offset` in the window. 0; -ENOMEM; 1: they cannot be read. */
-static int read_window(struct salvage *s, uint64_t offset, size_t size)
+/* Read `size` bytes at `offset` into the window. `*readable`: whether that worked. 0; -ENOMEM. */
+static int table_salvage_window(struct salvage *s, uint64_t offset, size_t size, bool *readable)
 {
-	int r;
-
-	if (size > s->window_room) {
-		uint8_t *grown = realloc(s->window, size);
-
-		if (!grown)
-			return -ENOMEM;
-		s->window = grown;
-		s->window_room = size;
-	}
-	r = storage_pread_full(s->file, s->window, size, offset);
-	return r ? 1 : 0;
+	*readable = false;
+	if (array_reserve(s->window, s->window_room, size))
+		return -ENOMEM;
+	*readable = !storage_pread_full(s->file, s->window, size, offset);
+	return 0;
 }
 
-/* The block at `offset`; size 0: there is none, or it is longer. 0 or -ENOMEM. */
-static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, struct table_handle *h)
+/* Measure the block at `offset`. h->size is 0 if there is none, or a longer one. 0; -ENOMEM. */
+static int table_salvage_measure(struct salvage *s, uint64_t offset, uint64_t longest,
+				 struct table_handle *h)
 {
 	uint64_t size = WINDOW_BYTES_MIN, rest = s->end - offset;
 	size_t stored = 0;
-	int r = 0;
+	bool readable;
+	int err = 0;
 
 	*h = (struct table_handle){.offset = offset};
 	for (;;) {
@@ -82,20 +79,20 @@ static int find_block(struct salvage *s, uint64_t offset, uint64_t longest, stru
 		if (size > s->work_left)
 			return 0;
 		s->work_left -= size;
-		r = read_window(s, offset, (size_t)size);
-		if (!r)
-			r = table_block_measure(s->window, (size_t)size, s->number, offset,
-						&stored);
-		if (r || stored || size == rest || size >= longest)
+		err = table_salvage_window(s, offset, (size_t)size, &readable);
+		if (!err && readable)
+			err = table_block_measure(s->window, (size_t)size, s->number, offset,
+						  &stored);
+		if (err || !readable || stored || size == rest || size >= longest)
 			break;
 		size = size * 16 < longest ? size * 16 : longest;
 	}
 	h->size = stored;
-	return r < 0 ? r : 0;
+	return err;
 }
 
 /* The first block behind a damaged one, which begins at `offset`; size 0: there is none. */
-static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
+static int table_salvage_resync(struct salvage *s, uint64_t offset, struct table_handle *h)
 {
 	uint64_t at = offset;
 	uint8_t *bytes = malloc(WINDOW_BYTES);
@@ -112,7 +109,7 @@ static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
 			uint64_t next = at + i + TABLE_BLOCK_TRAILER_BYTES;
 
 			if (next < s->end && table_trailer_likely(bytes + i, at + i - offset))
-				err = find_block(s, next, WINDOW_BYTES, h);
+				err = table_salvage_measure(s, next, WINDOW_BYTES, h);
 		}
 		at += last + 1;
 	}
@@ -120,33 +117,35 @@ static int find_next(struct salvage *s, uint64_t offset, struct table_handle *h)
 	return err;
 }
 
-/* ---- what they are ---- */
+/* ---- what kind of block it is ---- */
 
-/* 1: a data block, whose entries were handed on; 0: it is none; an error. */
-static int take_data(struct salvage *s, struct lsm_slice block)
+/* Whether `block` is a data block. Then its entries are passed to the caller. 0; an error. */
+static int table_salvage_entries(struct salvage *s, struct lsm_slice block, bool *data)
 {
 	struct iter *it = &s->cursor.it;
 	struct buf last = {0};
-	bool data;
 	int err = 0;
 
-	if (block_check(block))
+	*data = false;
+	if (block_check(block, NULL))
 		return 0;
 	block_cursor_reset(&s->cursor, block);
 	it->ops->first(it);
-	data = it->valid;
+	*data = it->valid;
 	err = buf_add(&last, s->last_key.data, s->last_key.size);
-	for (; !err && data && it->valid; it->ops->next(it)) {
-		data = ikey_valid(it->key) &&
-		       table_bounds_hold(s->smallest, s->largest, ikey_user(it->key)) &&
-		       (!last.size || ikey_compare(buf_slice(&last), it->key) < 0);
+	for (; !err && *data && it->valid; it->ops->next(it)) {
+		*data = ikey_valid(it->key) &&
+			table_bounds_hold(s->smallest, s->largest, ikey_user(it->key)) &&
+			(!last.size || ikey_compare(buf_slice(&last), it->key) < 0);
 		last.size = 0;
 		err = buf_add(&last, it->key.data, it->key.size);
 	}
 	buf_release(&last);
-	if (!err && it->status)
-		err = it->status == -EUCLEAN ? 0 : it->status;
-	if (err || !data || it->status)
+	if (it->err)
+		*data = false;
+	if (!err && it->err != -EUCLEAN)
+		err = it->err;
+	if (err || !*data)
 		return err;
 	for (it->ops->first(it); !err && it->valid; it->ops->next(it)) {
 		s->last_key.size = 0;
@@ -154,11 +153,14 @@ static int take_data(struct salvage *s, struct lsm_slice block)
 		if (!err)
 			err = s->entry(s->entry_ctx, it->key, it->value);
 	}
-	return err ? err : 1;
+	return err;
 }
 
-/* As many range tombstones as decode. `*whole`: to the last byte. 0; -ENOMEM. */
-static int take_ranges(struct salvage *s, struct lsm_slice block, bool add, bool *whole)
+/*
+ * Decode range tombstones up to the first malformed one, and keep them if `add`.
+ * `*whole`: there was no malformed one. 0; -ENOMEM.
+ */
+static int table_salvage_ranges(struct salvage *s, struct lsm_slice block, bool add, bool *whole)
 {
 	const uint8_t *p = block.data, *limit = p + block.size;
 	int err = 0;
@@ -175,43 +177,45 @@ static int take_ranges(struct salvage *s, struct lsm_slice block, bool add, bool
 	return err;
 }
 
-static int take_block(struct salvage *s, struct table_handle h)
+static int table_salvage_block(struct salvage *s, struct table_handle h)
 {
 	struct table_block *b;
 	struct lsm_slice block;
 	const char *reason;
-	bool whole;
-	int r = table_block_load(s->file, s->number, h, &b, &reason);
+	bool data, whole = false;
+	int err = table_block_load(s->file, s->number, h, &b, &reason);
 
-	if (r)
-		return r == -ENOMEM ? r : 0;
+	if (err)
+		return err == -ENOMEM ? err : 0;
 	block = (struct lsm_slice){b->data, b->size};
 	if (h.offset + h.size + TABLE_FOOTER_BYTES != s->bytes) {
-		r = take_data(s, block);
-		if (!r)
-			r = take_ranges(s, block, false, &whole);
-		if (!r && whole)
-			r = take_ranges(s, block, true, &whole);
-		else if (!r && !s->filter->size && h.size == b->size + TABLE_BLOCK_TRAILER_BYTES)
-			r = buf_add(s->filter, b->data, b->size);
+		err = table_salvage_entries(s, block, &data);
+		if (!err && !data)
+			err = table_salvage_ranges(s, block, false, &whole);
+		if (!err && whole)
+			err = table_salvage_ranges(s, block, true, &whole);
+		else if (!err && !data && !s->filter->size &&
+			 h.size == b->size + TABLE_BLOCK_TRAILER_BYTES)
+			err = buf_add(s->filter, b->data, b->size);
 	}
 	free(b);
-	return r < 0 ? r : 0;
+	return err;
 }
 
-static int take_blocks(struct salvage *s)
+static int table_salvage_blocks(struct salvage *s)
 {
 	struct table_handle h = {0};
 	uint64_t at = 0;
 	int err = 0;
 
 	while (!err && at < s->end) {
-		err = find_block(s, at, TABLE_BLOCK_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES, &h);
+		err = table_salvage_measure(s, at,
+					    TABLE_BLOCK_BYTES_MAX + TABLE_BLOCK_TRAILER_BYTES, &h);
 		if (!err && !h.size)
-			err = find_next(s, at, &h);
+			err = table_salvage_resync(s, at, &h);
 		if (err || !h.size)
 			break;
-		err = take_block(s, h);
+		err = table_salvage_block(s, h);
 		at = h.offset + h.size;
 	}
 	return err;
@@ -219,19 +223,22 @@ static int take_blocks(struct salvage *s)
 
 /* ---- through the footer ---- */
 
-/* What a handle says that is right. 0, with `*out` NULL if it cannot be read; -ENOMEM. */
-static int load(struct salvage *s, struct table_handle h, struct table_block **out)
+/* Load a block through its handle; `*out` is NULL if it cannot be read. 0; -ENOMEM. */
+static int table_salvage_load(struct salvage *s, struct table_handle h, struct table_block **out)
 {
 	const char *reason;
-	int r;
+	int err;
 
 	*out = NULL;
-	r = h.size ? table_block_load(s->file, s->number, h, out, &reason) : 0;
-	return r == -ENOMEM ? r : 0;
+	err = h.size ? table_block_load(s->file, s->number, h, out, &reason) : 0;
+	return err == -ENOMEM ? err : 0;
 }
 
-/* Whether footer and index can be read; then filter and range tombstones are taken as well. */
-static int take_footer(struct salvage *s, bool *done)
+/*
+ * Read filter and range tombstones through the footer. `*done` is false, and nothing is taken,
+ * if the footer or the index cannot be read. 0; -ENOMEM.
+ */
+static int table_salvage_footer(struct salvage *s, bool *done)
 {
 	uint8_t bytes[TABLE_FOOTER_BYTES];
 	struct table_block *index = NULL, *filter = NULL, *ranges = NULL;
@@ -245,17 +252,17 @@ static int take_footer(struct salvage *s, bool *done)
 	    storage_pread_full(s->file, bytes, sizeof(bytes), s->end) ||
 	    table_footer_decode(bytes, s->number, s->end, &f, &reason))
 		return 0;
-	err = load(s, f.index, &index);
-	if (!err && index && !block_check((struct lsm_slice){index->data, index->size})) {
+	err = table_salvage_load(s, f.index, &index);
+	if (!err && index && !block_check((struct lsm_slice){index->data, index->size}, NULL)) {
 		*done = true;
-		err = load(s, f.filter, &filter);
+		err = table_salvage_load(s, f.filter, &filter);
 		if (!err)
-			err = load(s, f.ranges, &ranges);
+			err = table_salvage_load(s, f.ranges, &ranges);
 		if (!err && filter)
 			err = buf_add(s->filter, filter->data, filter->size);
 		if (!err && ranges)
-			err = take_ranges(s, (struct lsm_slice){ranges->data, ranges->size}, true,
-					  &whole);
+			err = table_salvage_ranges(
+				s, (struct lsm_slice){ranges->data, ranges->size}, true, &whole);
 	}
 	free(index);
 	free(filter);
@@ -291,9 +298,9 @@ int table_salvage(struct table_env *env, uint64_t number, uint64_t bytes, struct
 	s.end = size < s.end ? size : s.end;
 	s.work_left = s.end * WORK_FACTOR + WORK_BYTES_MIN;
 	if (s.end)
-		err = take_footer(&s, &done);
+		err = table_salvage_footer(&s, &done);
 	if (!err && !done)
-		err = take_blocks(&s);
+		err = table_salvage_blocks(&s);
 	(void)storage_close(s.file); /* only read from */
 	block_cursor_release(&s.cursor);
 	buf_release(&s.last_key);

@@ -49,7 +49,7 @@ if [ -e $example ] || [ -e $example.gz ]; then
 			-o "$BUILD/passthrough_ll" $(pkg-config --cflags --libs fuse3) ||
 		fail 'passthrough_ll does not compile'
 	targets='varve plain passthrough'
-	# It holds a descriptor for each file it was asked about.
+	# It keeps a descriptor for each file that it has looked up.
 	ulimit -n "$(ulimit -Hn)"
 	limit=$(ulimit -n)
 	if [ "$limit" != unlimited ] && [ "$files" -gt $((limit - 1000)) ]; then
@@ -76,7 +76,7 @@ mount_target() { # NAME: print the folder to work in
 		;;
 	esac
 }
-# A filesystem rests before the next is measured: nothing runs beside it.
+# Wait until a filesystem is idle before the next one is measured.
 unmount_target() {
 	case $1 in
 	passthrough) fusermount3 -u "$dir/mnt" ;;

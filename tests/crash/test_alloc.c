@@ -5,8 +5,8 @@
  * in memory is run again and again with the Nth allocation failing, once or all that
  * follow for a while, in whatever thread it is. Errors must come back: -ENOMEM, or
  * -EROFS once a logged write could not be applied. Nothing may crash, hang or leak (the
- * address sanitizer looks for that); with memory again the store opens, and holds what was
- * acknowledged, and no half of a batch.
+ * address sanitizer looks for that). With memory again the store opens. It holds every
+ * acknowledged batch, and no half of a batch.
  *
  * FAILS=n in the environment: about n points; FAILS=all: each; SEED=n: another workload.
  */
@@ -84,7 +84,7 @@ static bool step(struct run *r)
 	exempt = true;
 	err = lsm_model_build(&r->m, &r->batch, &r->rng, r->lsm, &mix, r->m.batch + 1);
 	exempt = false;
-	if (err) /* a slice of what is in doubt */
+	if (err) /* a slice of a value in doubt */
 		return r->doubt || fits(r, "a batch", err);
 	err = lsm_write(r->lsm, r->batch.lsm_batch, rng_chance(&r->rng, 6) ? LSM_SYNC : 0);
 	if (!err && r->doubt)

@@ -1,9 +1,9 @@
 /*
  * test_cut_fs.c - the power goes under a filesystem, at every call that changes the disk.
  *
- * The workload of fs_workload.h, under tiny limits. How it is cut is in cuts.h; here what is
- * there after a cut must be one of the texts the model wrote, fs_check() must find
- * nothing, and the number of inodes must be right.
+ * It runs the workload of fs_workload.h under tiny limits. cuts.h cuts the record. After a cut
+ * the filesystem must be in one of the states that the model wrote down, fs_check() must
+ * find nothing, and the number of inodes must be right.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -53,7 +53,7 @@ static const struct lsm_options tiny = {
 
 static const struct lsm_model_mix mix = {6, 150, 5000, 12, 0, 10};
 
-struct damage_found { /* key bounds of what lsm_verify() told; size 0: unknown */
+struct damage_found { /* key bounds of damage from lsm_verify(); size 0: unknown */
 	char first[LSM_KEY_BYTES_MAX], last[LSM_KEY_BYTES_MAX];
 	size_t first_size, last_size;
 };
@@ -64,7 +64,7 @@ struct store {
 	struct storage *st;
 	struct lsm_model m;
 	uint64_t synced; /* the last batch that a log says was synced */
-	bool mute;       /* what is done now may take the record that says so away */
+	bool mute;       /* the record that says so may be damaged now */
 	struct damages d;
 	struct damage_found found[32];
 	size_t found_count;
@@ -221,7 +221,7 @@ static int check_scan(struct store *s, struct lsm *lsm, size_t from, bool backwa
 	return err;
 }
 
-/* Go on writing over the damage: what is written is there, the rest no worse than before. */
+/* Go on writing over the damage: new values are there, and no more is lost. */
 static bool check_goes_on(struct store *s, struct lsm *lsm, bool damaged)
 {
 	static const struct lsm_slice all, key = {"zzz goes on", 11};
@@ -250,7 +250,7 @@ static bool check_goes_on(struct store *s, struct lsm *lsm, bool damaged)
 	err = lsm_get(lsm, NULL, key, &value);
 	if (!(err == -EUCLEAN && may_be_lost(s, key)) &&
 	    (err || value.size != sizeof(bytes) || memcmp(value.data, bytes, sizeof(bytes)) != 0))
-		lsm_model_wrong(&s->m, "what was written after the damage is not there: %d", err);
+		lsm_model_wrong(&s->m, "a value written after the damage is not there: %d", err);
 	lsm_value_release(&value);
 	return check_keys(s, lsm, !damaged, "after compacting");
 }
@@ -292,12 +292,12 @@ static void check_open(struct store *s, struct lsm *lsm, bool go_on)
 	if (damaged)
 		check_scan(s, lsm, s->m.keys_count / 2, false);
 	if (scan && !damaged)
-		lsm_model_wrong(&s->m, "a scan fails on what lsm_verify() finds whole");
+		lsm_model_wrong(&s->m, "a scan fails although lsm_verify() finds nothing");
 	if (go_on && !s->m.error[0])
 		check_goes_on(s, lsm, damaged);
 }
 
-/* Open what was done to a copy of the store. Takes `st`. */
+/* Open and check a damaged copy of the store. Frees `st`. */
 static bool check(struct store *s, struct storage *st, bool go_on)
 {
 	uint64_t last = s->m.batch;
@@ -313,7 +313,7 @@ static bool check(struct store *s, struct storage *st, bool go_on)
 		if (err != -EUCLEAN && err != -EPROTONOSUPPORT)
 			lsm_model_wrong(&s->m, "opening: error %d", err);
 		else if (!s->reported)
-			lsm_model_wrong(&s->m, "it does not open, and nothing says why");
+			lsm_model_wrong(&s->m, "it does not open, and no report says why");
 	} else {
 		check_open(s, lsm, go_on);
 		err = lsm_close(lsm);
@@ -364,7 +364,7 @@ static void test_store(struct store *s, uint64_t seed, unsigned batches, uint64_
 
 /*
  * Every table is broken. Writing goes on until level 0 is far above its limit, then it
- * is refused; nothing of what was written is lost; what is wrong is told once.
+ * is refused. No written value is lost, and the damage is reported once.
  */
 static void test_stuck(struct store *s, uint64_t seed)
 {
@@ -405,13 +405,14 @@ static void test_stuck(struct store *s, uint64_t seed)
 		if (err || value.size != 7 || memcmp(value.data, key, 7) != 0)
 			lsm_model_wrong(&s->m, "get %s: %d", key, err);
 	}
-	ok(!s->m.error[0], "stuck: all that was written is there%s", s->m.error);
-	is_int(lsm_compact(lsm, all, all, NULL, NULL), -EUCLEAN, "stuck: compacting says so");
+	ok(!s->m.error[0], "stuck: every written value is there%s", s->m.error);
+	is_int(lsm_compact(lsm, all, all, NULL, NULL), -EUCLEAN,
+	       "stuck: compacting returns the error");
 	sleep(1);
 	errors = __atomic_load_n(&s->reported, __ATOMIC_RELAXED);
 	sleep(2);
 	is_int(__atomic_load_n(&s->reported, __ATOMIC_RELAXED), errors,
-	       "stuck: what is wrong is not told again and again");
+	       "stuck: the damage is not reported again and again");
 	must(lsm_close(lsm), "closing");
 	lsm_value_release(&value);
 	lsm_batch_free(b);

@@ -41,7 +41,7 @@
 #define FLIPS_DEFAULT 30
 #define WATCHDOG_SECONDS 900
 
-/* ---- what is lost, and what is found ---- */
+/* ---- lost paths, and findings ---- */
 
 struct found {
 	struct lines findings;
@@ -177,7 +177,7 @@ static void check_node(struct small *s, struct fs *fs, int n, const struct stat 
 		found_wrong(&s->f, "%s has wrong content", path);
 }
 
-/* What a listing gives is there; all that is there is given, or an error. */
+/* A listing has no entry that is not there, and each that is, or is an error. */
 static void check_listing(struct small *s, struct fs *fs, int n, const char *path)
 {
 	const struct fs_model_node *dir = &s->m.nodes[n];

@@ -71,7 +71,7 @@ static const char *const kinds[] = {
 };
 #define KINDS_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
-/* What fails. */
+/* Which calls fail. */
 struct failure {
 	unsigned kind;
 	uint64_t nth;   /* 0: nothing */
@@ -110,7 +110,7 @@ static void failure_end(struct storage *st)
 
 /* ---- one run ---- */
 
-/* What is there is what the model has; with an operation in doubt, perhaps without that. */
+/* The filesystem is as the model, perhaps without an operation in doubt. */
 static void check_live(struct fs_model *m)
 {
 	uint64_t last = m->history.ops_count;
@@ -122,7 +122,7 @@ static void note_finding(void *ctx, const char *text)
 {
 	struct fs_model *m = ctx;
 
-	/* What a device cannot read is a finding; without memory there is none. */
+	/* Unreadable data is a finding. Running out of memory is none. */
 	if (calls_may_fail)
 		m->errors++;
 	else
@@ -148,7 +148,7 @@ static void run_workload(struct fs_model *m)
 	if (!m->fs)
 		return;
 	fs_model_first(m);
-	/* What always fails makes no progress. */
+	/* A workload of which every call fails makes no progress. */
 	for (unsigned i = 1; m->fs && !m->doubt && !m->error[0] && i <= STEPS_MAX &&
 			     m->history.ops_count < m->w->ops;
 	     i++) {
@@ -189,7 +189,7 @@ static void check_mended(struct fs_model *m)
 			       (uintmax_t)stats.inodes_in_memory);
 }
 
-/* Open it when calls work: what is there, and does it go on? Takes `st`, unless it is the run's. */
+/* Open `st` when calls work: is it right, and does it go on? Frees `st`, unless it is the run's. */
 static void check_after(struct fs_model *m, struct storage *st, uint64_t least, const char *when)
 {
 	struct stat attr;
@@ -344,7 +344,7 @@ static int count_entry(void *ctx, const char *name, const struct stat *st, bool 
 	return 0;
 }
 
-/* Read it all, going on after an error, which may be told or not; two are one too many. */
+/* Read it all, going on after an error, which may be returned or not. Two errors are too many. */
 static void list_all(struct fs_dir *dir, struct counted *c)
 {
 	unsigned errors = 0;
@@ -356,7 +356,7 @@ static void list_all(struct fs_dir *dir, struct counted *c)
 	} while (errors < 2 && (c->given || c->next < LISTED + 2));
 }
 
-/* An error that went away is no error of who reads on. */
+/* After a read failed once, reading on works. */
 static void test_listing(void)
 {
 	struct fs_model *m = must_alloc(malloc(sizeof(*m)));
@@ -399,8 +399,8 @@ static void test_listing(void)
 #define ATTRIBUTES 120 /* in several tables */
 
 /*
- * An attribute goes, or stays with an error. Regression: whether it was the only one is
- * seen by a second look, and where that one failed an assertion did.
+ * Removing an attribute works, or returns an error and keeps it. Regression: a second look-up
+ * says whether it was the only one. If that look-up failed, an assertion ended the process.
  */
 static void test_attribute(unsigned kind)
 {
@@ -412,7 +412,7 @@ static void test_attribute(unsigned kind)
 	size_t got;
 
 	fs_model_init(m, &workload, 1);
-	m->may_fail = true; /* what cannot be logged makes it read-only */
+	m->may_fail = true; /* a failed write of the log makes it read-only */
 	fs_model_start(m);
 	ino = make_file(m->fs, FS_ROOT_INO, "file");
 	for (unsigned i = 0; i < ATTRIBUTES; i++) {

@@ -89,7 +89,7 @@ static bool fits(struct run *r, const char *what, int err)
 	return lsm_model_wrong(&r->m, "%s: error %d", what, err);
 }
 
-/* What is acknowledged must be readable while the storage fails, or be an error. */
+/* While the storage fails, an acknowledged value is readable, or an error. */
 static bool check_some(struct run *r)
 {
 	struct lsm_value value = {0};

@@ -48,7 +48,7 @@ struct store {
 	uint64_t inos[FILES];
 	char wrong[WRONG_BYTES];
 	struct lines told;
-	bool mute; /* the record that tells what was synced may be gone with its log */
+	bool mute; /* the record of the last sync may be gone with its log */
 	unsigned lost, stale, kept, refused, cases;
 };
 
@@ -132,7 +132,7 @@ static void make_store(struct store *s)
 		if (versions(n) > 1)
 			write_version(s, fs, n, 1);
 	must(fs_sync(fs), "syncing");
-	/* Its record says what was synced; else the log seems to have a torn tail. */
+	/* The next record names the last synced one. Without it damage looks like a torn tail. */
 	must(fs_mkdir(fs, &ROOT, FS_ROOT_INO, "after", 0755, &st), "mkdir");
 	if (s->killed)
 		s->d.st = must_alloc(storage_mem_crash(live, STORAGE_MEM_KEEP_ALL, 0));
@@ -159,8 +159,7 @@ static void check_content(struct store *s, struct fs *fs, uint64_t ino, unsigned
 		size_t size = size_of(n) - at < CHUNK ? size_of(n) - at : CHUNK, read;
 		int err = fs_read(fs, ino, at, got, size, &read);
 
-		if (!err &&
-		    read < size) /* an older record, shorter: what is there has to be right */
+		if (!err && read < size) /* an older, shorter record; its bytes have to be right */
 			*stale = true;
 		if (err == -EIO)
 			*whole = false;
@@ -246,7 +245,7 @@ static void check_repaired(struct store *s, struct storage *st)
 		wrong(s, "closing: %d", err);
 }
 
-/* Repair what was done to a copy of the store. Takes `st`. */
+/* Repair and check a damaged copy of the store. Frees `st`. */
 static void repair(struct store *s, struct storage *st, const char *what, const char *name,
 		   uint64_t at)
 {

@@ -81,14 +81,14 @@ static void test_bytes(void)
 	is_int(decode((struct lsm_slice){bytes, sizeof(EXAMPLE)}), -EUCLEAN, "another version");
 
 	is_int(decode(acl_of("u7 g5 o5")), 0, "no more than a mode");
-	is_int(decode(acl_of("u7 g5 m7 o5")), 0, "a mask with nobody to mask");
+	is_int(decode(acl_of("u7 g5 m7 o5")), 0, "a mask without users and groups");
 	is_int(decode(acl_of("u7 U1:7 U0:0 U1:7 g5 G1:9 G1:8 m7 o5")), 0, "users in any order");
 	refused("u7 U1:7 g5 o5", "a user without a mask");
 	refused("u7 g5 G1:7 o5", "a group without a mask");
-	refused("g5 o5", "one without the owner");
+	refused("g5 o5", "an ACL without the owner");
 	refused("u7 o5", "... the owning group");
 	refused("u7 g5", "... others");
-	refused("u7 u7 g5 o5", "one with two owners");
+	refused("u7 u7 g5 o5", "an ACL with two owners");
 	refused("u7 g5 g5 o5", "... two owning groups");
 	refused("u7 g5 m5 m5 o5", "... two masks");
 	refused("u7 g5 o5 o5", "... twice others");
@@ -96,7 +96,7 @@ static void test_bytes(void)
 	refused("u7 g5 o5 m7", "... with the mask behind");
 	refused("u7 g5 U1:7 m7 o5", "... with the user behind the group");
 	refused("u8 g5 o5", "an unknown permission");
-	refused("u7 U4294967295:7 g5 m7 o5", "a user that is nobody");
+	refused("u7 U4294967295:7 g5 m7 o5", "a user id of -1");
 	refused("u7:3 g5 o5", "an owner with an id");
 
 	memcpy(bytes, acl_of("u7 U1:7 g5 m7 o5").data, 20);
@@ -182,7 +182,7 @@ static void test_mode(void)
 	is_int(listed(a), 0, "... nothing is listed");
 
 	set(a, ACL_ACCESS_NAME, "u6 U5:7 g5 m4 o1", 0);
-	is_int(set(a, ACL_ACCESS_NAME, "u6 g4 o0", 0), 0, "one that is a mode");
+	is_int(set(a, ACL_ACCESS_NAME, "u6 g4 o0", 0), 0, "an ACL that is only a mode");
 	has(a, ACL_ACCESS_NAME, NULL, "... is not stored");
 	is_int(mode_of(a), 0640, "... but the mode is");
 	is_int(set(a, ACL_ACCESS_NAME, "u6 g6 o0", 0), 0, "again, where there is none");
@@ -191,7 +191,7 @@ static void test_mode(void)
 	is_int(set(a, ACL_ACCESS_NAME, "u6 g6 o0", 0), 0, "once more");
 	is_int(ns_of(attr_of(f.fs, a).st_ctim), ns_of(before.st_ctim), "... is no change");
 	fs_setxattr(f.fs, a, "user.a", "1", 1, 0);
-	is_int(set(a, ACL_ACCESS_NAME, "u6 g5 m2 o1", 0), 0, "one with a mask alone");
+	is_int(set(a, ACL_ACCESS_NAME, "u6 g5 m2 o1", 0), 0, "an ACL with a mask alone");
 	has(a, ACL_ACCESS_NAME, "u6 g5 m2 o1", "... is");
 	chmod_to(a, 0777);
 	has(a, ACL_ACCESS_NAME, "u7 g5 m7 o7", "... and chmod sets its mask");
@@ -218,7 +218,7 @@ static void test_refused(void)
 	struct stat before = attr_of(f.fs, a), st;
 	size_t got;
 
-	is_int(set(a, ACL_ACCESS_NAME, "u6 U5:6 g6 o6", 0), -EINVAL, "what is no ACL");
+	is_int(set(a, ACL_ACCESS_NAME, "u6 U5:6 g6 o6", 0), -EINVAL, "bytes that are no ACL");
 	is_int(fs_setxattr(f.fs, a, ACL_ACCESS_NAME, "", 0, 0), -EINVAL, "... nothing");
 	is_int(set(a, ACL_DEFAULT_NAME, "u6 g6 o6", 0), -EACCES, "a default ACL of a file");
 	is_int(fs_removexattr(f.fs, a, ACL_DEFAULT_NAME), 0, "... can be removed");
@@ -241,10 +241,10 @@ static void test_inherit(void)
 
 	fs_mknod(f.fs, &who, d, "before", S_IFREG | 0666, 0, &st);
 	is_int(st.st_mode, S_IFREG | 0600, "without a default ACL the umask counts");
-	is_int(set(d, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", 0), 0, "set one");
+	is_int(set(d, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", 0), 0, "set a default ACL");
 	is_int(mode_of(d), 0755, "... the directory's mode stays");
 	fs_mknod(f.fs, &who, d, "file", S_IFREG | 0660, 0, &st);
-	is_int(st.st_mode, S_IFREG | 0660, "then it does not");
+	is_int(st.st_mode, S_IFREG | 0660, "then the umask does not apply");
 	has(st.st_ino, ACL_ACCESS_NAME, "u6 U5:7 g5 m6 o0", "a file gets it, cut to its mode");
 	has(st.st_ino, ACL_DEFAULT_NAME, NULL, "... and no default one");
 	fs_mknod(f.fs, &who, d, "fifo", S_IFIFO | 0604, 0, &st);
@@ -255,7 +255,7 @@ static void test_inherit(void)
 	has(st.st_ino, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", "... gets it");
 	has(st.st_ino, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", "... as its default one too, uncut");
 	fs_mkdir(f.fs, &who, st.st_ino, "dir", 0700, &st);
-	has(st.st_ino, ACL_ACCESS_NAME, "u7 U5:7 g5 m0 o0", "so does one below");
+	has(st.st_ino, ACL_ACCESS_NAME, "u7 U5:7 g5 m0 o0", "a directory below gets it too");
 	has(st.st_ino, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", "... again uncut");
 	fs_symlink(f.fs, &who, d, "link", "to", &st);
 	is_int(st.st_mode, S_IFLNK | 0777, "a symbolic link has its mode");
@@ -265,7 +265,7 @@ static void test_inherit(void)
 	has(st.st_ino, ACL_ACCESS_NAME, "u6 U5:7 g5 m6 o4", "... gets it");
 	is_int(fs_link(f.fs, st.st_ino, d, "tmp", &st), 0, "... a name");
 	has(st.st_ino, ACL_ACCESS_NAME, "u6 U5:7 g5 m6 o4", "... and keeps it");
-	is_int(fs_tmpfile(f.fs, &who, d, 0666, &st), 0, "one that never gets a name");
+	is_int(fs_tmpfile(f.fs, &who, d, 0666, &st), 0, "a file that never gets a name");
 	fs_forget(f.fs, st.st_ino, 1);
 
 	is_int(set(d, ACL_DEFAULT_NAME, "u6 g4 o4", 0), 0, "a default ACL that is a mode");
@@ -320,7 +320,7 @@ static void test_off(void)
 	f.options.acl = true;
 	fs_fixture_open(&f);
 	fs_lookup(f.fs, FS_ROOT_INO, "off", &st);
-	has(d, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", "with it the ACL is as it was");
+	has(d, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", "with the option again the ACL is as it was");
 	has(d, ACL_DEFAULT_NAME, "u7 U5:7 g5 m7 o5", "... the default one too");
 }
 
@@ -350,14 +350,15 @@ static void test_damaged(void)
 	f.quiet = true;
 	plant(a, ACL_ACCESS_NAME, EXAMPLE, sizeof(EXAMPLE) - 1);
 	plant(d, ACL_DEFAULT_NAME, EXAMPLE, sizeof(EXAMPLE) - 8);
-	is_int(fs_getxattr(f.fs, a, ACL_ACCESS_NAME, NULL, 0, &got), -EIO, "a damaged one");
+	is_int(fs_getxattr(f.fs, a, ACL_ACCESS_NAME, NULL, 0, &got), -EIO,
+	       "reading a damaged ACL fails");
 	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MODE, &st), -EIO, "... and chmod");
 	is_int(fs_mknod(f.fs, &ROOT, d, "x", S_IFREG | 0600, 0, &st), -EIO, "... and inheriting");
 	is_int(ino_of(f.fs, d, "x"), 0, "... makes nothing");
 	is_int(fs_check(f.fs, print_finding, NULL, NULL, NULL, &counts), -EUCLEAN, "check");
 	is_int(counts.findings, 2, "... finds both");
-	is_int(set(a, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", 0), 0, "a new one");
-	is_int(fs_removexattr(f.fs, d, ACL_DEFAULT_NAME), 0, "... or none mends it");
+	is_int(set(a, ACL_ACCESS_NAME, "u7 U5:7 g5 m7 o5", 0), 0, "a new ACL mends it");
+	is_int(fs_removexattr(f.fs, d, ACL_DEFAULT_NAME), 0, "... and so does removing it");
 	fs_fixture_clean(&f, "then");
 	plant(a, ACL_DEFAULT_NAME, EXAMPLE, sizeof(EXAMPLE));
 	is_int(fs_check(f.fs, print_finding, NULL, NULL, NULL, &counts), -EUCLEAN,

@@ -34,7 +34,7 @@ static void test_setattr(void)
 	is_int(st.st_mode, S_IFREG | 0755, "setuid and setgid are gone");
 	want.st_mode = 06755;
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MODE | FS_SET_UID, &st);
-	is_int(st.st_mode, S_IFREG | 06755, "unless the mode is set with it");
+	is_int(st.st_mode, S_IFREG | 06755, "unless the same call sets the mode");
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_KILL_PRIV, &st);
 	is_int(st.st_mode, S_IFREG | 0755, "KILL_PRIV");
 	want.st_mode = 02644;
@@ -43,7 +43,7 @@ static void test_setattr(void)
 	is_int(st.st_mode, S_IFREG | 02644, "setgid without execution stays");
 	want.st_mode = 02755;
 	fs_setattr(f.fs, &USER, a, &want, FS_SET_MODE, &st);
-	is_int(st.st_mode, S_IFREG | 0755, "nobody sets it for a group he is not in");
+	is_int(st.st_mode, S_IFREG | 0755, "a user cannot set setgid for a foreign group");
 	want.st_mode = 02777;
 	fs_setattr(f.fs, &ROOT, d, &want, FS_SET_MODE, &st);
 	fs_setattr(f.fs, &ROOT, d, &want, FS_SET_UID, &st);
@@ -57,7 +57,8 @@ static void test_setattr(void)
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME_NOW | FS_SET_MTIME_NOW, &st);
 	ok(llabs(st.st_atim.tv_sec - time(NULL)) < 60 && llabs(st.st_mtim.tv_sec - time(NULL)) < 60,
 	   "now");
-	is_int(fs_setattr(f.fs, &ROOT, 4711, &want, FS_SET_MODE, &st), -ESTALE, "of nobody");
+	is_int(fs_setattr(f.fs, &ROOT, 4711, &want, FS_SET_MODE, &st), -ESTALE,
+	       "an inode that is not held");
 	want.st_atim = ts(INT64_MIN, 5);
 	want.st_mtim = ts(INT64_MAX, 5);
 	is_int(fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME, &st), 0,
@@ -95,13 +96,13 @@ static void test_times(void)
 	want.st_ctim = ts(500, 0);
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME | FS_SET_CTIME, &s1);
 	fs_read(f.fs, a, 0, buf, 3, &got);
-	ok(attr_of(f.fs, a).st_atim.tv_sec > 1000, "... but when it is a day old");
+	ok(attr_of(f.fs, a).st_atim.tv_sec > 1000, "... unless it is a day old");
 	/* Beyond 2262, where nanoseconds since 1970 have no sign left. */
 	want.st_atim = ts(10000000001, 0);
 	want.st_mtim = ts(10000000000, 0);
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_ATIME | FS_SET_MTIME, &s1);
 	fs_read(f.fs, a, 0, buf, 3, &got);
-	is_int(attr_of(f.fs, a).st_atim.tv_sec, 10000000001, "... not one to come");
+	is_int(attr_of(f.fs, a).st_atim.tv_sec, 10000000001, "... but a future atime stays");
 	want.st_mtim = ts(10000000002, 0);
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MTIME, &s1);
 	fs_read(f.fs, a, 0, buf, 3, &got);
@@ -109,13 +110,13 @@ static void test_times(void)
 	want.st_mtim = ts(500, 0);
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_MTIME, &s1);
 	fs_fallocate(f.fs, a, FALLOC_FL_KEEP_SIZE, 0, 1);
-	ok(attr_of(f.fs, a).st_mtim.tv_sec > 500, "fallocate of what is there sets mtime");
+	ok(attr_of(f.fs, a).st_mtim.tv_sec > 500, "fallocate of existing bytes sets mtime");
 	/* A clock that was wrong once: its time must not stay until it comes true. */
 	want.st_ctim = ts(8000000000, 0);
 	fs_setattr(f.fs, &ROOT, a, &want, FS_SET_CTIME, &s1);
 	fs_write(f.fs, a, 0, "abc", 3, 0, &s1);
 	ok(s1.st_mtim.tv_sec < 8000000000 && s1.st_ctim.tv_sec < 8000000000,
-	   "a time to come gives way to the present one");
+	   "a future time gives way to the present");
 	fs_fixture_close(&f);
 	f.options.atime = FS_NOATIME;
 	fs_fixture_open(&f);
@@ -158,7 +159,7 @@ static void test_xattrs(void)
 	ok(ns_of(attr_of(f.fs, a).st_ctim) > ns_of(before.st_ctim), "... sets ctime");
 	is_int(fs_setxattr(f.fs, a, "user.a", "1", 1, XATTR_CREATE), -EEXIST, "again");
 	is_int(fs_setxattr(f.fs, a, "user.a", "22", 2, XATTR_REPLACE), 0, "replace");
-	is_int(fs_setxattr(f.fs, a, "user.b", NULL, 0, 0), 0, "an empty one");
+	is_int(fs_setxattr(f.fs, a, "user.b", NULL, 0, 0), 0, "set an empty attribute");
 	is_int(fs_setxattr(f.fs, a, "user.c", big, FS_XATTR_BYTES_MAX, 0), 0, "the largest");
 	is_int(fs_setxattr(f.fs, a, "user.d", big, FS_XATTR_BYTES_MAX + 1, 0), -E2BIG, "too large");
 	is_int(fs_setxattr(f.fs, a, name, "1", 1, 0), -ERANGE, "a name of 256");
@@ -172,7 +173,7 @@ static void test_xattrs(void)
 	fs_lookup(f.fs, FS_ROOT_INO, "x", &st);
 	is_int(fs_getxattr(f.fs, a, "user.c", out, FS_XATTR_BYTES_MAX, &got), 0, "the largest");
 	is_mem(out, got, big, FS_XATTR_BYTES_MAX, "... is whole after a reopen");
-	is_int(fs_getxattr(f.fs, a, "user.b", out, 1, &got), 0, "the empty one");
+	is_int(fs_getxattr(f.fs, a, "user.b", out, 1, &got), 0, "get the empty attribute");
 	is_int(got, 0, "... is empty");
 	is_int(fs_listxattr(f.fs, a, list, 64, &got), 0, "list");
 	is_mem(list, got, "user.a\0user.b\0user.c", 21, "... of all");
@@ -180,12 +181,12 @@ static void test_xattrs(void)
 	is_int(fs_listxattr(f.fs, a, NULL, 0, &got), 0, "... its size");
 	is_int(got, 21, "... is right");
 	is_int(fs_removexattr(f.fs, a, "user.z"), -ENODATA, "remove nothing");
-	is_int(fs_removexattr(f.fs, a, "user.b"), 0, "remove one");
+	is_int(fs_removexattr(f.fs, a, "user.b"), 0, "remove an attribute");
 	fs_setxattr(f.fs, a, "security.capability", "cap", 3, 0);
 	fs_write(f.fs, a, 0, "x", 1, FS_WRITE_KILL_PRIV, NULL);
 	is_int(fs_getxattr(f.fs, a, "security.capability", NULL, 0, &got), -ENODATA,
 	       "a write kills capabilities");
-	is_int(fs_removexattr(f.fs, a, "user.a"), 0, "remove one more");
+	is_int(fs_removexattr(f.fs, a, "user.a"), 0, "remove another attribute");
 	is_int(fs_removexattr(f.fs, a, "user.c"), 0, "... and the last");
 	is_int(fs_removexattr(f.fs, a, "user.c"), -ENODATA, "... none left");
 	fs_fixture_clean(&f, "with attributes removed");
@@ -218,7 +219,7 @@ static void test_statfs(void)
 	is_int(stats.files, files + 1, "... and after a reopen");
 	fs_unlink(f.fs, FS_ROOT_INO, "one more");
 	fs_stats(f.fs, &stats);
-	is_int(stats.files, files, "one less");
+	is_int(stats.files, files, "one file less");
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /*
- * fs_check() finds each fault planted in the store, and only that; and the
- * other calls answer EIO to what is damaged, and go on.
+ * fs_check() finds each fault planted in the store, and only that. The other calls
+ * return EIO for the damaged inode or name, and work for all others.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -120,8 +120,8 @@ static void test_missing(void)
 	raw_drop(KEY_INODE, raw.hard_ino, "");
 	finds("/dir/hard: its inode", "a link to nothing");
 	is_int(fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st), 0, "its directory");
-	is_int(fs_lookup(raw.f.fs, st.st_ino, "hard", &st), -EIO, "... says EIO to it");
-	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), 0, "... not to others");
+	is_int(fs_lookup(raw.f.fs, st.st_ino, "hard", &st), -EIO, "... EIO for the damaged name");
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), 0, "... not for other names");
 	raw_end();
 	raw_begin();
 	raw_drop(KEY_NAME, raw.dir_ino, "hard");
@@ -134,11 +134,11 @@ static void test_missing(void)
 	raw_end();
 	raw_begin();
 	raw_drop(KEY_NAME, raw.sub_ino, "big");
-	finds("content of inode", "extents of nobody");
+	finds("content of inode", "extents without an inode");
 	raw_end();
 	raw_begin();
 	raw_drop(KEY_NAME, raw.dir_ino, "file");
-	finds("extended attributes of inode", "attributes of nobody");
+	finds("extended attributes of inode", "attributes without an inode");
 	raw_end();
 	raw_begin();
 	raw_put(KEY_XATTR, raw.hard_ino, "user.b", "x", 1);
@@ -155,7 +155,7 @@ static void test_wrong(void)
 	raw_put(KEY_NAME, raw.dir_ino, "file", "\x09garbage", 8);
 	finds("/dir/file: damaged: unknown kind", "garbage");
 	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
-	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), -EIO, "EIO to garbage");
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), -EIO, "EIO for garbage");
 	is_int(fs_unlink(raw.f.fs, raw.dir_ino, "file"), -EIO, "... also for unlink");
 	raw_end();
 	raw_begin();
@@ -174,7 +174,7 @@ static void test_wrong(void)
 	raw_put_attr(KEY_NAME, raw.dir_ino, "file", raw.file_ino, a);
 	finds("its record says 2 names", "two names in one");
 	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
-	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), -EIO, "EIO to it");
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &st), -EIO, "EIO for it");
 	raw_end();
 	raw_begin();
 	raw_put_link(raw.dir_ino, "hard", raw.hard_ino, S_IFIFO);
@@ -197,7 +197,7 @@ static void test_wrong(void)
 	raw_end();
 }
 
-/* Directories that contain each other are found, and nobody waits for himself. */
+/* Directories that contain each other are found, and no thread waits for itself. */
 static void test_loop(void)
 {
 	struct attr a;
@@ -214,7 +214,7 @@ static void test_loop(void)
 		     raw_get(KEY_NAME, FS_ROOT_INO, "dir"));
 	finds("is also elsewhere", "a directory in itself");
 	fs_lookup(raw.f.fs, FS_ROOT_INO, "dir", &st);
-	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "self", &st), -EIO, "EIO to that");
+	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "self", &st), -EIO, "EIO for that name");
 	is_int(fs_rmdir(raw.f.fs, raw.dir_ino, "self"), -EIO, "... also for rmdir");
 	is_int(fs_rename(raw.f.fs, raw.dir_ino, "self", FS_ROOT_INO, "x", 0), -EIO,
 	       "... and rename");
@@ -281,16 +281,17 @@ static void test_parts(void)
 	fs_fixture_open(&raw.f);
 	lines_clear(&found);
 	is_int(fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts), -EUCLEAN, "damaged");
-	ok(strstr(found.text, "/d1001: has 1 entries, its record says 8"), "entries of a low one");
+	ok(strstr(found.text, "/d1001: has 1 entries, its record says 8"),
+	   "entries of a directory with a low number");
 	snprintf(name, sizeof(name), "/d%u: has ", DIRS - 499);
-	ok(strstr(found.text, name), "... of a high one");
+	ok(strstr(found.text, name), "... of a directory with a high number");
 	ok(strstr(found.text, "has 2 names, its record says 11"), "links");
 	ok(strstr(found.text, "/b1: not of the type"), "a link of another type");
 	ok(strstr(found.text, "inode") && strstr(found.text, "has 1 names, its record says 2"),
 	   "a link too few");
 	ok(strstr(found.text, "cannot be reached from the root"), "a loop");
-	/* Those; the two that b0 and b1 were of, the one they are of; four counts of the loop. */
-	is_int(counts.findings, 12, "each is told once");
+	/* The planted faults; the old and new targets of b0 and b1; the counts of the loop. */
+	is_int(counts.findings, 12, "each fault is reported once");
 	if (counts.findings != 12)
 		printf("# found: %s\n", found.text);
 	fs_fixture_release(&raw.f);
@@ -362,8 +363,9 @@ static void test_damage(void)
 	lines_clear(&found);
 	is_int(fs_check(raw.f.fs, lines_add, &found, NULL, NULL, &counts), -EUCLEAN,
 	       "damage is found");
-	ok(strstr(found.text, "/many/f"), "... and which files it may have held");
-	ok(!strstr(found.text, "its record says"), "... without what only follows from it");
+	ok(strstr(found.text, "/many/f"), "... with the paths that may be lost");
+	ok(!strstr(found.text, "its record says"),
+	   "... and without faults that only follow from it");
 	printf("# found: %s", found.text);
 	if (fs_lookup(raw.f.fs, FS_ROOT_INO, "many", &st))
 		bail("lookup");

@@ -408,7 +408,7 @@ static void test_random(int steps)
 	models_free();
 }
 
-/* ---- what is promised of folding ---- */
+/* ---- the promises of folding ---- */
 
 /* Append `total` bytes in writes of `size`; what the batches held, in hundredths of it. */
 static uint64_t append_all(uint64_t ino, size_t size, uint64_t total)
@@ -463,7 +463,7 @@ static void test_appends(void)
 	append_all(105, 4096, 12 * 4096 + 948);
 	ok(write_at(105, 12 * 4096 + 948, "x", 1, 12 * 4096 + 948) < 100,
 	   "a tiny tail after 4 KiB writes does not rewrite them");
-	is_int(shape_of(105).extents, 14, "it is an extent of its own");
+	is_int(shape_of(105).extents, 14, "the tail is an extent of its own");
 }
 
 static void test_overwrites(void)
@@ -514,7 +514,7 @@ static void test_ranges(void)
 	for (uint64_t i = 0; i < 64; i++)
 		write_at(120, i * 4096, page, 4096, i * 4096);
 	is_int(data_truncate(lsm, batch, 120, 4000, &delta), 0, "truncate");
-	is_int(delta, 4000 - 64 * 4096, "gives back what is beyond");
+	is_int(delta, 4000 - 64 * 4096, "returns the bytes beyond the end");
 	is_int(lsm_batch_count(batch), 2, "many extents go in one record, besides the remainder");
 	commit();
 	is_int(shape_of(120).bytes, 4000, "the rest stays");

@@ -164,7 +164,7 @@ static void test_many(void)
 	listing_free(again);
 }
 
-/* While reading: remove what was read and what comes, rename, write, add. */
+/* While a directory is read: remove entries before and after the position, rename, write, add. */
 static void test_changes(void)
 {
 	uint64_t d = make_series("changes");
@@ -176,7 +176,7 @@ static void test_changes(void)
 	fs_dir_open(f.fs, d, &dir);
 	l->room = 100;
 	fs_dir_read(dir, 0, true, take, l);
-	/* One of those that go stays in use, and so in memory. */
+	/* One of the removed files stays in use, and so in memory. */
 	if (fs_lookup(f.fs, d, "n02000", &st))
 		bail("lookup");
 	for (unsigned i = 0; i < NAMES; i += 2) {

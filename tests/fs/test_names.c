@@ -1,5 +1,5 @@
 /*
- * Names: what each call does and which error it gives, as Linux has it.
+ * Names: the effect of each call, and its errors, are those of Linux.
  */
 #include <errno.h>
 #include <stdlib.h>

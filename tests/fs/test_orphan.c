@@ -34,7 +34,7 @@ static unsigned keys_of(enum key_kind kind)
 
 static char bytes[300000];
 
-/* Everything an orphan can have; nobody forgets it. */
+/* An orphan with everything an inode can have, which is never forgotten. */
 static void make_orphans(struct fs *fs)
 {
 	struct stat st;

@@ -1,7 +1,7 @@
 /*
- * fs_repair() makes a whole filesystem of each store with a fault planted in it: what it
- * should have saved is there, what is lost reads as an error, fs_check() finds nothing
- * more, and a second repair has nothing to do.
+ * fs_repair() makes a whole filesystem of each store with a fault planted in it. Everything
+ * that can be saved is there, lost parts read as an error, fs_check() finds nothing more, and
+ * a second repair has nothing to do.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ static int read_all(uint64_t ino, uint64_t offset, size_t size)
 	return got == size && !memcmp(buf, raw.big_bytes + offset, size) ? 0 : 1;
 }
 
-/* Repair the store; `want` is told. Leaves the filesystem open. */
+/* Repair the store; `want` must be reported. Leaves the filesystem open. */
 static struct fs_repair_counts repaired(const char *want, const char *what)
 {
 	struct fs_repair_counts counts, again;
@@ -129,7 +129,7 @@ static void test_names(void)
 	saved_as(raw.dir_ino, "it");
 	is_int(fs_lookup(raw.f.fs, raw.dir_ino, "file", &(struct stat){0}), 0,
 	       "... with its files");
-	is_int(read_all(raw.big_ino, 0, 100), -ESTALE, "(nobody holds them)");
+	is_int(read_all(raw.big_ino, 0, 100), -ESTALE, "(they are not held)");
 	fs_lookup(raw.f.fs, raw.dir_ino, "sub", &(struct stat){0});
 	fs_lookup(raw.f.fs, raw.sub_ino, "big", &(struct stat){0});
 	is_int(read_all(raw.big_ino, 0, sizeof(raw.big_bytes)), 0, "... and all below");
@@ -142,13 +142,13 @@ static void test_names(void)
 	raw_end();
 	raw_begin();
 	raw_drop(KEY_NAME, raw.dir_ino, "file");
-	repaired("extended attributes of inode", "attributes of nobody");
+	repaired("extended attributes of inode", "attributes without an inode");
 	raw_end();
 	raw_begin();
 	raw_put(KEY_NAME, raw.dir_ino, "a/b", "\x09", 1);
 	raw_put_attr(KEY_NAME, raw.dir_ino, "c/d", 50, raw_get(KEY_NAME, raw.dir_ino, "file"));
 	repaired("no file can have this name", "impossible names");
-	saved_as(50, "what could be read");
+	saved_as(50, "the readable one");
 	raw_end();
 	raw_begin();
 	raw_put_attr(KEY_NAME, raw.dir_ino, "twice", raw.file_ino,
@@ -170,7 +170,7 @@ static void test_names(void)
 	raw_put(KEY_NAME, raw.file_ino, "child", "\x02\x01\x08", 3);
 	raw_put_link(raw.file_ino, "other", raw.hard_ino, S_IFREG);
 	repaired("which is no directory", "names in a file");
-	saved_as(raw.hard_ino, "what they stand for");
+	saved_as(raw.hard_ino, "their target");
 	raw_end();
 }
 
@@ -181,7 +181,7 @@ static void test_acls(void)
 
 	raw_begin();
 	raw_put(KEY_XATTR, raw.file_ino, name, "none", 4);
-	repaired("/dir/file: system.posix_acl_access", "what is no ACL");
+	repaired("/dir/file: system.posix_acl_access", "an invalid ACL");
 	is_int(fs_getxattr(raw.f.fs, at("dir/file"), "user.a", NULL, 0, &got), 0,
 	       "... another attribute stays");
 	raw_end();
@@ -195,7 +195,7 @@ static void test_twice(void)
 	a = raw_get(KEY_NAME, raw.dir_ino, "sub");
 	a.ctime = 1;
 	raw_put_attr(KEY_NAME, 9999, "sub", raw.file_ino, a); /* in a directory that is not there */
-	repaired("is also elsewhere", "what was a directory is a file");
+	repaired("is also elsewhere", "a directory in one place and a file in another");
 	is_int(at("dir/file"), raw.file_ino, "... the newer one stays");
 	raw_end();
 }
@@ -228,7 +228,7 @@ static void test_roots(void)
 	raw_drop_key(SLICE(SUPER_FORMAT));
 	raw_drop_key(SLICE(SUPER_NEXT));
 	repaired("the root's record was lost", "no root, no superblock");
-	is_int(at("dir/file"), raw.file_ino, "... all is there");
+	is_int(at("dir/file"), raw.file_ino, "... every file is there");
 	ok(make_file(raw.f.fs, FS_ROOT_INO, "new") > raw.file_ino,
 	   "... a new file has a new number");
 	raw_end();
@@ -255,7 +255,7 @@ static void test_roots(void)
 	raw_end();
 }
 
-/* What is lost of a file is an error to read, and nothing else. */
+/* The lost part of a file is an error to read; the rest reads. */
 static void test_lost(void)
 {
 	static char buf[sizeof(raw.big_bytes)];
@@ -290,9 +290,10 @@ static void test_lost(void)
 	raw_put_value(key_extent(&k, raw.big_ino, 100), "overlapping", 11);
 	repaired("contradict each other", "an overlap");
 	ino = at("dir/sub/big");
-	is_int(read_all(ino, 0, 100), 0, "... before it all is right");
-	is_int(fs_read(raw.f.fs, ino, 100, buf, 1, &got), -EIO, "... in it nothing is told");
-	is_int(read_all(ino, 131072, 60000), 0, "... behind it all is right");
+	is_int(read_all(ino, 0, 100), 0, "... the bytes before it are right");
+	is_int(fs_read(raw.f.fs, ino, 100, buf, 1, &got), -EIO,
+	       "... in the overlap reading is an error");
+	is_int(read_all(ino, 131072, 60000), 0, "... the rest behind it is right");
 	raw_end();
 }
 

@@ -2,7 +2,7 @@
  * fs_check() of a filesystem in use, as `varve scrub` runs it: with threads that change
  * everything beside it, tiny tables and segments so that compaction and collection of
  * segments never rest, it finds nothing; with bytes flipped below it, it does, whatever
- * is cached; it stops when told; and it keeps no space from coming back.
+ * is cached; it stops when asked; and it keeps no space from coming back.
  */
 #include <errno.h>
 #include <fcntl.h>

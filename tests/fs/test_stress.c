@@ -58,7 +58,7 @@ static void read_dir(uint64_t d, bool with_attributes)
 	fs_dir_close(dir);
 }
 
-/* What is done less often: holes, copies between files, attributes, seeking. */
+/* Rarer operations: holes, copies between files, attributes, seeking. */
 static void use_rarely(uint64_t ino, struct rng *rng)
 {
 	uint64_t to, at = rng_below(rng, 4) * 70000;
@@ -282,7 +282,7 @@ static void test_threads(void)
 
 /*
  * One thread changes a file and lets go of it, another looks it up all the
- * time: what it read before the change must not come back into memory after.
+ * time. A record that it read before the change must not replace the new one in memory.
  */
 static atomic_bool race_over;
 

@@ -271,7 +271,7 @@ void fuzz_seeds(fuzz_give_fn *give)
 			put_name(&out, FS_ROOT_INO, "far", UINT64_C(1) << 43, S_IFREG, 3, 0);
 			put_name(&out, FS_ROOT_INO, "out", UINT64_MAX - 1, S_IFREG, 3, 0);
 		}
-		if (n == 3) { /* what no file can be called */
+		if (n == 3) { /* a name that no file can have */
 			put_name(&out, FS_ROOT_INO, "a/b", 15, S_IFREG | 0644, 7, 0);
 			put_name(&out, FS_ROOT_INO, "..", 16, S_IFREG | 0644, 7, 0);
 			put_name(&out, FS_ROOT_INO, "", 17, S_IFREG | 0644, 7, 0);

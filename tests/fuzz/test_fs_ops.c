@@ -1,6 +1,6 @@
 /*
  * Whole sequences of calls of the filesystem, compared with a plain model: every byte of
- * the input is a choice of tests/fs/model.h: which call, with which files, names and
+ * the input is a choice of tests/support/fs_twin.h: which call, with which files, names and
  * offsets. Everything is compared at each reopen, kill and power cut, and at the end.
  *
  * The tree's threads run as they like, so an input does not always take the same path.
@@ -34,7 +34,7 @@ static struct fs_options options_on(struct storage *st)
 					   .memory_bytes = 4 << 20}};
 }
 
-/* Go on from what a power cut leaves of what is synced now, or, with KEEP_ALL, a kill of all. */
+/* Sync, cut the power, and go on. KEEP_ALL: the process is killed instead, without a sync. */
 static void cut(enum storage_mem_keep keep, uint64_t seed)
 {
 	struct storage *old = twin.f.options.lsm.storage;

@@ -1,7 +1,7 @@
 /*
  * Whole sequences of operations on the tree, compared with the plain model after
  * each: the input's first byte says under which limits, every other byte is a choice
- * of tests/lsm/lsm_model_run.h: what to do, with which keys, sizes and offsets.
+ * of tests/support/lsm_twin.h: what to do, with which keys, sizes and offsets.
  *
  * The tree's threads run as they like, so an input does not always take the same
  * path: what was found may need the same input several times to be seen again.

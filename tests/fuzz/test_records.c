@@ -37,7 +37,7 @@ static void fuzz_block(struct lsm_slice block, struct lsm_slice key, uint64_t se
 	struct lsm_slice ikey;
 	unsigned steps;
 
-	if (block_check(block))
+	if (block_check(block, NULL))
 		return;
 	ikey = ikey_make(&space, key, sequence & SEQUENCE_MAX, IKEY_TYPE_MAX);
 	if (!block_find(block, ikey, &found)) {

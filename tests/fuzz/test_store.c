@@ -331,7 +331,7 @@ static void seed_table(struct fuzz_output *out, unsigned level, unsigned n, bool
 	fuzz_put_u8(out, n == 1);
 	fuzz_put_u8(out, level);
 	fuzz_put_u8(out, n ? 4 : 0);
-	/* Beside table 0 the edit says less than what table 1 has. */
+	/* Beside table 0 the edit names fewer entries than table 1 has. */
 	sprintf(name, "key%02u", n != 1 ? 4 * n : beside ? 9 : 2);
 	fuzz_put_piece(out, name, 5);
 	sprintf(name, "key%02u", 4 * n + 8);

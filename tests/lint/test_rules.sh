@@ -1,5 +1,5 @@
 #!/bin/bash
-# The rules of tests/lint/rules reject what they must, and only that.
+# tests/lint/rules rejects what breaks its rules, and nothing else.
 
 rules=$(cd "$(dirname "$0")" && pwd)/rules
 dir=$(mktemp -d) || exit 1
@@ -52,6 +52,14 @@ try 'mount does not reach through' 'mount/a.c:1: mount/ may not include "lsm/lsm
 	mount/a.c '#include "lsm/lsm.h"'
 try 'libfuse stays in mount' 'fs/a.h:1: only mount/ may include libfuse' \
 	fs/a.h '#include <fuse3/fuse_lowlevel.h>'
+try 'mount locks through lock.h' '' mount/a.c '\tmutex_lock(&m);\n\tpthread_cond_signal(&c);'
+for call in 'mutex_lock(' 'mutex_trylock (' 'rwlock_rdlock(' 'cond_wait(' 'cond_timedwait('; do
+	try "pthread_$call" \
+		'mount/a.c:2: locks are taken through lsm/base/lock.h, which checks them' \
+		mount/a.c "\tpthread_mutex_t m;\n\tpthread_$call&m);"
+done
+try 'lock.h itself' '' lsm/base/lock.h '\tpthread_mutex_lock(&m);'
+try 'the inode lock itself' '' fs/inode_lock.c '\tpthread_rwlock_rdlock(&m);'
 try 'tests of lsm see lsm' '' \
 	tests/lsm/test_a.c '#include "lsm/wal.h"\n#include "tests/support/tap.h"'
 try 'tests of lsm see no fs' 'tests/lsm/test_a.c:1: tests/lsm/ may not include "fs/fs.h"' \

@@ -3,8 +3,8 @@
  *
  * Each writer has a group of keys, spread over the key space, and puts the same
  * number under all of them in one batch; when it is a multiple of 7 it deletes
- * them all, by range tombstones. Whoever reads under one snapshot must see all
- * of a group equal, and never older than what had been written before.
+ * them all, by range tombstones. A reader under one snapshot must see all values
+ * of a group equal, and none older than the last write that had returned before.
  *
  * Meanwhile tables are flushed and compacted, and copies are taken of what the
  * disk would hold if the power went: opened, they must show each group whole and
@@ -46,7 +46,7 @@ struct beside {
 	atomic_bool stop;
 	atomic_int failed;
 	uint64_t seed;
-	char error[256]; /* of who set `failed` first */
+	char error[256]; /* of the thread that set `failed` first */
 };
 
 struct beside_thread {
@@ -253,7 +253,7 @@ static void *check_beside(void *arg)
 	return NULL;
 }
 
-/* Take a copy of the disk while everything runs; what is in it must be whole and recent. */
+/* Copy the disk while everything runs. The groups in the copy must be whole and recent. */
 static void cut_beside(struct beside *b, struct storage *st, const struct lsm_options *options,
 		       enum storage_mem_keep keep, uint64_t seed)
 {

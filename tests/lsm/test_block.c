@@ -82,8 +82,8 @@ static struct lsm_slice build(struct block_builder *b, unsigned interval)
 static bool stands_on(const struct iter *it, ssize_t i)
 {
 	if (i < 0 || (size_t)i >= pairs_count)
-		return !it->valid && !it->status;
-	return it->valid && !it->status && !slice_compare(it->key, key_of(&pairs[i])) &&
+		return !it->valid && !it->err;
+	return it->valid && !it->err && !slice_compare(it->key, key_of(&pairs[i])) &&
 	       it->value.size == pairs[i].value_size &&
 	       (!it->value.size || !memcmp(it->value.data, pairs[i].value, it->value.size));
 }
@@ -116,7 +116,7 @@ static bool find_agrees(struct lsm_slice block, struct lsm_slice key)
 	if (found.after_newer != newer)
 		return false;
 	if ((size_t)i == pairs_count)
-		return err == 1;
+		return err == LSM_ABSENT;
 	return !err && found.trailer == ikey_get_trailer(key_of(&pairs[i])) &&
 	       found.value.size == pairs[i].value_size &&
 	       (!found.value.size || !memcmp(found.value.data, pairs[i].value, found.value.size)) &&
@@ -206,8 +206,8 @@ static void test_empty(void)
 	pairs_count = 0;
 	block_builder_init(&b);
 	block = build(&b, 16);
-	is_int(block_check(block), 0, "an empty block is a block");
-	is_int(block_find(block, random_key(&k), &found), 1, "with nothing in it");
+	is_int(block_check(block, NULL), 0, "an empty block is a block");
+	is_int(block_find(block, random_key(&k), &found), LSM_ABSENT, "with nothing in it");
 	block_cursor_init(&c);
 	block_cursor_reset(&c, block);
 	ok(walk_agrees(&c.it, 50), "and a cursor finds nothing either way");
@@ -231,7 +231,7 @@ static void test_random(void)
 
 		make_pairs(1 + rng_next(&choices) % ENTRIES_MAX);
 		block = build(&b, intervals[round % 4]);
-		if (block_check(block))
+		if (block_check(block, NULL))
 			bail("block_check");
 		for (int j = 0; j < 50; j++)
 			find_ok &= find_agrees(block, random_key(&k));
@@ -240,10 +240,10 @@ static void test_random(void)
 		block_cursor_reset(&c, block);
 		for (c.it.ops->first(&c.it); c.it.valid; c.it.ops->next(&c.it))
 			every_ok &= stands_on(&c.it, (ssize_t)i++);
-		every_ok &= i == pairs_count && !c.it.status;
+		every_ok &= i == pairs_count && !c.it.err;
 		for (c.it.ops->last(&c.it); c.it.valid; c.it.ops->prev(&c.it))
 			every_ok &= stands_on(&c.it, (ssize_t)--i);
-		every_ok &= i == 0 && !c.it.status;
+		every_ok &= i == 0 && !c.it.err;
 		walk_ok &= walk_agrees(&c.it, 300);
 	}
 	ok(every_ok, "every entry forwards and backwards");
@@ -289,7 +289,7 @@ static void test_damage(void)
 			bytes[at] = (uint8_t)(rng_next(&choices) % 3 ? rng_next(&choices) :
 								       rng_next(&choices) % 4);
 		}
-		if (block_check(block)) {
+		if (block_check(block, NULL)) {
 			refused++;
 			free(bytes);
 			continue;
@@ -297,7 +297,7 @@ static void test_damage(void)
 		block_cursor_reset(&c, block);
 		for (c.it.ops->first(&c.it); c.it.valid; c.it.ops->next(&c.it))
 			steps++;
-		broken += c.it.status == -EUCLEAN;
+		broken += c.it.err == -EUCLEAN;
 		for (c.it.ops->last(&c.it); c.it.valid && steps < 10000; c.it.ops->prev(&c.it))
 			steps++;
 		c.it.ops->seek(&c.it, random_key(&k));

@@ -1,4 +1,4 @@
-/* The cache: what stays, what goes, and many threads at once. */
+/* The cache: which entries stay and which are evicted, also under many threads. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -60,6 +60,15 @@ static struct cache *make(size_t limit)
 	return c;
 }
 
+/* The checker of the cache itself agrees with the state it is in. */
+static void valid(struct cache *c, const char *when)
+{
+	const char *why;
+	bool right = cache_valid(c, &why);
+
+	ok(right, "a consistent cache %s%s%s", when, right ? "" : ": ", right ? "" : why);
+}
+
 static void test_basics(void)
 {
 	struct cache *c = make(LIMIT);
@@ -67,14 +76,17 @@ static void test_basics(void)
 	struct cache_entry *e, *again;
 
 	ok(!cache_get(c, 1, 0), "an empty cache has nothing");
+	valid(c, "when it is empty");
 	e = put(c, 1, 0, CHARGE);
 	again = put(c, 1, 0, CHARGE);
-	ok(e == again, "putting what is there gives what is there");
+	ok(e == again, "putting an entry that exists returns the existing one");
 	is_int(alive, 1, "and destroys the other");
+	valid(c, "with two references to one entry");
 	cache_release(c, e);
 	cache_release(c, again);
 	cache_release(c, NULL);
-	ok(has(c, 1, 0), "it stays when released");
+	ok(has(c, 1, 0), "a released entry stays");
+	valid(c, "with an idle entry");
 	ok(!has(c, 1, CACHE_TABLE) && !has(c, 2, 0), "under its own key only");
 	cache_stats(c, &stats);
 	is_int(stats.hits, 1, "one hit");
@@ -94,21 +106,24 @@ static void test_eviction(void)
 
 	for (uint64_t i = 0; i < 9; i++)
 		cache_release(c, put(c, 1, i, CHARGE));
-	is_int(alive, 9, "what fits stays");
+	is_int(alive, 9, "entries that fit stay");
 	ok(has(c, 1, 0), "(use the first again)");
 	cache_release(c, put(c, 1, 9, CHARGE));
 	ok(!has(c, 1, 1), "the longest unused goes");
-	ok(has(c, 1, 0) && has(c, 1, 2) && has(c, 1, 9), "not one used since");
+	ok(has(c, 1, 0) && has(c, 1, 2) && has(c, 1, 9), "recently used entries stay");
 
 	held = cache_get(c, 1, 5);
 	for (uint64_t i = 0; i < 50; i++)
 		cache_release(c, put(c, 2, i, CHARGE));
 	ok(has(c, 1, 5) && ((struct thing *)cache_value(held))->offset == 5,
-	   "what is in use is not evicted");
+	   "entries in use are not evicted");
+	valid(c, "after evictions around an entry in use");
 	cache_release(c, held);
 
 	held = put(c, 3, 0, LIMIT * 2);
-	is_int(((struct thing *)cache_value(held))->file, 3, "one larger than the cache is given");
+	is_int(((struct thing *)cache_value(held))->file, 3,
+	       "an entry larger than the cache can be used");
+	valid(c, "with an entry larger than itself");
 	cache_release(c, held);
 	ok(!has(c, 3, 0), "and not kept");
 
@@ -120,7 +135,8 @@ static void test_eviction(void)
 	held = put(c, 5, 0, LIMIT / 3);
 	cache_set_limit(c, LIMIT / 4);
 	cache_release(c, held);
-	ok(!has(c, 5, 0), "what no longer fits goes when it is released");
+	ok(!has(c, 5, 0), "an entry that no longer fits is evicted when it is released");
+	valid(c, "after its limit was lowered");
 	cache_free(c);
 	is_int(alive, 0, "nothing is left");
 }
@@ -136,17 +152,19 @@ static void test_erase(void)
 	ok(!has(c, 1, CACHE_TABLE), "an erased entry is not found");
 	ok(alive == 1 && ((struct thing *)cache_value(e))->file == 1, "but lives on for its users");
 	next = put(c, 1, CACHE_TABLE, CHARGE);
-	ok(next != e, "while a new one takes its place");
+	ok(next != e, "while a new entry takes its place");
+	valid(c, "with an erased entry in use");
 	cache_release(c, e);
 	is_int(alive, 2, "one reference left");
 	cache_release(c, e);
 	is_int(alive, 1, "none: destroyed");
 	cache_release(c, next);
 	cache_erase(c, 1, CACHE_TABLE);
-	is_int(alive, 0, "erasing an idle one destroys it");
+	is_int(alive, 0, "erasing an idle entry destroys it");
 	cache_erase(c, 1, CACHE_TABLE);
 	cache_stats(c, &stats);
 	is_int(stats.bytes, 0, "nothing is counted any more");
+	valid(c, "after all was erased");
 	cache_free(c);
 }
 
@@ -160,17 +178,19 @@ static void test_many(void)
 	for (uint64_t i = 0; i < 20000; i++)
 		all &= has(c, i % 7, i);
 	ok(all, "twenty thousand entries over all shards");
+	valid(c, "with many entries");
 	cache_free(c);
 	is_int(alive, 0, "nothing is left");
 }
 
 static struct cache *shared;
-static _Atomic int wrong;
+static _Atomic int wrong, inconsistent;
 
 static void *worker(void *arg)
 {
 	struct rng rng = {.state = (uint64_t)(uintptr_t)arg};
 	struct cache_entry *kept[4] = {0};
+	const char *why;
 
 	for (int i = 0; i < 20000; i++) {
 		uint64_t state = rng_next(&rng), file = state % 5, offset = state >> 8 & 31;
@@ -188,6 +208,8 @@ static void *worker(void *arg)
 			cache_erase(shared, file, offset);
 		if ((state >> 24) % 500 == 1)
 			cache_set_limit(shared, LIMIT * (1 + (state >> 40) % 4));
+		if ((state >> 24) % 500 == 2 && !cache_valid(shared, &why))
+			atomic_fetch_add(&inconsistent, 1);
 	}
 	for (int i = 0; i < 4; i++)
 		cache_release(shared, kept[i]);
@@ -206,6 +228,8 @@ static void test_threads(void)
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 	is_int(wrong, 0, "four threads always get what they asked for");
+	is_int(inconsistent, 0, "and the cache is consistent all the time");
+	valid(shared, "after four threads");
 	cache_stats(shared, &stats);
 	ok(stats.bytes <= stats.bytes_max, "and the budget holds again");
 	is_int(stats.hits + stats.misses, 4 * 20000, "every get is counted");

@@ -74,15 +74,18 @@ static void test_odd(void)
 	buf_release(&out);
 
 	ok(filter_may_match((struct lsm_slice){0}, hash), "an empty filter says maybe");
-	ok(filter_may_match((struct lsm_slice){bytes, 1}, hash), "so does one without a line");
-	ok(filter_may_match((struct lsm_slice){bytes, 64}, hash), "one with half a line");
+	ok(filter_may_match((struct lsm_slice){bytes, 1}, hash),
+	   "a filter without a line matches every key");
+	ok(filter_may_match((struct lsm_slice){bytes, 64}, hash), "so does one with half a line");
 	bytes[128] = 6;
-	ok(filter_may_match((struct lsm_slice){bytes, 130}, hash), "one with bytes too many");
-	ok(!filter_may_match((struct lsm_slice){bytes, 129}, hash), "(but not a good one)");
+	ok(filter_may_match((struct lsm_slice){bytes, 130}, hash), "so does one with extra bytes");
+	ok(!filter_may_match((struct lsm_slice){bytes, 129}, hash), "an intact filter does not");
 	bytes[128] = 0;
-	ok(filter_may_match((struct lsm_slice){bytes, 129}, hash), "one with no probes");
+	ok(filter_may_match((struct lsm_slice){bytes, 129}, hash),
+	   "a filter with no probes matches every key");
 	bytes[128] = 200;
-	ok(filter_may_match((struct lsm_slice){bytes, 129}, hash), "one with too many");
+	ok(filter_may_match((struct lsm_slice){bytes, 129}, hash),
+	   "so does one with too many probes");
 }
 
 int main(void)

@@ -68,7 +68,7 @@ static int del(struct lsm *lsm, unsigned k)
 	return err;
 }
 
-/* How many keys do not have what was written. */
+/* How many keys do not have the value that was written. */
 static unsigned wrong(struct lsm *lsm)
 {
 	unsigned count = 0;
@@ -86,7 +86,7 @@ static unsigned wrong(struct lsm *lsm)
 	return count;
 }
 
-/* Writes until the disk is full, and on; what is refused did nothing. */
+/* Write until the disk is full, and go on. A refused write must have changed nothing. */
 static void fill_up(struct lsm *lsm, unsigned *deletes_failed)
 {
 	unsigned refused = 0;
@@ -168,7 +168,7 @@ static void test_beside_others(void)
 		count++;
 	ok(count > 10 && count < 900 && !lsm_flush(lsm),
 	   "%u values fill what others leave of a disk", count);
-	/* Once what the flush took of it is set aside again, others take all that is left. */
+	/* Once the reserve is whole again after the flush, others take all that is left. */
 	for (unsigned tries = 0; tries < 500 && reserved(o.storage) < DISK_BYTES / 8; tries++)
 		usleep(20000);
 	for (uint64_t bytes = DISK_BYTES / 24 * 17; !others->st->ops->allocate(others, bytes);)
@@ -207,7 +207,7 @@ static void test_killed(void)
 		if (!round)
 			ok(reserved(disk) >= DISK_BYTES / 16,
 			   "the next open has its part of the reserve");
-		/* As kill -9 does: what was written stays, what is in memory is gone. */
+		/* As kill -9 does: written bytes stay, and memory is lost. */
 		dead = disk;
 		disk = storage_mem_crash(dead, STORAGE_MEM_KEEP_ALL, 0);
 		lsm_close(lsm);
@@ -218,19 +218,19 @@ static void test_killed(void)
 	is_int(opens_failed, 0, "a store on a full disk opens after its process was killed");
 	is_int(deletes_failed, 0, "deleting works on a full disk");
 	is_int(taken, 0, "what is refused has written no values before");
-	is_int(mistakes, 0, "nothing that was written is lost, and what was refused did nothing");
+	is_int(mistakes, 0, "nothing that was written is lost, and refused writes changed nothing");
 
 	storage_mem_limit(disk, DISK_BYTES);
 	o.storage = disk;
 	if (opens_failed || lsm_open("full", &o, &lsm))
-		bail("it does not open");
+		bail("the store does not open");
 	for (unsigned k = 0; k < KEYS; k++)
 		left += del(lsm, k) != 0;
 	is_int(left, 0, "all can be deleted");
 	memset(have, 0, sizeof(have));
 	ok(room_again(lsm), "and then there is room");
 	have[1] = VALUE_BYTES_MAX;
-	is_int(wrong(lsm), 0, "for what is there now, and nothing else is");
+	is_int(wrong(lsm), 0, "exactly that value is in the store");
 	is_int(lsm_close(lsm), 0, "closes");
 	disk->ops->free(disk);
 }

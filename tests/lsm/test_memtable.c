@@ -39,7 +39,7 @@ static void test_empty(void)
 	valid |= it->valid;
 	it->ops->seek_prev(it, ikey_make(&b, str("a"), 1, IKEY_PUT));
 	valid |= it->valid;
-	ok(!valid && it->status == 0, "an empty memtable has no entries");
+	ok(!valid && it->err == 0, "an empty memtable has no entries");
 	ok(!memtable_get(m, str("a"), 9, &type, &sequence, &value), "nor answers");
 	is_int(memtable_covering(m, str("a"), 9), 0, "nor range tombstones");
 	is_int(memtable_entries(m) + memtable_ranges(m), 0, "counts are 0");
@@ -137,7 +137,7 @@ static int entry_compare(const void *a, const void *b)
 static bool at(const struct iter *it, size_t i)
 {
 	if (i >= model_count)
-		return !it->valid && !it->status;
+		return !it->valid && !it->err;
 	return it->valid && !slice_compare(ikey_user(it->key), str(model[i].key)) &&
 	       ikey_sequence(it->key) == model[i].sequence && ikey_type(it->key) == IKEY_PUT &&
 	       !slice_compare(it->value, str(model[i].key));
@@ -312,7 +312,7 @@ static void test_ranges(void)
 	ok(right, "%d range tombstones cover what a plain loop says", RANGES);
 	is_int(memtable_ranges(m), RANGES, "and are counted");
 	is_int(memtable_each_range(m, see_range, &seen), 7,
-	       "each, oldest first, until told to stop");
+	       "each, oldest first, until the callback stops");
 	is_int(seen, 700, "... and no further");
 	is_int(memtable_entries(m), 0, "they are no entries");
 	memtable_unref(m);

@@ -22,7 +22,7 @@ static int count_entry(void *ctx, struct lsm_slice ikey, struct lsm_slice value)
 	return fixture_on_entry(&g->next, ikey, value);
 }
 
-/* What is found of table 7; every entry has to be one of the table's. */
+/* Salvage table 7. Every entry that is found has to be one of the table. */
 static struct got salvage(uint64_t bytes)
 {
 	struct lsm_slice smallest = table_pair_user(&table_pairs[0]),
@@ -97,7 +97,7 @@ static void test_one(const char *name, enum lsm_compression compression)
 	entries = g.entries;
 	buf_release(&g.filter);
 
-	/* Its first block: nothing tells where the second begins but that it is one. */
+	/* Without the first block only the second block itself shows where it begins. */
 	memset(file->data, 0, 500);
 	g = salvage(bytes);
 	ok(g.entries < entries && g.entries > entries / 2,

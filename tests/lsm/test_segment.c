@@ -103,7 +103,7 @@ static void test_example(void)
 		if (segment_ref_decode((struct lsm_slice){b.data, i}, &ref) != -EUCLEAN)
 			ok(false, "cut to %zu bytes it is refused", i);
 	buf_add(&b, "", 1);
-	is_int(segment_ref_decode(buf_slice(&b), &ref), -EUCLEAN, "longer it is refused");
+	is_int(segment_ref_decode(buf_slice(&b), &ref), -EUCLEAN, "a longer reference is refused");
 	buf_release(&b);
 	buf_release(&slice);
 }
@@ -129,13 +129,13 @@ static void test_refused(void)
 {
 	struct segment_ref ref;
 
-	check_refused(0, 100, 0, 100, 1, 0, "a good one");
-	check_refused(0, 100, 40, 60, 1, 0, "a good one that skips");
+	check_refused(0, 100, 0, 100, 1, 0, "a good reference");
+	check_refused(0, 100, 40, 60, 1, 0, "a good reference that skips");
 	check_refused(3, 4u << 20, 0, 4u << 20, 1024, 0, "the largest");
 	check_refused(INT64_MAX / 4096 - 1024, 8192, 0, 8192, 2, 0, "the farthest");
 	check_refused(0, 100, 0, 0, 1, -EUCLEAN, "no bytes");
 	check_refused(0, 0, 0, 0, 0, -EUCLEAN, "nothing stored");
-	check_refused(0, 100, 41, 60, 1, -EUCLEAN, "beyond what is stored");
+	check_refused(0, 100, 41, 60, 1, -EUCLEAN, "a reference beyond the stored bytes");
 	check_refused(0, 100, 0, UINT32_MAX, 1, -EUCLEAN, "far beyond");
 	check_refused(0, 100, UINT32_MAX, 2, 1, -EUCLEAN, "skip and size overflow");
 	check_refused(0, 100, 0, UINT64_C(1) << 32, 1, -EUCLEAN, "more than 32 bits");
@@ -215,7 +215,7 @@ static void test_read_parts(uint32_t size)
 	ok(right, "parts of %u bytes", size);
 	f.reads = 0;
 	right = !segment_read(&f.file, &reports, &ref, 0, out, size);
-	ok(right && f.reads == 1, "all of it in one read");
+	ok(right && f.reads == 1, "the whole value takes one read");
 	is_int(segment_read(&f.file, &reports, &ref, 0, out, size + 1), -EINVAL, "not beyond it");
 	is_int(segment_read(&f.file, &reports, &ref, size + 1, out, 0), -EINVAL, "nor after it");
 	is_int(segment_read(&f.file, &reports, &ref, 1, out, UINT32_MAX), -EINVAL, "nor around");
@@ -234,7 +234,7 @@ static void test_read_count(void)
 	add_ref(SEGMENT, 0, f.data, 1 << 20, &b);
 	segment_ref_decode(buf_slice(&b), &ref);
 	segment_read(&f.file, &reports, &ref, 100, out, 12000);
-	is_int(f.reads, 1, "a few chunks in one read");
+	is_int(f.reads, 1, "a few chunks take one read");
 	f.reads = 0;
 	segment_read(&f.file, &reports, &ref, 100, out, 100000);
 	is_int(f.reads, 3, "many: the ends apart, the middle at once");
@@ -243,7 +243,7 @@ static void test_read_count(void)
 	is_int(f.reads, 2, "aligned at the start: the end apart");
 	f.reads = 0;
 	segment_read(&f.file, &reports, &ref, 8192, out, 131072);
-	is_int(f.reads, 1, "aligned: one read");
+	is_int(f.reads, 1, "an aligned part takes one read");
 	free(out);
 	free(f.data);
 	buf_release(&b);
@@ -308,9 +308,11 @@ static void test_damage(void)
 	ok(reports_count == 1 && strstr(last_report, "000007.seg") && strstr(last_report, "12288"),
 	   "is reported with its file and offset: %s", last_report);
 	is_int(segment_read(&f.file, &reports, &ref, 8192, out, 1), -EUCLEAN,
-	       "also when a byte beside it is read");
-	is_int(segment_read(&f.file, &reports, &ref, 0, out, 8192), 0, "what is before it is fine");
-	is_int(segment_read(&f.file, &reports, &ref, 12288, out, 27712), 0, "and what is after it");
+	       "also when a byte beside the damage is read");
+	is_int(segment_read(&f.file, &reports, &ref, 0, out, 8192), 0,
+	       "the bytes before the damage read");
+	is_int(segment_read(&f.file, &reports, &ref, 12288, out, 27712), 0,
+	       "so do the bytes after it");
 	f.data[4096 + 10000] ^= 1;
 
 	f.size -= 1;

@@ -82,7 +82,8 @@ static void test_open(void)
 	umask(mask);
 	ok(!stat(store, &stat_buf) && (stat_buf.st_mode & 0777) == 0700, "for its owner only");
 	st->ops->free(st);
-	is_int(storage_dir_open(store, true, false, &st), 0, "create of one that is there");
+	is_int(storage_dir_open(store, true, false, &st), 0,
+	       "creating an existing storage opens it");
 	st->ops->free(st);
 	fd = open(in_base("plain"), O_CREAT | O_WRONLY, 0600);
 	close(fd);
@@ -221,7 +222,7 @@ static void test_short_write(void)
 	is_int(storage_pwritev(f, iov, 2, 0), -EFBIG, "a write that is cut short fails");
 	setrlimit(RLIMIT_FSIZE, &old);
 	is_int(f->st->ops->size(f, &size, NULL), 0, "size");
-	is_int(size, 2500, "after going on as far as it could");
+	is_int(size, 2500, "the bytes up to the failure are written");
 	storage_close(f);
 	st->ops->unlink(st, "short");
 	st->ops->free(st);
@@ -246,7 +247,8 @@ static void test_list(void)
 	is_int(st->ops->list(st, see, &dir), 0, "list again");
 	ok(dir.times == 1 && dir.size == 0, "a directory has none");
 	count = 0;
-	is_int(st->ops->list(st, stop_at_once, &count), 7, "stops when told, with that value");
+	is_int(st->ops->list(st, stop_at_once, &count), 7,
+	       "the callback stops the listing, and its value is returned");
 	is_int(count, 1, "at once");
 	is_int(storage_open_file(st, "dir", STORAGE_READ, &f), -EINVAL, "a directory is no file");
 	is_int(storage_open_file(st, "fifo", STORAGE_READ, &f), -EINVAL, "nor is a fifo");
@@ -291,12 +293,12 @@ static void test_lock(void)
 
 	is_int(a->ops->lock(a, true, &holder), 0, "lock");
 	is_int(holder, 0, "no holder");
-	is_int(a->ops->lock(a, true, &holder), -EBUSY, "lock what this storage holds");
+	is_int(a->ops->lock(a, true, &holder), -EBUSY, "a storage cannot lock twice");
 	is_int(b->ops->lock(b, true, &holder), -EBUSY, "lock from another storage");
 	is_int(holder, getpid(), "names this process");
 	is_int(ro->ops->lock(ro, false, &holder), -EBUSY, "shared beside exclusive");
 	is_int(holder, getpid(), "names this process");
-	is_int(b->ops->lock(b, true, NULL), -EBUSY, "nobody asked for the holder");
+	is_int(b->ops->lock(b, true, NULL), -EBUSY, "the holder is optional");
 	a->ops->unlock(a);
 	is_int(a->ops->lock(a, false, NULL), 0, "shared");
 	is_int(ro->ops->lock(ro, false, NULL), 0, "shared beside shared");
@@ -364,7 +366,7 @@ static void test_lock_unwritable(void)
 	ro->ops->free(ro);
 }
 
-/* What somebody else may have left where the lock should be; none of it hangs or is harmed. */
+/* Strange files in the place of the lock: locking does not hang, and does not harm them. */
 static void test_lock_strange(void)
 {
 	struct storage *st = must_open(true, false), *ro = must_open(false, true);
@@ -376,7 +378,7 @@ static void test_lock_strange(void)
 		bail("mkfifo");
 	is_int(st->ops->lock(st, true, NULL), -EINVAL, "a fifo is no lock");
 	is_int(ro->ops->lock(ro, false, NULL), -EINVAL,
-	       "nor for a reader, who would wait for ever");
+	       "nor for a reader, which would wait for ever");
 	unlink(in_base("store/LOCK"));
 	f = fopen(in_base("letter"), "w");
 	if (!f || fputs("precious", f) < 0 || fclose(f))
@@ -439,7 +441,7 @@ static void test_threads(void)
 	st->ops->free(st);
 }
 
-/* Descriptors of the directory, not the path, are what counts. */
+/* A storage uses the descriptor of its directory, not the path. */
 static void test_moved(void)
 {
 	struct storage *st = must_open(true, false);
@@ -471,7 +473,8 @@ static void test_report(void)
 	ok(!strcmp(got, "1 x is 5"), "report");
 	is_int(report_corrupt(&r, "a.tab", 4096, "bad %s", "sum"), -EUCLEAN, "report_corrupt");
 	ok(!strcmp(got, "2 a.tab: damaged at offset 4096: bad sum"), "says where and why");
-	is_int(report_corrupt(&none, "a", 0, "x"), -EUCLEAN, "nobody listens");
+	is_int(report_corrupt(&none, "a", 0, "x"), -EUCLEAN,
+	       "without a callback the error is returned too");
 	memset(longer, 'y', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	report(&r, LSM_REPORT_INFO, "%s", longer);
@@ -480,7 +483,7 @@ static void test_report(void)
 
 int main(void)
 {
-	alarm(120); /* what hangs fails */
+	alarm(120); /* a test that hangs must fail */
 	if (!mkdtemp(base))
 		bail("mkdtemp");
 	snprintf(store, sizeof(store), "%s", in_base("store"));

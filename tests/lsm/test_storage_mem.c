@@ -175,7 +175,7 @@ static void test_space(void)
 	memset(data, 'd', sizeof(data));
 	f = must_open(st, "f", STORAGE_CREATE);
 	is_int(f->st->ops->allocate(f, 6 * PAGE), 0, "reserve");
-	is_int(storage_pwrite(f, data, 6 * PAGE, 0), 0, "write what is reserved");
+	is_int(storage_pwrite(f, data, 6 * PAGE, 0), 0, "write the reserved bytes");
 	is_int(f->st->ops->allocate(f, 11 * PAGE), -ENOSPC, "reserve too much");
 	f->st->ops->size(f, &size, &allocated);
 	ok(size == 6 * PAGE && allocated == 6 * PAGE, "reserved nothing");
@@ -183,7 +183,7 @@ static void test_space(void)
 	is_int(g->st->ops->truncate(g, 100 * PAGE), 0, "holes take no space");
 	is_int(storage_pwrite(g, data, 8 * PAGE, PAGE), -ENOSPC, "write too much");
 	st->ops->space(st, &free_bytes, &total_bytes);
-	ok(free_bytes == 0 && total_bytes == 10 * PAGE, "what fitted was written");
+	ok(free_bytes == 0 && total_bytes == 10 * PAGE, "the bytes that fitted were written");
 	is_int(storage_pwrite(f, data, PAGE, 0), 0, "overwriting needs none");
 	is_int(f->st->ops->punch(f, 100, 3 * PAGE), 0, "punch");
 	f->st->ops->size(f, &size, &allocated);
@@ -201,7 +201,7 @@ static void test_space(void)
 	is_int(st->ops->rename(st, "h", "f"), 0, "rename over a file");
 	storage_close(f);
 	st->ops->space(st, &free_bytes, &total_bytes);
-	is_int(free_bytes, 9 * PAGE, "frees that one's");
+	is_int(free_bytes, 9 * PAGE, "frees the pages of that file");
 	storage_mem_limit(st, 0);
 	f = must_write(st, "i", 'i', 20 * PAGE);
 	storage_close(f);
@@ -410,7 +410,7 @@ static void test_sizes(void)
 
 			bad += k < 3000 ? c != 'f' : c != 'g' && c != 0;
 		}
-		/* What was cut off does not come back. */
+		/* Bytes that were cut off do not come back. */
 		g = must_open(cut, "f", STORAGE_WRITE);
 		g->st->ops->truncate(g, 20000);
 		for (int64_t k = size; k < 20000; k += 501)
@@ -485,7 +485,7 @@ static void test_fail(void)
 	storage_close(f);
 	st->ops->free(st);
 
-	/* A failed sync: what was dirty reads back and is lost. */
+	/* After a failed sync dirty bytes still read back, and are lost at a cut. */
 	st = must_new();
 	f = must_write(st, "f", 'f', 2 * PAGE);
 	storage_sync(f);
@@ -558,8 +558,8 @@ static void test_flip(void)
 /* ---- against a model ---- */
 
 /*
- * Random calls on a few files, with a second, plain account of what each file
- * reads as and of what is synced. Then cuts at any points, in any order.
+ * Random calls on a few files. A plain model keeps the bytes of each file, and which of
+ * them are synced. Then the record is cut at any calls, in any order.
  */
 enum { MODEL_FILES = 4, MODEL_BYTES = 20000, MODEL_CALLS = 600 };
 
@@ -626,7 +626,7 @@ static void model_step(struct storage *st, struct storage_file *f, struct model_
 		bail("model: %d", err);
 }
 
-/* Whether what `cut` has under `name` is possible for `m`. */
+/* Whether the file `name` of `cut` is a possible outcome for `m`. */
 static bool model_check(struct storage *cut, const char *name, const struct model_file *m,
 			enum storage_mem_keep keep)
 {
@@ -830,7 +830,7 @@ static void test_threads(void)
 	st->ops->free(st);
 }
 
-/* Ten thousand cuts of 2000 calls and 4 MB: not timed, but nobody would wait if it were slow. */
+/* Ten thousand cuts of 2000 calls and 4 MB. The test is not timed, but must stay fast. */
 static void test_many_cuts(void)
 {
 	struct storage *st = must_new(), *cut;

@@ -1,5 +1,5 @@
 /*
- * Tables: what is built is read back, whatever the shape, also by many readers at
+ * Tables: the entries that went in are read back, whatever the shape, also by many readers at
  * once, and errors of the storage come back as they are.
  */
 #include <errno.h>
@@ -218,12 +218,13 @@ static void test_empty(void)
 	is_int(fixture_get_agrees(t, table_text("a"), 1), 1, "and gets nothing");
 	ok(!table_ranges(t), "no range tombstone either");
 	is_int(table_offset_of(t, table_text("a")), 0, "no bytes below a key");
-	is_int(fixture_verify_between(1, bytes, table_text(""), table_text("")), 0, "it is whole");
+	is_int(fixture_verify_between(1, bytes, table_text(""), table_text("")), 0,
+	       "the table verifies");
 	table_release(t);
 
 	bytes = fixture_build(2, &options, ranges, 3);
 	t = fixture_acquire(2, bytes);
-	ok(fixture_all_agree(t), "one of only range tombstones has no entry");
+	ok(fixture_all_agree(t), "a table of only range tombstones has no entry");
 	list = table_ranges(t);
 	ok(list && rangedel_count(list) == 4, "four fragments");
 	ok(list && rangedel_covering(list, table_text("c"), SEQUENCE_MAX) == 7 &&
@@ -231,7 +232,7 @@ static void test_empty(void)
 		   rangedel_covering(list, table_text("a"), 2) == 0,
 	   "with their sequences");
 	is_int(fixture_verify_between(2, bytes, table_text("a"), table_text("x")), 0,
-	       "it is whole");
+	       "the table verifies");
 	is_int(fixture_verify_between(2, bytes, table_text("a"), table_text("w")), -EUCLEAN,
 	       "a range out of bounds");
 	table_release(t);
@@ -344,7 +345,7 @@ static void test_io_errors(void)
 	is_int(fixture_verify(1, bytes), -EUCLEAN, "counts as damage when verified");
 	fail_reads_with = 0;
 	is_int(fixture_get_agrees(t, table_pair_user(&table_pairs[7]), SEQUENCE_MAX), 1,
-	       "and is there when it can again");
+	       "and opens when it can be read again");
 	table_release(t);
 	table_release(NULL);
 	fixture_stop();

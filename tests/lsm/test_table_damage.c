@@ -1,5 +1,5 @@
 /*
- * Tables: what is damaged is reported and never believed.
+ * Tables: damage is reported, and damaged bytes are never used.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,20 +36,20 @@ static bool only_right_answers(uint64_t number, uint64_t bytes, int *errors)
 		bail("table_iter");
 	for (it->ops->first(it); it->valid; it->ops->next(it))
 		right &= fixture_stands_on(it, (ssize_t)i++);
-	*errors += it->status == -EUCLEAN;
-	right &= it->status == -EUCLEAN || (!it->status && i == table_pairs_count);
+	*errors += it->err == -EUCLEAN;
+	right &= it->err == -EUCLEAN || (!it->err && i == table_pairs_count);
 	i = table_pairs_count;
 	for (it->ops->last(it); it->valid; it->ops->prev(it))
 		right &= fixture_stands_on(it, (ssize_t)--i);
-	*errors += it->status == -EUCLEAN;
-	right &= it->status == -EUCLEAN || (!it->status && i == 0);
+	*errors += it->err == -EUCLEAN;
+	right &= it->err == -EUCLEAN || (!it->err && i == 0);
 	iter_free(it);
 	table_release(t);
 	fixture_stop();
 	return right;
 }
 
-/* What could not be read lies within the keys the (one) damage was reported with. */
+/* The unreadable pairs lie within the key bounds of the only damage that was reported. */
 static bool damage_bounds_hold(uint64_t number, uint64_t bytes)
 {
 	struct table *t;
@@ -294,7 +294,7 @@ static size_t handles_of(uint64_t number, struct table_handle *handles)
 	return n;
 }
 
-/* Use every way in; what comes out may be wrong, if it comes at all. */
+/* Use every way to read. The results may be wrong or errors, but nothing crashes. */
 static void use_all(uint64_t number, uint64_t bytes)
 {
 	struct table *t;
@@ -370,7 +370,8 @@ static void test_fuzz(void)
 
 		table_pairs_make(30);
 		bytes = fixture_build(1, &options, ranges, 2);
-		buf_add(&whole, fixture_bytes_of(1)->data, bytes);
+		if (buf_add(&whole, fixture_bytes_of(1)->data, bytes) || !whole.data)
+			bail("no memory");
 		count = handles_of(1, handles);
 		for (int i = 0; i < 1500; i++, rounds++) {
 			struct table_handle h = handles[table_random() % count];
@@ -392,7 +393,7 @@ static void test_fuzz(void)
 	ok(noticed > rounds / 2, "%d of %d nonsense tables are noticed, all survived", noticed,
 	   rounds);
 }
-/* A file may be all holes and as long as it likes: nobody takes memory for a block of 1 GiB. */
+/* A file of holes can be of any length: no memory is taken for a block of 1 GiB. */
 static void test_huge_block(void)
 {
 	struct table_handle h = {0, 1u << 30};

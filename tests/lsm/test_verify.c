@@ -16,7 +16,7 @@
 
 #define KEYS 60u
 
-static char reason[256]; /* the last one told */
+static char reason[256]; /* of the last damage reported */
 static unsigned told;
 
 static void on_damage(void *ctx, const struct lsm_damage *d)
@@ -188,7 +188,7 @@ static void move(struct version_edit *e, unsigned level, struct table_meta *t, c
 	table_meta_unref(moved);
 }
 
-/* One table has key 150, another all keys and, unknown to the manifest, what deletes it. */
+/* One table has key 150, another all keys and a deletion that the manifest does not know of. */
 static struct storage *make_overlap(void)
 {
 	struct storage *st = storage_mem_new();
@@ -220,7 +220,7 @@ static struct storage *make_overlap(void)
 			move(&e, l, t, t->ranges ? "000" : "150", t->ranges ? "059" : "150");
 			count++;
 		}
-	if (count != 2 || version_apply(s.version, &e, &next))
+	if (count != 2 || version_apply(s.version, &e, &next, NULL))
 		bail("other tables than expected");
 	version_edit_release(&e);
 	version_unref(s.version);
@@ -246,15 +246,15 @@ static void test_overlap(void)
 	ok(damaged, "tables that do not fit beside each other are repaired");
 	is_int(lsm_repair_commit(lsm, NULL), 0, "for good");
 	lsm = open_store(st);
-	is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "it is clean then");
+	is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "the store verifies then");
 	is_int(wrong_values(lsm), 0, "all is there");
 	is_int(lsm_get(lsm, NULL, (struct lsm_slice){"150", 3}, &v), 1,
-	       "what the newer one deletes is not");
+	       "the deleted key is not found");
 	close_store(lsm);
 	st->ops->free(st);
 }
 
-/* Any one read of the device fails: it is told, as damage if all else can be looked at. */
+/* Each read of the device fails once: it is reported, as damage if the rest can be read. */
 static void test_device(void)
 {
 	struct storage *st = make_store();
@@ -319,25 +319,26 @@ static void test_log(bool killed)
 	if (!st || st->ops->list(st, unlink_log, st))
 		bail("cannot delete the log");
 	o = options_on(st);
-	is_int(lsm_open("verify", &o, &lsm), -EUCLEAN, "%s: is missed", name);
+	is_int(lsm_open("verify", &o, &lsm), -EUCLEAN, "%s: the missing log is noticed", name);
 	o.discard_damage = true;
-	is_int(lsm_open("verify", &o, &lsm), 0, "%s: opens without, if told to", name);
+	is_int(lsm_open("verify", &o, &lsm), 0, "%s: opens with discard_damage", name);
 	close_store(lsm);
 	if (st->ops->list(st, unlink_log, st))
 		bail("cannot delete the log");
 	told = 0;
 	if (lsm_repair_open("verify", &o, on_damage, NULL, &damaged, &lsm))
 		bail("cannot repair");
-	ok(damaged && told == 1, "%s: the repair says so: %s", name, reason);
+	ok(damaged && told == 1, "%s: the repair reports it: %s", name, reason);
 	is_int(lsm_repair_commit(lsm, NULL), 0, "%s: is repaired", name);
 	lsm = open_store(st);
-	is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "%s: and is clean", name);
-	is_int(wrong_values(lsm), killed ? KEYS : 0, "%s: as far as it was in tables", name);
+	is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "%s: the repaired store verifies",
+	       name);
+	is_int(wrong_values(lsm), killed ? KEYS : 0, "%s: only values in tables are left", name);
 	close_store(lsm);
 	st->ops->free(st);
 }
 
-/* Each change of what the manifest says of a table is found, told and repaired. */
+/* A table that contradicts the manifest is found, reported and repaired. */
 static void test_changes(void)
 {
 	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
@@ -360,12 +361,12 @@ static void test_changes(void)
 		if (lsm_repair_open("verify", &o, on_damage, NULL, &damaged, &lsm))
 			bail("cannot repair");
 		ok(damaged && told == 1 && !strcmp(reason, changes[i].reason),
-		   "%s: the repair says so", changes[i].name);
+		   "%s: the repair reports it", changes[i].name);
 		is_int(lsm_repair_commit(lsm, NULL), 0, "%s: is repaired", changes[i].name);
 		lsm = open_store(st);
-		is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0, "%s: and is clean",
-		       changes[i].name);
-		is_int(wrong_values(lsm), 0, "%s: all is there", changes[i].name);
+		is_int(lsm_verify(lsm, on_damage, NULL, NULL, NULL), 0,
+		       "%s: the repaired store verifies", changes[i].name);
+		is_int(wrong_values(lsm), 0, "%s: every key is there", changes[i].name);
 		lsm_close(lsm);
 		st->ops->free(st);
 	}

@@ -220,8 +220,8 @@ static void test_round_trip(struct storage *st, const char *name, size_t group, 
 	}
 	ok(same, "%s: what was written is read", name);
 	ok(order, "%s: at the offsets where it was written", name);
-	is_int(wal_reader_next(r, &got, &offset), 1, "%s: the end", name);
-	is_int(wal_reader_next(r, &got, &offset), 1, "%s: stays the end", name);
+	is_int(wal_reader_next(r, &got, &offset), WAL_END, "%s: the end", name);
+	is_int(wal_reader_next(r, &got, &offset), WAL_END, "%s: stays the end", name);
 	ok(!wal_reader_torn(r), "%s: clean", name);
 	wal_reader_close(r);
 	wal_close(w);
@@ -308,7 +308,7 @@ static void test_ends(struct storage *st)
 	messages = 0;
 	poke(st, "ends", 3 * BLOCK, zero, HEADER);
 	is_int(count_records(st, "ends", 4, &torn, &stop), 2, "a record without its LAST");
-	ok(torn && stop == third, "is torn, where it starts");
+	ok(torn && stop == third, "is torn at its start");
 	is_int(messages, 1, "and reported");
 	cut_to(st, "ends", 2 * BLOCK);
 	is_int(count_records(st, "ends", 4, &torn, &stop), 2, "a file cut between fragments");
@@ -381,10 +381,10 @@ static void test_recycle(struct storage *st)
 	is_int(clean, 100, "with a clean end after each");
 	wal_close(w);
 	w = must_create(st, "new2", 3, size + 100000, "new");
-	is_int(file_size(st, "new2"), size + 100000, "a short one grows");
+	is_int(file_size(st, "new2"), size + 100000, "a short log grows");
 	wal_close(w);
 	calls = storage_mem_calls(st);
-	is_int(wal_create(st, "x", 9, 0, "none", &other), -ENOENT, "recycling what is not there");
+	is_int(wal_create(st, "x", 9, 0, "none", &other), -ENOENT, "recycling a missing file");
 	ok(!other && storage_mem_calls(st) == calls, "changes nothing");
 	is_int(wal_create(st, "new2", 9, 0, NULL, &other), -EEXIST, "a log that is there");
 	is_int(file_size(st, "new2"), size + 100000, "stays");
@@ -441,7 +441,7 @@ static void test_long_length(struct storage *st)
 	free(data);
 }
 
-/* Damage in the middle: what resync finds. */
+/* Damage in the middle of a log: the records that resync finds. */
 static void test_resync(struct storage *st)
 {
 	enum { COUNT = 200 };
@@ -468,7 +468,7 @@ static void test_resync(struct storage *st)
 	wal_reader_resync(r);
 	is_int(wal_reader_next(r, &record, &offset), 0, "resync finds a record");
 	i = 11;
-	ok(offset == at[i] && get_u32(record.data) == i, "the very next one");
+	ok(offset == at[i] && get_u32(record.data) == i, "resync finds the next record");
 	while (!wal_reader_next(r, &record, &offset))
 		i++;
 	is_int(i, 49, "goes on to the next damage");
@@ -476,15 +476,16 @@ static void test_resync(struct storage *st)
 	wal_reader_resync(r);
 	is_int(wal_reader_next(r, &record, &offset), 0, "resync steps over the rest of a record");
 	i = 51;
-	ok(offset == at[i] && get_u32(record.data) == i, "to the one behind its broken fragment");
+	ok(offset == at[i] && get_u32(record.data) == i,
+	   "resync finds the record behind the broken fragment");
 	while (!wal_reader_next(r, &record, &offset))
 		i++;
 	is_int(i, COUNT - 1, "goes on to the end");
 	ok(!wal_reader_torn(r) && wal_reader_offset(r) == at[COUNT], "which is clean");
 	wal_reader_resync(r);
-	is_int(wal_reader_next(r, &record, &offset), 1, "resync after the end finds nothing");
+	is_int(wal_reader_next(r, &record, &offset), WAL_END, "resync after the end finds nothing");
 	is_int(wal_reader_offset(r), at[COUNT], "and forgets nothing");
-	is_int(wal_reader_next(r, &record, &offset), 1, "still nothing");
+	is_int(wal_reader_next(r, &record, &offset), WAL_END, "still nothing");
 	wal_reader_close(r);
 	wal_close(w);
 	free(data);
@@ -511,7 +512,7 @@ static void test_resync_joint(struct storage *st)
 	storage_close(f);
 	poke(st, "j", BLOCK, block, HEADER + 5);
 	r = must_read(st, "j", 6);
-	is_int(wal_reader_next(r, &record, &offset), 1, "FULL inside a record ends it");
+	is_int(wal_reader_next(r, &record, &offset), WAL_END, "FULL inside a record ends it");
 	ok(wal_reader_torn(r) && wal_reader_offset(r) == 0, "torn");
 	wal_reader_resync(r);
 	is_int(wal_reader_next(r, &record, &offset), 0, "resync takes it");
@@ -534,9 +535,9 @@ static void test_errors(struct storage *st)
 	must_append(w, record);
 	storage_mem_fail(st, STORAGE_MEM_WRITE, 1, 1, EIO);
 	is_int(wal_append(w, &record, 1), -EIO, "a failed append");
-	is_int(wal_append(w, &record, 1), -EIO, "the next one is refused");
+	is_int(wal_append(w, &record, 1), -EIO, "the next append is refused");
 	is_int(wal_bytes(w), 14, "and does not count");
-	is_int(wal_sync(w), 0, "what was appended before can be synced");
+	is_int(wal_sync(w), 0, "earlier records can be synced");
 	storage_mem_fail(st, STORAGE_MEM_SYNC, 1, 1, EIO);
 	is_int(wal_sync(w), -EIO, "a failed sync");
 	is_int(wal_sync(w), -EIO, "is never forgotten");
@@ -610,7 +611,7 @@ static void test_fuzz(void)
 		for (;;) {
 			int err = wal_reader_next(r, &got, &offset);
 
-			if (err == 1 && resyncs++ < 20) {
+			if (err == WAL_END && resyncs++ < 20) {
 				wal_reader_resync(r);
 				continue;
 			}
@@ -640,7 +641,7 @@ static void test_fuzz(void)
 	st->ops->free(st);
 }
 
-/* Power cuts: what was synced is there, in order, and nothing else. */
+/* Power cuts: the synced records are there, in order, and nothing else. */
 static void test_cuts(void)
 {
 	enum { COUNT = 150 };

@@ -36,7 +36,7 @@ is "... and itself to directories" "$(stat -c '%g %a' group/dir)" "65534 2755"
 chgrp 0 group
 is "chgrp of such a directory keeps it such" "$(stat -c %a group)" 2775
 
-# The program is run without stat in between: what the kernel remembers must be right.
+# The program runs without a stat before it: the kernel's cached mode must be right.
 euid() { user ./prog -u; }
 cp "$(command -v id)" prog
 chmod 6777 prog
@@ -97,9 +97,9 @@ ok "mounts for root alone" mount_at "$T/store" "$T/mnt"
 cd "$T/mnt" || exit
 chmod 000 nosearch/x nosearch
 ok "root may read and write everything" test -r nosearch/x -a -w nosearch/x
-not_ok "... but not execute what nobody may" test -x nosearch/x
+not_ok "... but not execute a file without any x bit" test -x nosearch/x
 chmod 010 nosearch/x
-ok "... yet what somebody may" test -x nosearch/x
+ok "... but a file with one" test -x nosearch/x
 ok "... and search every directory" test -x nosearch
 cd /
 ok "umount" "$VARVE" umount "$T/mnt"

@@ -1,63 +1,82 @@
 #!/usr/bin/env python3
-"""Random calls of several users on two filesystems with ACLs, which must answer alike.
+"""acl_calls.py A B SEED COUNT: the same random calls of several users in two directories with ACLs.
 
-usage: acl_calls.py SEED CALLS DIRECTORY DIRECTORY, as root, in two empty directories.
+Run by acl.sh, as root, with A on a mount and B on an ext4. After each call these are compared: the result or the
+error; type, mode, owner, group and both ACLs of the paths it was about; and whether each is another
+file or its ctime changed. At the end everything is compared. The bytes of ACLs are random, and mostly
+valid. If there is a difference, the program prints it with a shortest sequence of calls that leads to it, and
+exits with 1."""
 
-After each call, its result or error and what it was about are compared: type, mode, owner,
-group, whether it is another file or its ctime moved, and both ACLs; in the end everything.
-Bytes of ACLs are random, and mostly valid. Exits 1 at the first difference.
-"""
 import errno
 import os
-import random
 import stat
 import struct
 import sys
 
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+import random_lib
+from random_lib import Octal
+
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
-WHO = [
-    (0, 0, []),
-    (0, 0, []),
-    (1001, 1001, []),
-    (1002, 1002, [3001]),
-    (1003, 3001, [3000, 3002]),
-    (1004, 1004, [7, 3000]),
-]
-# Mostly directories and mostly files, so that most calls find what they are made for.
+# Groups, the first is the main one.
+USERS = {0: [0], 1001: [1001], 1002: [1002, 3001], 1003: [3001, 3000, 3002], 1004: [1004, 7, 3000]}
+# Mostly directories and mostly files, so that most calls find a file of the type they need.
 DIRECTORIES = ["a", "b", "a/a", "a/b", "b/a", "a/a/a"]
 FILES = ["f", "g", "a/f", "a/g", "b/f", "a/a/f", "a/b/f", "a/a/a/f"]
+NONE = 0xFFFFFFFF
+
+one = st.sampled_from
+users = one([0, 0, *[u for u in USERS if u]])
+masks = one([0o22, 0o77, 0, 0o27]).map(Octal)
+directories, files = one(DIRECTORIES), one(FILES)
+paths = one(DIRECTORIES + FILES)
+modes = one([0o777, 0o666, 0o640, 0o600, 0o2775, 0o6755, 0o1777, 0o700, 0o070, 0]).map(Octal)
+permissions = one([7, 7, 7, 0, 4, 5, 6])
 
 
-def acl(r):
+def choices(numbers):
+    """None of them, one, or two."""
+    pairs = [[a, b] for a in numbers for b in numbers if a != b]
+    return [[]] * len(pairs) + [[a] for a in numbers] * (len(numbers) - 1) + pairs
+
+
+NAMED_USERS, NAMED_GROUPS = choices([1001, 1002, 1003, 1004]), choices([3000, 3001, 3002])
+
+
+@st.composite
+def acls(draw):
     """An ACL; one in ten is damaged in some way."""
-    users = r.sample([1001, 1002, 1003, 1004], r.choice([0, 0, 1, 1, 2]))
-    groups = r.sample([3000, 3001, 3002], r.choice([0, 0, 1, 1, 2]))
-    none = 0xFFFFFFFF
-    entries = [(1, none)] + [(2, u) for u in users] + [(4, none)] + [(8, g) for g in groups]
-    if users or groups or r.random() < 0.2:
-        entries.append((16, none))
-    entries = [[tag, r.choice([0, 4, 5, 6, 7, 7, 7]), i] for tag, i in entries + [(32, none)]]
+    named_users, named_groups = draw(one(NAMED_USERS)), draw(one(NAMED_GROUPS))
+    entries = [(1, NONE)] + [(2, u) for u in named_users] + [(4, NONE)] + [(8, g) for g in named_groups]
+    if named_users or named_groups or draw(st.integers(0, 4)) == 4:
+        entries.append((16, NONE))
+    entries = [[tag, draw(permissions), i] for tag, i in entries + [(32, NONE)]]
     version = 2
-    if r.random() < 0.1:
-        how = r.randrange(8)
-        if how == 0:
-            entries.remove(r.choice(entries))
-        elif how == 1:
-            entries.insert(r.randrange(len(entries)), list(r.choice(entries)))
-        elif how == 2:
-            r.shuffle(entries)
-        elif how == 3:
-            r.choice(entries)[1] |= 8 << r.randrange(12)
-        elif how == 4:
-            r.choice(entries)[0] = r.randrange(65)
-        elif how == 5:
-            r.choice(entries)[2] = r.choice([none, 0, 5])
-        elif how == 6:
-            entries = []
-        else:
-            version = r.choice([0, 1, 3])
+    damage = draw(st.integers(0, 79))
+    which = st.integers(0, len(entries) - 1)
+    if damage == 72:
+        del entries[draw(which)]
+    elif damage == 73:
+        entries.insert(draw(which), list(entries[draw(which)]))
+    elif damage == 74:
+        entries = draw(st.permutations(entries))
+    elif damage == 75:
+        entries[draw(which)][1] |= 8 << draw(st.integers(0, 11))
+    elif damage == 76:
+        entries[draw(which)][0] = draw(st.integers(0, 64))
+    elif damage == 77:
+        entries[draw(which)][2] = draw(one([NONE, 0, 5]))
+    elif damage == 78:
+        entries = []
+    elif damage == 79:
+        version = draw(one([0, 1, 3]))
     data = struct.pack("<I", version) + b"".join(struct.pack("<HHI", *e) for e in entries)
-    return data[: -r.randrange(1, 9)] if r.random() < 0.02 else data
+    return data[:-draw(st.integers(1, 8))] if draw(st.integers(0, 49)) == 49 else data
+
+
+# ---- calls ----
 
 
 def create(path, mode):
@@ -73,41 +92,6 @@ def write(path, flags):
         os.close(fd)
 
 
-def call(r):
-    """One call: what it is called, what it is about, and a function of the directory."""
-    directory, file = r.choice(DIRECTORIES), r.choice(FILES)
-    path, other = r.choice([directory, file]), r.choice(DIRECTORIES + FILES)
-    mode = r.choice([0o777, 0o666, 0o640, 0o600, 0o2775, 0o6755, 0o1777, 0o700, 0o070, 0])
-    kind = DEFAULT if path == directory and r.random() < 0.5 else ACCESS
-    value = acl(r)
-    # Not neither: see "Where a mount differs from ext4" in tests/README.md.
-    owner, group = r.choice([(-1, 1001), (-1, 3000), (-1, 3001), (1001, -1), (1002, 3001)])
-    access = r.choice([os.R_OK, os.W_OK, os.X_OK])
-    flags = r.choice([os.O_RDONLY, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY, os.O_RDWR])
-
-    calls = [
-        (6, path, f"setxattr {kind} {value.hex()}", lambda p, o: os.setxattr(p, kind, value)),
-        (1, path, f"removexattr {kind}", lambda p, o: os.removexattr(p, kind)),
-        (1, path, "listxattr", lambda p, o: sorted(os.listxattr(p))),
-        (2, path, f"chmod {mode:o}", lambda p, o: os.chmod(p, mode)),
-        (2, path, f"chown {owner} {group}", lambda p, o: os.chown(p, owner, group)),
-        (4, file, f"creat {mode:o}", lambda p, o: create(p, mode)),
-        (4, directory, f"mkdir {mode:o}", lambda p, o: os.mkdir(p, mode)),
-        (1, file, f"mkfifo {mode:o}", lambda p, o: os.mkfifo(p, mode)),
-        (0.5, file, "symlink", lambda p, o: os.symlink("f", p)),
-        (1, file, f"link {other}", os.link),
-        (0.5, path, f"rename {other}", os.rename),
-        (2, file, "unlink", lambda p, o: os.unlink(p)),
-        (0.5, directory, "rmdir", lambda p, o: os.rmdir(p)),
-        (3, path, f"access {access}", lambda p, o: os.access(p, access, effective_ids=True)),
-        (3, file, f"write {flags:o}", lambda p, o: write(p, flags)),
-        (1, file, "truncate", lambda p, o: os.truncate(p, 1)),
-        (1, directory, "readdir", lambda p, o: sorted(os.listdir(p))),
-    ]
-    _, about, what, run = r.choices(calls, [c[0] for c in calls])[0]
-    return f"{what} {about}", [about, other], run
-
-
 def attribute(path, name):
     try:
         return os.getxattr(path, name, follow_symlinks=False).hex()
@@ -116,73 +100,142 @@ def attribute(path, name):
 
 
 def state(path):
+    """What has to be the same in both directories, and what shows a change."""
     try:
-        st = os.lstat(path)
+        s = os.lstat(path)
     except OSError as e:
         return errno.errorcode[e.errno], 0
     return (
-        (oct(st.st_mode), st.st_uid, st.st_gid, st.st_nlink)
+        (oct(s.st_mode), s.st_uid, s.st_gid, s.st_nlink)
         + (attribute(path, ACCESS), attribute(path, DEFAULT))
-    ), (st.st_ino, st.st_ctime_ns)
+    ), (s.st_ino, s.st_ctime_ns)
 
 
-def run_as(who, mask, run, paths):
-    uid, gid, groups = who
+def run_as(uid, mask, fn, paths):
+    gid, *groups = USERS[uid]
     os.umask(mask)
     os.setgroups(groups)
     os.setegid(gid)
     os.seteuid(uid)
     try:
-        result = run(*paths)
+        return fn(*paths)
     except OSError as e:
-        result = errno.errorcode[e.errno]
-    os.seteuid(0)
-    os.setegid(0)
-    os.setgroups([])
-    return result
+        return errno.errorcode[e.errno]
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups([])
+        os.umask(0o22)
 
 
-def both(directories, who, mask, paths, run):
-    results = []
-    for d in directories:
-        full = [os.path.join(d, p) for p in paths]
-        before = [state(p) for p in full]
-        result = run_as(who, mask, run, full)
-        after = [state(p) for p in full]
-        moved = [a[1] != b[1] for a, b in zip(after, before)]
-        results.append((result, [a[0] for a in after], moved))
-    return results
+class AclCalls(random_lib.TwoDirectories):
+    def call(self, user, mask, fn, *paths):
+        """Call fn with the paths in both directories, and compare."""
+        results = []
+        for d in self.roots:
+            full = [os.path.join(d, p) for p in paths]
+            before = [state(p) for p in full]
+            result = run_as(user, mask, fn, full)
+            after = [state(p) for p in full]
+            moved = [a[1] != b[1] for a, b in zip(after, before)]
+            results.append((result, [a[0] for a in after], moved))
+        AclCalls.made += 1
+        if results[0] != results[1]:
+            self.same([f"{results[0]} in A, {results[1]} in B"])
+
+    def compare_all(self):
+        trees = []
+        for d in self.roots:
+            names = [os.path.join(p, n) for p, ds, fs in os.walk(d) for n in ds + fs]
+            paths = [os.path.relpath(n, d) for n in names]
+            trees.append([(p, state(os.path.join(d, p))[0]) for p in sorted(paths)])
+        if trees[0] != trees[1]:
+            self.same([f"{trees[0]} in A, {trees[1]} in B"])
+
+    @initialize(made=st.lists(st.tuples(users, one(DIRECTORIES + FILES)), max_size=20))
+    def furnish(self, made):
+        """Begin with some files and directories."""
+        for user, path in made:
+            if path in DIRECTORIES:
+                self.mkdir(user, 0, path, 0o777)
+            else:
+                self.creat(user, 0, path, 0o666)
+
+    @rule(user=users, mask=masks, path=directories | files, value=acls())
+    def set_access(self, user, mask, path, value):
+        self.call(user, mask, lambda p: os.setxattr(p, ACCESS, value), path)
+
+    @rule(user=users, mask=masks, path=directories, value=acls())
+    def set_default(self, user, mask, path, value):
+        self.call(user, mask, lambda p: os.setxattr(p, DEFAULT, value), path)
+
+    @rule(user=users, mask=masks, path=directories | files, kind=one([ACCESS, DEFAULT]))
+    def removexattr(self, user, mask, path, kind):
+        self.call(user, mask, lambda p: os.removexattr(p, kind), path)
+
+    @rule(user=users, mask=masks, path=directories | files)
+    def listxattr(self, user, mask, path):
+        self.call(user, mask, lambda p: sorted(os.listxattr(p)), path)
+
+    @rule(user=users, mask=masks, path=directories | files, mode=modes)
+    def chmod(self, user, mask, path, mode):
+        self.call(user, mask, lambda p: os.chmod(p, mode), path)
+
+    # Not without an owner and a group: see "Where a mount differs from ext4" in tests/README.md.
+    @rule(user=users, mask=masks, path=directories | files,
+          to=one([(-1, 1001), (-1, 3000), (-1, 3001), (1001, -1), (1002, 3001)]))
+    def chown(self, user, mask, path, to):
+        self.call(user, mask, lambda p: os.chown(p, *to), path)
+
+    @rule(user=users, mask=masks, path=files, mode=modes)
+    def creat(self, user, mask, path, mode):
+        self.call(user, mask, lambda p: create(p, mode), path)
+
+    @rule(user=users, mask=masks, path=directories, mode=modes)
+    def mkdir(self, user, mask, path, mode):
+        self.call(user, mask, lambda p: os.mkdir(p, mode), path)
+
+    @rule(user=users, mask=masks, path=files, mode=modes)
+    def mkfifo(self, user, mask, path, mode):
+        self.call(user, mask, lambda p: os.mkfifo(p, mode), path)
+
+    @rule(user=users, mask=masks, path=files)
+    def symlink(self, user, mask, path):
+        self.call(user, mask, lambda p: os.symlink("f", p), path)
+
+    @rule(user=users, mask=masks, path=files, to=paths)
+    def link(self, user, mask, path, to):
+        self.call(user, mask, os.link, path, to)
+
+    @rule(user=users, mask=masks, path=directories | files, to=paths)
+    def rename(self, user, mask, path, to):
+        self.call(user, mask, os.rename, path, to)
+
+    @rule(user=users, mask=masks, path=files)
+    def unlink(self, user, mask, path):
+        self.call(user, mask, os.unlink, path)
+
+    @rule(user=users, mask=masks, path=directories)
+    def rmdir(self, user, mask, path):
+        self.call(user, mask, os.rmdir, path)
+
+    @rule(user=users, mask=masks, path=directories | files, mode=one([os.R_OK, os.W_OK, os.X_OK]))
+    def access(self, user, mask, path, mode):
+        self.call(user, mask, lambda p: os.access(p, mode, effective_ids=True), path)
+
+    @rule(user=users, mask=masks, path=files,
+          flags=one([os.O_RDONLY, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY, os.O_RDWR]))
+    def write(self, user, mask, path, flags):
+        self.call(user, mask, lambda p: write(p, flags), path)
+
+    @rule(user=users, mask=masks, path=files)
+    def truncate(self, user, mask, path):
+        self.call(user, mask, lambda p: os.truncate(p, 1), path)
+
+    @rule(user=users, mask=masks, path=directories)
+    def readdir(self, user, mask, path):
+        self.call(user, mask, lambda p: sorted(os.listdir(p)), path)
 
 
-def main():
-    seed, count = int(sys.argv[1]), int(sys.argv[2])
-    directories = sys.argv[3:5]
-    r = random.Random(seed)
-    log, answers = [], {}
-    for d in directories:
-        os.chmod(d, 0o777)
-    for step in range(count):
-        who, mask = r.choice(WHO), r.choice([0o22, 0o77, 0, 0o27])
-        what, paths, run = call(r)
-        log.append(f"{step}: {who} umask {mask:o}: {what}")
-        one, two = both(directories, who, mask, paths, run)
-        if one != two:
-            print("\n".join(log[-30:]), one, two, sep="\n")
-            return 1
-        key = what.split()[0], one[0] if isinstance(one[0], str) else "done"
-        answers[key] = answers.get(key, 0) + 1
-    if os.environ.get("ACL_VERBOSE"):
-        for key in sorted(answers, key=str):
-            print(*key, answers[key])
-    trees = []
-    for d in directories:
-        names = [os.path.join(p, n) for p, ds, fs in os.walk(d) for n in ds + fs]
-        paths = [os.path.relpath(n, d) for n in names]
-        trees.append([(p, state(os.path.join(d, p))[0]) for p in sorted(paths)])
-    if trees[0] != trees[1]:
-        print(*trees, sep="\n")
-        return 1
-    return 0
-
-
-sys.exit(main())
+AclCalls.parents = sys.argv[1:3]
+random_lib.run(AclCalls, sys.argv[3], int(sys.argv[4]))

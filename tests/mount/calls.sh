@@ -1,5 +1,5 @@
 #!/bin/bash
-# calls.sh - the rules of single system calls (calls*.py) on a mount for all, and what is left.
+# calls.sh - the rules of single system calls (calls_*.py), on mounts with different options.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -9,7 +9,7 @@ if ! command -v python3 >/dev/null; then
 	done_testing
 fi
 
-# The lines of calls.py as tests of ours.
+# report PREFIX: repeat the TAP lines in $T/out as tests of this script.
 report() {
 	local line what
 
@@ -24,17 +24,17 @@ report() {
 	done <"$T/out"
 }
 
-# run OPTIONS PROGRAM...: on a mount with them.
+# run OPTIONS SUBJECT...: run calls_SUBJECT.py for each subject, on a mount with the options.
 run() {
-	local options=$1 program
+	local options=$1 subject
 
 	shift
 	ok "mounts with $options" mount_at "$T/store" "$T/mnt" -o "$options"
 	chmod 755 "$T/mnt"
-	for program; do
-		mkdir "$T/mnt/$options-$program"
-		CALLS_MOUNT=$T/mnt python3 "$tests_dir/$program.py" "$T/mnt/$options-$program" \
-			>"$T/out" 2>"$T/err"
+	for subject; do
+		mkdir "$T/mnt/$options-$subject"
+		CALLS_MOUNT=$T/mnt python3 "$tests_dir/calls_$subject.py" \
+			"$T/mnt/$options-$subject" >"$T/out" 2>"$T/err"
 		report "$options"
 		is "... nothing on stderr" "$(cat "$T/err")" ""
 		planned=$((planned + 1))
@@ -46,10 +46,11 @@ run() {
 
 planned=1
 export CALLS_XATTR_BYTES=65536 PYTHONDONTWRITEBYTECODE=1
-run allow_other,suid,dev calls calls_paths calls_data
-CALLS_WRITEBACK=1 run allow_other,suid,dev,writeback calls calls_paths calls_data
+subjects=(names paths attributes times data locks directories)
+run allow_other,suid,dev "${subjects[@]}"
+CALLS_WRITEBACK=1 run allow_other,suid,dev,writeback "${subjects[@]}"
 for mode in relatime strictatime noatime; do
-	CALLS_ATIME=$mode run $mode calls_atime
+	CALLS_ATIME=$mode run $mode atime
 done
 is "all of them ran" $count $((planned - 1))
 

@@ -142,7 +142,7 @@ def directories_and_links():
 
 @test
 def one_who_has_it_open():
-    """Losing what is cached is nothing to those who have it open or mapped."""
+    """A process with the file open or mapped does not notice that the cache was dropped."""
     put("f", b"." * 100000)
     fd = opened("f")
     m = mmap.mmap(fd, 100000)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""calls_data.py DIR: mappings at the end of a file, limits of size, and locks."""
+"""calls_data.py DIR: the content of files: writing, sizes, holes, copies, mappings, limits of size."""
 
 import resource
 import signal
@@ -17,6 +17,251 @@ def killed_by(fn):
         fn()
         os._exit(0)
     return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# ---- data ----
+
+
+@test
+def append_from_many():
+    def writer(c, flags):
+        def run():
+            fd = os.open("log", os.O_WRONLY | os.O_APPEND | flags)
+            for i in range(300):
+                line = b"%c%05d" % (c, i) * (1 + i % 40) + b"\n"
+                same(os.write(fd, line), len(line))
+        return run
+
+    put("log")
+    children(*(writer(c, 0) for c in b"abcd"))
+    seen = {}
+    for line in get("log").split(b"\n")[:-1]:
+        c, i = line[0], int(line[1:6])
+        same(line, line[:6] * (1 + i % 40))
+        same(i, seen.get(c, -1) + 1, "in order")
+        seen[c] = i
+    same(set(seen.values()), {299})
+    fd = os.open("log", os.O_WRONLY | os.O_APPEND)
+    size = os.fstat(fd).st_size
+    os.pwrite(fd, b"tail", 3)  # Linux appends whatever the offset
+    same(os.fstat(fd).st_size, size + 4)
+    os.close(fd)
+
+
+@test
+def direct_and_synced():
+    buf = mmap.mmap(-1, 65536)
+    buf[:] = os.urandom(65536)
+    for flags in (os.O_DIRECT, os.O_SYNC, os.O_DSYNC, os.O_DIRECT | os.O_SYNC):
+        fd = opened("f", os.O_RDWR | os.O_CREAT | os.O_TRUNC | flags)
+        same(os.pwritev(fd, [buf], 8192), 65536)
+        same(os.fstat(fd).st_size, 73728)
+        back = mmap.mmap(-1, 73728)
+        same(os.preadv(fd, [back], 0), 73728)
+        same(back[:], bytes(8192) + buf[:])
+        same(os.preadv(fd, [back], 73728), 0)
+        os.close(fd)
+        same(get("f"), bytes(8192) + buf[:])
+    # What others have cached, and write through direct I/O, is one file.
+    fd = opened("f")
+    same(os.pread(fd, 4096, 8192), buf[:4096])
+    d = os.open("f", os.O_RDWR | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    page[:] = b"d" * 4096
+    os.pwritev(d, [page], 8192)
+    same(os.pread(fd, 4096, 8192), b"d" * 4096)
+    os.pwrite(fd, b"buffered", 8192)
+    os.preadv(d, [page], 8192)
+    same(page[:8], b"buffered")
+
+
+@test
+def sizes():
+    largest = (1 << 63) - 1
+    fd = opened("f")
+    if os.statvfs(".").f_fsid and os.path.ismount(os.environ.get("CALLS_MOUNT", "/nowhere")):
+        os.ftruncate(fd, largest)
+        same(os.fstat(fd).st_size, largest)
+        same(os.pread(fd, 10, largest - 5), bytes(5))
+        os.pwrite(fd, b"end", largest - 4097)
+        same(os.pread(fd, 5, largest - 4098), b"\0end\0")
+        same(os.lseek(fd, 0, os.SEEK_DATA) <= largest - 4097, True)
+        assert os.fstat(fd).st_blocks < 1000
+        fails(errno.EFBIG, os.pwrite, fd, b"x", largest)
+        fallocate(fd, PUNCH | KEEP_SIZE, 0, largest)
+        same(os.pread(fd, 5, largest - 4098), bytes(5))
+    fails(errno.EINVAL, os.ftruncate, fd, -1)
+    os.ftruncate(fd, 0)
+    os.ftruncate(fd, 5 << 40)
+    os.pwrite(fd, b"middle", 3 << 40)
+    same(os.pread(fd, 8, (3 << 40) - 1), b"\0middle\0")
+    os.ftruncate(fd, (3 << 40) + 3)
+    os.ftruncate(fd, 5 << 40)
+    same(os.pread(fd, 8, (3 << 40) - 1), b"\0mid\0\0\0\0", "cut bytes do not come back")
+    os.close(fd)
+
+
+@test
+def seek_hole_and_data():
+    K = 1 << 16
+    fd = opened("f")
+    fails(errno.ENXIO, os.lseek, fd, 0, os.SEEK_DATA)
+    fails(errno.ENXIO, os.lseek, fd, 0, os.SEEK_HOLE)
+    os.ftruncate(fd, 20 * K)
+    fails(errno.ENXIO, os.lseek, fd, 0, os.SEEK_DATA)
+    same(os.lseek(fd, 5, os.SEEK_HOLE), 5)
+    os.pwrite(fd, b"x" * K, 4 * K)
+    os.pwrite(fd, b"x" * K, 10 * K)
+    os.fsync(fd)
+    same([os.lseek(fd, x * K, os.SEEK_DATA) // K for x in (0, 4, 5, 10)], [4, 4, 10, 10])
+    same([os.lseek(fd, x * K, os.SEEK_HOLE) // K for x in (0, 4, 5, 10, 11)], [0, 5, 5, 11, 11])
+    fails(errno.ENXIO, os.lseek, fd, 11 * K, os.SEEK_DATA)
+    fails(errno.ENXIO, os.lseek, fd, 20 * K, os.SEEK_HOLE)
+    fails(errno.ENXIO, os.lseek, fd, 21 * K, os.SEEK_DATA)
+    same(os.lseek(fd, 20 * K - 1, os.SEEK_HOLE), 20 * K - 1)
+    fallocate(fd, PUNCH | KEEP_SIZE, 4 * K, K)
+    same(os.lseek(fd, 0, os.SEEK_DATA), 10 * K)
+    # A block with a byte of data is data as a whole.
+    os.ftruncate(fd, 0)
+    os.ftruncate(fd, 9 * 4096)
+    os.pwrite(fd, b"data", 5 * 4096 - 100)
+    os.pwrite(fd, b"data", 9 * 4096 - 100)
+    os.fsync(fd)
+    same([os.lseek(fd, x, os.SEEK_DATA) for x in (0, 4 * 4096 + 9)], [4 * 4096, 4 * 4096 + 9])
+    same(os.lseek(fd, 5 * 4096 - 1, os.SEEK_DATA), 5 * 4096 - 1)
+    same([os.lseek(fd, x * 4096 - 50, os.SEEK_HOLE) // 4096 for x in (5, 9)], [5, 9])
+    os.close(fd)
+    # A small file, which is stored in another way.
+    put("s", b"s" * 100)
+    fd = opened("s")
+    same((os.lseek(fd, 0, os.SEEK_DATA), os.lseek(fd, 0, os.SEEK_HOLE)), (0, 100))
+    fails(errno.ENXIO, os.lseek, fd, 100, os.SEEK_DATA)
+    os.ftruncate(fd, 8192)
+    os.fsync(fd)
+    same([os.lseek(fd, x, os.SEEK_HOLE) for x in (0, 100, 5000)], [4096, 4096, 5000])
+    os.close(fd)
+
+
+@test
+def fallocate_modes():
+    for size in (1500, 300000):
+        data = os.urandom(size)
+        put("f", data)
+        fd = opened("f")
+        fallocate(fd, 0, 0, size)
+        fallocate(fd, KEEP_SIZE, size, size)
+        same(get("f"), data)
+        fallocate(fd, 0, 0, size + 100)
+        same(get("f"), data + bytes(100))
+        cut = bytearray(data + bytes(100))
+        fallocate(fd, PUNCH | KEEP_SIZE, 100, size // 2)
+        cut[100:100 + size // 2] = bytes(size // 2)
+        same(get("f"), bytes(cut))
+        fallocate(fd, ZERO | KEEP_SIZE, size - 50, 1000)
+        cut[size - 50:] = bytes(150)
+        same(get("f"), bytes(cut))
+        fallocate(fd, ZERO, size + 50, 1000)
+        same(get("f"), bytes(cut) + bytes(950))
+        fallocate(fd, PUNCH | KEEP_SIZE, size, 1 << 40)
+        same(os.fstat(fd).st_size, size + 1050)
+        fails(errno.EINVAL, fallocate, fd, 0, 0, 0)
+        fails(errno.EINVAL, fallocate, fd, 0, -1, 10)
+        fails(errno.EFBIG, fallocate, fd, 0, (1 << 63) - 5, 100)
+        fails(errno.EOPNOTSUPP, fallocate, fd, PUNCH, 0, 10)
+        os.close(fd)
+    fd = os.open("f", os.O_RDONLY)
+    fails(errno.EBADF, fallocate, fd, 0, 0, 10)
+    os.close(fd)
+    r, w = os.pipe()
+    fails(errno.ESPIPE, fallocate, w, 0, 0, 10)
+    os.close(r)
+    os.close(w)
+
+
+@test
+def copy_file_range():
+    data = os.urandom(700000)
+    put("a", data)
+    a, b = opened("a"), opened("b")
+    same(copy_range(a, b, 700000, 0, 0), 700000)
+    same(get("b"), data)
+    same(copy_range(a, b, 131, 77, 699990), 131)
+    same(get("b"), data[:699990] + data[77:208])
+    same(copy_range(a, b, 5000, 699000, 5), 1000)
+    same(os.copy_file_range(a, b, 10, 700000, 0), 0)
+    same(os.copy_file_range(a, b, 10, 999999999, 0), 0)
+    want = bytearray(data[:699990] + data[77:208])
+    want[5:1005] = data[699000:]
+    same(get("b"), bytes(want))
+    os.pwrite(a, b"changed", 300)
+    same(get("b"), bytes(want), "shared no more")
+    same(copy_range(a, a, 1000, 0, 400000), 1000)
+    fails(errno.EINVAL, os.copy_file_range, a, a, 1000, 0, 500)
+    same(get("a")[400000:401000], get("a")[:1000])
+    os.ftruncate(a, 10 << 20)  # mostly a hole
+    os.ftruncate(b, 0)
+    same(copy_range(a, b, 10 << 20, 0, 0), 10 << 20)
+    same(get("b"), get("a"))
+    os.mkdir("d")
+    d = os.open("d", os.O_RDONLY)
+    fails(errno.EISDIR, os.copy_file_range, d, b, 10)
+    r = os.open("a", os.O_RDONLY)
+    fails(errno.EBADF, os.copy_file_range, a, r, 10)
+    for fd in (a, b, d, r):
+        os.close(fd)
+
+
+@test
+def mappings_are_the_file():
+    put("f", b"." * 200000)
+    fd = opened("f")
+    m = mmap.mmap(fd, 200000)
+    p = mmap.mmap(fd, 200000, flags=mmap.MAP_PRIVATE)
+    m[100:103] = b"map"
+    same(os.pread(fd, 5, 99), b".map.")
+    os.pwrite(fd, b"pwrite", 150000)
+    same(m[150000:150006], b"pwrite")
+    p[0:7] = b"private"
+    same((os.pread(fd, 7, 0), m[0:7]), (b"." * 7,) * 2)
+    same(p[150000:150006], b"pwrite")
+    children(lambda: os.pwrite(fd, b"child", 70000))
+    same(m[70000:70005], b"child")
+    fallocate(fd, PUNCH | KEEP_SIZE, 150000, 3)
+    same(m[149999:150006], b".\0\0\0ite")
+    os.ftruncate(fd, 100)
+    os.ftruncate(fd, 200000)
+    same(m[90:110], b"." * 10 + bytes(10))
+    m[150000:150003] = b"new"
+    src = opened("src")
+    os.pwrite(src, b"s" * 4096, 0)
+    same(os.copy_file_range(fd, src, 3, 150000, 1), 3)
+    same(os.pread(src, 5, 0), b"snews", "what a mapping has changed is copied")
+    m.flush()
+    d = os.open("f", os.O_RDONLY | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    os.preadv(d, [page], 147456)
+    same(page[150000 - 147456:][:3], b"new")
+    m.close()
+    p.close()
+    for x in (fd, src, d):
+        os.close(x)
+
+
+@test
+def mapping_changes_times():
+    put("f", b"." * 5000)
+    os.utime("f", ns=(1, 2))
+    c = os.stat("f").st_ctime_ns
+    tick()
+    fd = opened("f")
+    m = mmap.mmap(fd, 5000)
+    m[0:1] = b"x"
+    m.flush()
+    st = os.fstat(fd)
+    assert st.st_mtime_ns > 2, "mtime after msync"
+    assert st.st_ctime_ns > c, "ctime after msync"
+    m.close()
+    os.close(fd)
 
 
 # ---- mappings ----
@@ -109,89 +354,6 @@ def offsets():
     same(os.writev(fd, [b"a", b"", b"bc"]), 3)
     same(os.preadv(fd, [bytearray(2), bytearray(9)], 101), 3)
     same(os.copy_file_range(fd, fd, 0, 0, 50), 0)
-    os.close(fd)
-
-
-# ---- locks ----
-
-
-def try_posix(path, kind=fcntl.LOCK_EX, size=0, start=0):
-    def run():
-        fd = os.open(path, os.O_RDWR)
-        try:
-            fcntl.lockf(fd, kind | fcntl.LOCK_NB, size, start)
-        except OSError as e:
-            return e.errno
-        return 0
-    return child_says(run)
-
-
-@test
-def locks_of_open_files():
-    """OFD locks: of the open file, not of the process, and gone with its last descriptor."""
-    F_OFD_GETLK, F_OFD_SETLK = 36, 37
-
-    def lock(fd, kind, start, size, cmd=F_OFD_SETLK):
-        lk = struct.pack("hhqqi4x", kind, 0, start, size, 0)
-        return struct.unpack("hhqqi4x", fcntl.fcntl(fd, cmd, lk))
-
-    put("f", b"x" * 100)
-    one, two = opened("f"), opened("f")
-    lock(one, fcntl.F_WRLCK, 0, 10)
-    fails(errno.EAGAIN, lock, two, fcntl.F_RDLCK, 5, 1)
-    same(lock(two, fcntl.F_WRLCK, 0, 0, F_OFD_GETLK), (fcntl.F_WRLCK, 0, 0, 10, -1))
-    same((try_posix("f", size=10), try_posix("f", start=10)), (errno.EAGAIN, 0))
-    os.close(os.open("f", os.O_RDONLY))
-    fails(errno.EAGAIN, lock, two, fcntl.F_RDLCK, 5, 1)
-    copy = os.dup(one)
-    os.close(one)
-    fails(errno.EAGAIN, lock, two, fcntl.F_RDLCK, 5, 1)
-    os.close(copy)
-    lock(two, fcntl.F_RDLCK, 5, 1)
-    os.close(two)
-
-
-@test
-def locks_end_with_their_owner():
-    put("f", b"x" * 100)
-
-    def holder(ready, take):
-        fd = opened("f")
-        take(fd)
-        os.write(ready, b".")
-        signal.pause()
-
-    for take in (lambda fd: fcntl.lockf(fd, fcntl.LOCK_EX), lambda fd: fcntl.flock(fd, fcntl.LOCK_EX)):
-        r, w = os.pipe()
-        pid = os.fork()
-        if not pid:
-            holder(w, take)
-        os.read(r, 1)
-        waiter = os.fork()
-        if not waiter:  # waits, and gets it when the holder dies
-            take(opened("f"))
-            os._exit(0)
-        time.sleep(0.05)
-        same(os.waitpid(waiter, os.WNOHANG), (0, 0), "it waits")
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        same(os.waitpid(waiter, 0)[1], 0)
-        os.close(r)
-        os.close(w)
-    same(try_posix("f"), 0)
-
-
-@test
-def locks_of_parts():
-    put("f", b"x" * 100)
-    fd = opened("f")
-    fcntl.lockf(fd, fcntl.LOCK_EX, 100, 0)
-    fcntl.lockf(fd, fcntl.LOCK_UN, 20, 40)
-    fcntl.lockf(fd, fcntl.LOCK_SH, 10, 0)
-    same([try_posix("f", fcntl.LOCK_EX, 10, s) for s in (0, 10, 40, 50, 60)],
-         [errno.EAGAIN, errno.EAGAIN, 0, 0, errno.EAGAIN])
-    same(try_posix("f", fcntl.LOCK_SH, 10, 0), 0)
-    fails(errno.EBADF, fcntl.lockf, os.open("f", os.O_RDONLY), fcntl.LOCK_EX)
     os.close(fd)
 
 

@@ -1,4 +1,4 @@
-"""calls_lib.py: what the programs of single system calls (calls*.py) share.
+"""calls_lib.py: what the programs of single system calls (calls_*.py) share.
 
 Each of them is run as PROGRAM.py DIR [TEST...]: a test makes its own files in a folder of
 DIR and prints one line of TAP. Run by calls.sh on a mount, as root; on a directory of an ext4

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# What the tests that run the program churn share, beyond heavy_lib.sh.
+# Functions for the tests that run the program churn. They use heavy_lib.sh as well.
 
 . "$(dirname "${BASH_SOURCE[0]}")/heavy_lib.sh"
 
-CHURN=${BUILD:-$(dirname "$VARVE")}/tests/mount/churn
+CHURN=${BUILD:-$(dirname "$VARVE")}/tests/mount/churn/churn
 WORK=$MNT/work
 [ -x "$CHURN" ] || bail "no program $CHURN: build it first"
 mkdir "$T/logs"
 mkfifo "$T/commands" "$T/answers"
 
-# Start it; the folder it works in is made. It ends with end_churn or with this script.
+# Make the folder to work in, and start churn. It ends with end_churn or with this script.
 start_churn() { # WRITERS READERS SLOTS QUOTA_MIB SEED
 	mkdir "$WORK" || bail 'no folder to work in'
 	"$CHURN" "$WORK" "$T/logs" "$@" <"$T/commands" >"$T/answers" 2>"$T/churn.err" &
@@ -22,7 +22,7 @@ end_churn() {
 	wait "$CHURN_PID"
 }
 
-# Give a command and wait for its answer, in $answer; other lines go through.
+# Send a command and wait for its answer, in $answer. Comment lines are printed.
 churn() { # COMMAND...
 	echo "$*" >&7
 	while read -r answer <&8; do
@@ -36,7 +36,7 @@ churn() { # COMMAND...
 	return 1
 }
 
-# A command as a test; what went wrong is told with each writer's last calls.
+# Run a command as a test. A failure is reported with the last calls of the writers it names.
 churns() { # WHAT COMMAND...
 	local what=$1 log
 

@@ -8,7 +8,7 @@ ok "mounts" mount_at "$T/store" "$T/mnt"
 cd "$T/mnt" || exit
 head -c 1500000 /dev/urandom >"$T/random"
 
-# The same writes on the mount and beside it, to be compared.
+# Make the same writes on the mount and on another filesystem, to compare them.
 # shellcheck disable=SC2034 # F is for the command
 both() { # WHAT COMMAND (with F the file)
 	local F
@@ -58,13 +58,13 @@ before=$(du -s --block-size=1 "$T/store" | cut -f 1)
 ok "cp within the mount" cp a b
 for i in 1 2 3 4 5 6 7 8 9; do cp b shared$i; done
 sync -f b
-ok "... shares what is copied" \
+ok "... shares the copied data" \
 	test $(($(du -s --block-size=1 "$T/store" | cut -f 1) - before)) -lt 1000000
 ok "... copies" cmp a b
 ok "... and again" cmp a shared9
 rm shared*
 printf changed | dd of=a conv=notrunc status=none
-ok "... not by sharing what is written later" cmp b "$T/random"
+ok "... but not data that is written later" cmp b "$T/random"
 
 exec 7<>open
 echo "still here" >&7

@@ -1,5 +1,5 @@
 #!/bin/bash
-# failure.sh - every way it cannot work has a message with a mend, and loses nothing.
+# failure.sh - each failure has a message that says what to do, and loses nothing.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -94,7 +94,7 @@ done
 "$VARVE" compact "$T/store"
 "$VARVE" check "$T/store" >/dev/null || fail "the store is clean before"
 
-# Each file of what the mount gives is what was written, or an error.
+# Each file on the mount has its content, or reading it is an error.
 judge() { # WHAT
 	local wrong lost
 
@@ -127,7 +127,7 @@ hurt() { # WHAT FILE COMMAND (with $f the file)
 }
 for file in $(cd "$T/store" && find . -type f -size +0 -printf '%P\n' | sort); do
 	size=$(stat -c %s "$T/store/$file")
-	# The middle of what is not zeros: logs are longer than what is in them.
+	# Take the middle of the bytes that are not zeros: a log is longer than its records.
 	used=$(tr -d '\0' <"$T/store/$file" | wc -c)
 	[ "$used" -gt 0 ] || continue
 	# shellcheck disable=SC2034 # for the commands below

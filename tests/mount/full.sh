@@ -22,7 +22,7 @@ fill_up() { # NAME: the kind of disk at $T/disk
 	ok "$kind: writing fails in the end" test "$i" -lt 200
 	is "$kind: ... saying so" "$(grep -c 'No space left' <<<"$out")" 1
 	for i in $(seq 3000); do echo small >"$M/fill/s$i" || break; done 2>/dev/null
-	ok "$kind: what was there is whole" diff -r "$T/keep" "$M/keep"
+	ok "$kind: files from before are whole" diff -r "$T/keep" "$M/keep"
 	dd if=/dev/zero of="$T/disk/others" bs=4k 2>/dev/null # others take the last byte
 	ok "$kind: cutting a file off works" truncate -s 0 "$M/fill/1"
 	ok "$kind: making it shorter" truncate -s 100000 "$M/fill/2"
@@ -39,7 +39,7 @@ fill_up() { # NAME: the kind of disk at $T/disk
 	ok "$kind: umount" "$VARVE" umount "$M"
 	ok "$kind: check is clean" "$VARVE" check "$T/disk/store"
 	ok "$kind: mounts again" "$VARVE" mount "$T/disk/store" "$M"
-	ok "$kind: what was there is whole" diff -r "$T/keep" "$M/keep"
+	ok "$kind: files from before are whole" diff -r "$T/keep" "$M/keep"
 	ok "$kind: umount" "$VARVE" umount "$M"
 	rm -rf "$T/keep" "$T/disk/others"
 }
@@ -59,7 +59,7 @@ else
 	skip "a full ext4" "cannot mount a loop device here"
 fi
 
-# A disk so full that not even a store fits: refused in words.
+# A store does not fit on the disk: a message says so.
 if mount -t tmpfs -o size=16k tmpfs "$T/disk" 2>/dev/null; then
 	refuses "no room for a store" 1 "full|No space" "$VARVE" mount "$T/disk/store" "$M"
 	umount "$T/disk"

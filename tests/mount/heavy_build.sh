@@ -1,8 +1,8 @@
 #!/bin/bash
 # A C project configured, built with make -j2 and tested on the mount: BUILD_FILES
 # sources, a static and a shared library, generated headers, programs run from the
-# mount; then make's idea of what is out of date, which hangs on times. In the long
-# form Varve's own tree is built there, too.
+# mount. Then make has to find out, by the times, what is out of date. The full form
+# builds Varve's own tree there as well.
 
 . "$(dirname "$0")/heavy_lib.sh"
 
@@ -14,7 +14,7 @@ project() {
 	mkdir -p src include tests
 	cat >configure <<'SH'
 #!/bin/sh
-# Find out by compiling and running, as real ones do.
+# The checks compile and run programs, as those of real projects do.
 set -e
 mkdir -p conf.dir && cd conf.dir
 say() { echo "$1" >>config.h; }
@@ -108,7 +108,7 @@ ok 'umount' unmount_store
 
 mount_store
 cd "$MNT/project" || bail 'no project'
-# Before anything else: counting what was compiled empties the log, which changes its time.
+# This comes first: counting the compiled files empties the log, which changes its time.
 ok 'the archive has what is there' tar -df "$T/project.tar"
 ok 'make after a remount' make -j2
 is 'has nothing to do' "$(compiled)" 0
@@ -121,7 +121,7 @@ if [ "${HEAVY:-}" = full ]; then
 	ok 'Varve is copied' cp -a "$ROOT/Makefile" "$ROOT/lsm" "$ROOT/fs" "$ROOT/mount" \
 		"$ROOT/tests" "$MNT/varve/"
 	cd "$MNT/varve" || bail 'no copy'
-	# Not the flags this run was made with, so that a sanitized run stays short.
+	# The flags of this run are not passed on, so that a sanitized run stays short.
 	unset CFLAGS WERROR
 	ok 'Varve is built' make -j2 BUILD=build all
 	ok 'and tests of the tree pass' make -j2 BUILD=build check TESTS='tests/lsm/test_[a-l]*.c'

@@ -9,8 +9,8 @@ size=$((DD_MIB << 20))
 
 disk_use() { du -s --block-size=1 "$STORE" | cut -f 1; }
 
-# What the daemon had the kernel write to a disk. On tmpfs that is nothing; what it
-# passed to write(2) then stands for it.
+# Print how many bytes the daemon had the kernel write to a disk. On tmpfs these are none;
+# then print the bytes it passed to write(2).
 written() {
 	local field=write_bytes
 	[ "$(stat -f -c %T "$T")" = tmpfs ] && field=wchar

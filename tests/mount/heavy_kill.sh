@@ -1,12 +1,12 @@
 #!/bin/bash
-# While a tree of KILL_FILES files is copied onto the mount, the daemon is killed
-# KILL_ROUNDS times at random moments, the store checked and mounted again: what
-# every cp that had returned has copied is whole, attributes too.
+# A tree of KILL_FILES files is copied onto the mount. Meanwhile the daemon is killed
+# KILL_ROUNDS times, at random moments, and the store is checked and mounted again.
+# The files of every cp that had returned have to be complete, with their attributes.
 #
 # The tree is copied in units, each by one `cp -a`, in turn a folder of 20 files
 # and a file alone. A log, outside the mount, names the units whose cp returned
-# success; the others are removed and copied anew. KILL_SEED repeats a run's
-# choice of moments (though not the machine's timing).
+# success. The others are removed and copied again. KILL_SEED repeats the choice of
+# moments, but not the timing of the machine.
 
 . "$(dirname "$0")/heavy_lib.sh"
 
@@ -53,8 +53,8 @@ mapfile -t units < <(ls "$SOURCE")
 diag "$(find "$SOURCE" -type f | wc -l) files in ${#units[@]} units," \
 	"$(du -sm "$SOURCE" | cut -f 1) MiB"
 
-# Copy the units from the first that has not returned on; stops at the first
-# cp that fails, as one does when the daemon is gone.
+# Copy the units, beginning with the first that has not returned. Stops at the first cp
+# that fails, which means that the daemon is gone.
 copy() {
 	local unit
 	for unit in "${units[@]:$(wc -l <"$LOG")}"; do
@@ -64,13 +64,13 @@ copy() {
 	done
 }
 
-# FROM: units of the log, from the FROMth on, are as in the source.
+# FROM: compare the units of the log with the source, beginning with number FROM.
 whole() {
 	local unit status=0
 	while read -r unit; do
 		if ! diff -r --no-dereference "$SOURCE/$unit" "$MNT/$unit" ||
 			! diff <(attributes "$SOURCE/$unit") <(attributes "$MNT/$unit"); then
-			echo "$unit is not what cp made"
+			echo "$unit differs from its source"
 			status=1
 		fi
 	done < <(tail -n "+$1" "$LOG")
@@ -81,8 +81,8 @@ attributes() { # of a unit and all in it: type, mode, owner, links, mtime, targe
 		-printf '%P %y %m %U %G %n %T@ %l\n' | LC_ALL=C sort
 }
 
-# Kills are spread over the copy by counting units, not seconds; where within
-# a unit each falls is left to chance.
+# The kills are spread over the copy by counting units, not seconds. The moment within a
+# unit is random.
 : >"$LOG"
 mapfile -t moments < <(
 	for ((i = 0; i < KILL_ROUNDS; i++)); do

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What the heavy tests share, beyond lib.sh: one store, one mount point, and the
-# process of the daemon behind it. HEAVY=full asks for an issue's full figures;
-# each size has a variable of its own as well.
+# Functions for the heavy tests, besides those of lib.sh: one store, its mount point, and
+# the process of its daemon. HEAVY=full asks for the full sizes. Each size has a variable
+# of its own as well.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -9,14 +9,14 @@ STORE=$T/store
 MNT=$T/mnt
 PID=
 
-# full VARIABLE FULL SHORT: its value, unless the environment has one.
+# full VARIABLE FULL SHORT: set it to the full or the short value, unless it is set already.
 full() {
 	local value=$3
 	[ "${HEAVY:-}" = full ] && value=$2
 	printf -v "$1" '%s' "${!1:-$value}"
 }
 
-# holds WHAT CONDITION: an arithmetic one.
+# holds WHAT CONDITION: a test that an arithmetic condition is true.
 holds() {
 	if (($2)); then pass "$1"; else fail "$1" "$2"; fi
 }

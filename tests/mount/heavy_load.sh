@@ -1,12 +1,12 @@
 #!/bin/bash
 # LOAD_SECONDS of load by eight writers and eight readers with memory=64M: the daemon's
 # memory is bounded and does not grow, no call takes more than a second, nothing is lost.
-# churn.c says what the load is: small files made, overwritten, appended to, renamed and
-# removed, some of 1 to 64 MiB; folders listed; what readers find is compared.
+# churn/churn.c describes the load. Files are made, overwritten, appended to, renamed and removed:
+# mostly small ones, and some of 1 to 64 MiB. Readers list folders and compare what they read.
 #
-# How long calls took is told in any case, but demanded in the full form alone, which
-# should have the machine to itself. Memory is sampled every second; the first sixth of the
-# time is left for caches to fill.
+# The test always prints how long calls took. Only the full form fails if they took too long, and
+# it should have the machine to itself. Memory is sampled every second. The first sixth of the time
+# does not count, as caches fill then.
 
 . "$(dirname "$0")/churn_lib.sh"
 

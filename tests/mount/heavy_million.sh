@@ -7,7 +7,7 @@
 full MILLION 1000000 30000
 full MEMORY_MIB 64 64
 
-# The files NUMBER in folders of 1000, each of 100 bytes that say which it is.
+# Make the files NUMBER in folders of 1000. Each has 100 bytes, with its number.
 cat >"$T/files.pl" <<'PERL'
 my ($what, $root, $count) = @ARGV;
 sub content { my $text = "file $_[0] "; return $text . "." x (99 - length($text)) . "\n"; }
@@ -30,7 +30,7 @@ for my $i (0 .. $count - 1) {
 PERL
 files() { perl "$T/files.pl" "$@"; }
 
-# Peak resident memory. Sanitizers multiply memory, and so there it says nothing.
+# Peak resident memory. It has no meaning under a sanitizer, which needs much more.
 memory() { # WHEN
 	local peak
 	peak=$(awk '$1 == "VmHWM:" { print int($2 / 1024) }' "/proc/$PID/status")

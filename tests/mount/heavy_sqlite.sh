@@ -54,7 +54,7 @@ try() { # JOURNAL MODE
 	is "$mode: all rows are there" "$(sql "$db" 'SELECT count(*) FROM t')" $rows
 	ok "$mode: integrity_check" integrity "$db"
 
-	# A writer that dies within a transaction leaves what the next one rolls back.
+	# A writer dies within a transaction. The next one rolls that back.
 	{
 		echo 'PRAGMA cache_size=10; BEGIN IMMEDIATE; DELETE FROM t;'
 		echo "INSERT INTO t SELECT 0, value, hex(randomblob(500))

@@ -1,13 +1,13 @@
 #!/bin/bash
-# The daemon is killed at random moments under a load of eight writers, and each writer
-# finds again what it was told to be done: KILL_ROUNDS times with the store on a disk with
-# room, FULL_ROUNDS times on one that fills up (and is still full at many of the mounts).
-# churn.c says what the load is and what has to hold; rounds take turns with the mount's options.
+# The daemon is killed at random moments while eight writers work, and no call that returned may
+# be lost. There are KILL_ROUNDS rounds on a disk with room, and FULL_ROUNDS rounds on a disk that
+# fills up (and is still full at many of the mounts). churn/churn.c describes the load and what has
+# to hold. The rounds have different mount options, in turn.
 #
-# In each round the daemon is killed, every other time the next one too, while it opens the
-# store; then `varve check` has to be clean, and all is compared. Every tenth round ends in
-# an ordinary umount instead of a kill. SEED repeats the choice of calls and pauses, not the
-# machine's timing.
+# In each round the daemon is killed. In every second round its successor is killed as well, while
+# it opens the store. Then `varve check` has to be clean, and all files are compared. Every tenth
+# round ends with an ordinary umount instead of a kill. SEED repeats the choice of calls and pauses,
+# but not the timing of the machine.
 
 . "$(dirname "$0")/churn_lib.sh"
 
@@ -24,7 +24,7 @@ pause() { # MS_MAX
 	sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
 }
 
-# Kill a daemon while it recovers the store, or right after.
+# Start a daemon and kill it while it recovers the store, or soon after.
 kill_in_open() {
 	"$VARVE" mount -f "$@" "$STORE" "$MNT" 2>>"$T/open.err" &
 	pause 60
@@ -32,7 +32,7 @@ kill_in_open() {
 	wait $! 2>/dev/null
 }
 
-# ROUNDS WHAT-FOR-LOAD OPTIONS...: the rounds on one store, with the options in turn.
+# ROUNDS LOAD_WORDS OPTIONS...: run the rounds on one store, with the options in turn.
 rounds() {
 	local last=$1 how=$2 round options load
 
@@ -91,7 +91,7 @@ mount_store -o memory=16M
 start_churn 8 0 56 40 "$SEED"
 churns 'on a small disk: sets up' fill 20
 unmount_store
-# It need not take long to fill.
+# Most of the disk is taken away, so that it fills up soon.
 free_mib=$(df --output=avail -m "$T/disk" | tail -n 1)
 fallocate -l "$((free_mib - FREE_MIB))M" "$T/disk/ballast"
 rounds "$FULL_ROUNDS" full memory=16M memory=256M memory=16M,compress=zstd

@@ -1,6 +1,6 @@
 #!/bin/bash
-# hostile.sh - a store that somebody hostile wrote, users that were let in, and what the
-# binary has been built with against what is not thought of here.
+# hostile.sh - a store written by an attacker, users with access to the mount, and the
+# hardening that the binary was built with.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -56,12 +56,12 @@ if [ "$(id -u)" = 0 ]; then
 	chmod 777 "$M"
 	user() { (cd / && as_user "$@"); }
 	if command -v setfattr >/dev/null; then
-		not_ok "who may write to the root may not have it compact" \
+		not_ok "write access to the root is not enough for compact" \
 			user setfattr -n user.varve.compact -v 1 "$M"
 		ok "... root may" setfattr -n user.varve.compact -v 1 "$M"
 		not_ok "nobody sets its numbers" setfattr -n user.varve.stats -v 1 "$M"
 	else
-		skip "who may have it compact" "no setfattr"
+		skip "permission for compact" "no setfattr"
 	fi
 	not_ok "a user does not unmount it" user "$VARVE" umount "$M"
 	ok "... nor reads the store" test -z "$(user sh -c "cat '$S'/* 2>/dev/null")"

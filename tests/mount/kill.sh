@@ -1,6 +1,6 @@
 #!/bin/bash
-# kill.sh - the daemon is killed: nothing that was answered is lost, and the next mount
-# finds a dead one in its place.
+# kill.sh - the daemon is killed: no call that returned is lost, and the next mount
+# replaces the dead one.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -23,7 +23,7 @@ ok "so is a large one" cmp "$M/random" "$T/random"
 is "a link counts" "$(stat -c %h "$M/kept")" 2
 is "a removal and a rename are done" "$(find "$M/moved")" "$M/moved"
 
-# Killed and not waited for: the daemon may still be dying when the next mount comes.
+# The daemon may still be ending when the next mount comes.
 for i in $(seq 10); do
 	echo "$i" >"$M/round"
 	kill -9 "$(daemon_of "$M")"
@@ -32,7 +32,7 @@ for i in $(seq 10); do
 done
 is "ten times in a row" "$i:$(cat "$T/err")" "10:"
 
-# In the middle of a copy: what was copied is whole.
+# A kill in the middle of a copy: all files that were copied are complete.
 mkdir "$T/src"
 for i in $(seq 400); do head -c $((i * 37)) "$T/random" >"$T/src/f$i"; done
 for round in 1 2 3; do
@@ -52,7 +52,7 @@ for round in 1 2 3; do
 	is "killed in a copy after $(wc -l <"$T/done") files: each is whole" "$bad" ""
 done
 
-# Open but without a name when the daemon died: its space goes at the next mount.
+# A file was open and had no name when the daemon died: the next mount frees its space.
 exec 7>"$M/nameless"
 head -c 300000 "$T/random" >&7
 rm "$M/nameless"
@@ -62,13 +62,13 @@ ok "mounts with an orphan" "$VARVE" mount "$T/store" "$M"
 ok "umount" "$VARVE" umount "$M"
 ok "check is clean" "$VARVE" check "$T/store"
 
-# A dead mount, unmounted instead of mounted again.
+# A dead mount is unmounted.
 ok "mounts" "$VARVE" mount "$T/store" "$M"
 kill -9 "$(daemon_of "$M")"
 ok "varve umount takes a dead mount away" "$VARVE" umount "$M"
 not_ok "... for good" is_mounted "$M"
 
-# Several, one on the other.
+# Several dead mounts, one on the other.
 "$VARVE" mount "$T/store" "$M" && kill -9 "$(daemon_of "$M")"
 if [ "$(id -u)" = 0 ]; then
 	mount --bind "$M" "$M" 2>/dev/null

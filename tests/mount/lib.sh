@@ -1,8 +1,8 @@
 # lib.sh - what the shell tests of the mount share. Source it first; call `done_testing` last.
 #
-# Every test has a scratch directory ($T), uses the program $VARVE (build/varve
-# unless set), and takes away what it mounted on exit, each by its own path.
-# Nothing is built here. With CI set, nothing is skipped: what is missing fails.
+# Every test has a scratch directory ($T) and uses the program $VARVE (build/varve
+# unless set). On exit all mounts below the scratch directory are removed. Nothing is
+# built here. With CI set, no test is skipped: a missing program is a failure.
 # shellcheck shell=bash
 
 set -u
@@ -26,11 +26,11 @@ clean_up() {
 	local status=$? mnt
 
 	cd /
-	# Newest first: one may be on another.
+	# The newest goes first, as a mount may lie on another one.
 	for mnt in $(awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo | tac); do
 		umount -l "$mnt" 2>/dev/null || fusermount3 -u -z "$mnt" 2>/dev/null
 	done
-	# Daemons end by themselves once unmounted; their stores must not go before.
+	# A daemon ends after its unmount. Its store may be removed only then.
 	local pid
 	for pid in $(daemons); do
 		wait_gone "$pid" || kill -9 "$pid"
@@ -41,7 +41,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# The daemons that work below the scratch directory: their process ids.
+# Print the process ids of the daemons that work below the scratch directory.
 daemons() {
 	local proc exe
 
@@ -96,8 +96,9 @@ is() { # WHAT GOT WANT
 	fi
 }
 
-# refuses WHAT STATUS PATTERN COMMAND...: it exits with STATUS and one message on stderr
-# that begins "varve: ", matches PATTERN and says what to do (behind a semicolon).
+# refuses WHAT STATUS PATTERN COMMAND...: the command exits with STATUS and prints one message
+# on stderr. The message begins with "varve: ", matches PATTERN, and says after a semicolon what
+# to do.
 refuses() {
 	local what=$1 want=$2 pattern=$3 out status
 
@@ -122,7 +123,7 @@ skip() { # WHAT WHY
 	fi
 }
 
-# only_root WHY: end a test that says nothing about an ordinary user's mounts.
+# only_root WHY: end the test, as skipped, unless root runs it.
 only_root() {
 	[ "$(id -u)" = 0 ] && return
 	echo "1..0 # SKIP $1"
@@ -138,13 +139,24 @@ mount_at() { # STORE MOUNTPOINT [ARGUMENT...]
 	"$VARVE" mount "$@" "$store" "$mnt"
 }
 
+# python_with MODULE: print a Python 3 that has the module. The system's packages install modules
+# for the system's Python. Another Python may be first in PATH.
+python_with() {
+	local python
+
+	for python in python3 /usr/bin/python3; do
+		"$python" -c "import $1" 2>/dev/null && echo "$python" && return
+	done
+	return 1
+}
+
 # The process id of the daemon that mounted at $1.
 daemon_of() {
 	"$VARVE" stat --json "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'
 }
 
-# Process $1 is gone, or a zombie that nobody takes away: with all its threads, as
-# a killed one's main thread may end before those that hold its files.
+# Process $1 is gone, or a zombie without other threads. The main thread of a killed
+# process may end before the threads that keep its files open.
 is_gone() {
 	! kill -0 "$1" 2>/dev/null ||
 		{
@@ -166,7 +178,7 @@ is_mounted() {
 	grep -qF " $1 " /proc/self/mountinfo
 }
 
-# as_user COMMAND...: run it as an ordinary user; as oneself, if that is what one is.
+# as_user COMMAND...: run it as an ordinary user: the present one, unless that is root.
 as_user() {
 	if [ "$(id -u)" != 0 ]; then
 		"$@"
@@ -175,8 +187,8 @@ as_user() {
 	fi
 }
 
-# What an ordinary user needs: a program and a directory ($U) within reach, and the
-# device as udev makes it (a bare virtual machine leaves it to root alone).
+# Prepare for an ordinary user: a program and a directory ($U) that the user can reach,
+# and access to the device, as udev gives it. (Without udev only root has access.)
 user_setup() {
 	U=$T/user
 	mkdir "$U" "$T/bin"

@@ -56,7 +56,7 @@ is "... is whole" "$(readlink long)" "$target"
 mkdir many
 (cd many && seq 3000 | xargs touch)
 is "3000 entries" "$(ls many | wc -l)" 3000
-# Remove while reading: none may be missed.
+# Remove names while reading: no name may be missed.
 (cd many && find . -type f -name '*[13579]' -delete)
 is "every other one removed while reading" "$(ls many | wc -l)" 1500
 ls many >"$T/list"
@@ -85,7 +85,7 @@ done
 wait $!
 is "others come and go beside: those that stay are all seen" $ok_count 20
 
-# The kernel keeps what it reads first; once that was the names of the moment of the open.
+# The kernel caches its first listing. That once had the names of the moment of the open.
 is "a name made between opening and reading stays" "$(python3 -c '
 import os
 first = os.scandir("many")

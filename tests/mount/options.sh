@@ -1,5 +1,5 @@
 #!/bin/bash
-# options.sh - what -o takes, and what the command line as a whole does.
+# options.sh - the options of -o, and the command line as a whole.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -22,9 +22,9 @@ for o in memory=16M memory=65536k memory=1G memory=33554432 commit=1 commit=3600
 	threads=8 idle_halt halt rw nosuid,nodev,noexec default_permissions max_read=65536 \
 	auto_unmount; do
 	ok "-o $o" with "$o" writes "$o"
-	ok "... and what was written stays" with rw has "$o"
+	ok "... and files stay" with rw has "$o"
 done
-ok "what fstab has" with defaults,_netdev,noauto,nofail,user,x-systemd.automount,x-gvfs-show \
+ok "options of fstab" with defaults,_netdev,noauto,nofail,user,x-systemd.automount,x-gvfs-show \
 	writes fstab
 
 ok "mounts read-only" mount_at "$T/store" "$M" -o ro

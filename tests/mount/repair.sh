@@ -1,6 +1,6 @@
 #!/bin/bash
-# repair.sh - `varve check --repair` on damaged stores: what can be read is there again on
-# a mount, what is lost reads as an error, and a check of it finds nothing more.
+# repair.sh - `varve check --repair` on damaged stores: a mount has all data that can be
+# read, reading lost data is an error, and a later check finds nothing.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -46,7 +46,7 @@ again() {
 	cp -a "$T/whole" "$S"
 }
 
-# Repair, check, mount. What the repair said is in $said.
+# Repair, check, mount. The output of the repair is in $said.
 repair() { # WHAT STATUS
 	refuses "$1: a check finds it" 1 . "$VARVE" check "$S"
 	said=$("$VARVE" check --repair "$S" 2>&1)

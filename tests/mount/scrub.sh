@@ -1,5 +1,5 @@
 #!/bin/bash
-# scrub.sh - `varve scrub` of a mounted store: what it finds and says, who may, how it ends.
+# scrub.sh - `varve scrub` of a mounted store: its findings and messages, permissions, its end.
 # shellcheck source=tests/mount/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -29,7 +29,7 @@ ok "mount" mount_at "$store" "$mnt"
 ok "fill" fill
 out=$("$VARVE" scrub "$mnt" 2>&1)
 is "a whole store is clean: exit status" $? 0
-is "... and what was counted is said" "$(sed 's/[0-9]* bytes/N bytes/' <<<"$out")" \
+is "... and it prints the counts" "$(sed 's/[0-9]* bytes/N bytes/' <<<"$out")" \
 	"301 files, 2 directories, 0 links, 0 others, N bytes, 0 orphans; clean"
 ok "the store's name does as well, without a limit" "$VARVE" scrub --rate=0 "$store"
 ok "no attribute is left behind" test -z "$(getfattr -d -m - "$mnt" 2>&1)"
@@ -61,14 +61,14 @@ wait $first
 is "... with status 1" $? 1
 ok "... which says why" grep -q "unmounted during the scrub" "$T/first"
 out=$("$VARVE" scrub "$store" 2>&1)
-is "what is not mounted is checked: exit status" $? 0
+is "a store that is not mounted is checked: exit status" $? 0
 ok "... clean" grep -q "clean$" <<<"$out"
 
 ok "mount read-only" mount_at "$store" "$mnt" -o ro
 ok "a read-only mount can be scrubbed" "$VARVE" scrub "$mnt"
 ok "unmount" "$VARVE" umount "$mnt"
 
-# Damage below a mount, with everything in the caches.
+# Damage to the store of a mount whose data is all cached.
 ok "mount again" mount_at "$store" "$mnt"
 ok "read everything" diff -r "$mnt/dir" "$mnt/dir"
 ok "... and the big file" cmp "$mnt/big" "$mnt/big"
@@ -79,13 +79,13 @@ ok "... names the file" grep -q "\.seg at offset .*lost: /big, content from byte
 ok "... and counts one" grep -q "; 1 findings$" <<<"$out"
 is "... and reading it, past the kernel's cache, is an I/O error" \
 	"$(dd if="$mnt/big" of=/dev/null bs=1M iflag=direct 2>&1 | grep -c 'Input/output error')" 1
-ok "... and what to do is said" grep -q "^varve: .*damaged;" "$T/errors"
+ok "... and a message says what to do" grep -q "^varve: .*damaged;" "$T/errors"
 flip .tab
 out=$("$VARVE" scrub "$mnt" 2>/dev/null)
 is "a flipped byte of a table: exit status" $? 1
-ok "... names what may be lost" grep -q "\.tab at offset .*lost: something between /" <<<"$out"
+ok "... names the range at risk" grep -q "\.tab at offset .*lost: something between /" <<<"$out"
 
-# More findings than the daemon keeps: each is told, once, while it waits.
+# More findings than the daemon keeps at a time: each is reported once.
 ok "unmount" "$VARVE" umount "$mnt"
 rm -rf --one-file-system "$store"
 ok "mount a new one" mount_at "$store" "$mnt"

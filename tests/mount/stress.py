@@ -3,9 +3,9 @@
 
     stress.py DIR NUMBER STEPS
 
-Each has a directory of its own, of which it knows what must be in it (a dictionary of
-contents) and compares after each step; and all share one, where any call may fail as
-another was faster, but in no other way, and what is read is always wholly one writer's.
+Each has a directory of its own, keeps a dictionary of the contents there, and compares
+after each step. All share another directory. A call there may fail because another process
+was faster, but for no other reason. What is read there always comes from one writer alone.
 """
 import errno
 import mmap
@@ -91,7 +91,7 @@ class Own:
 
 
 def shared_step(path, rng):
-    """Files there are written whole under a name of one's own and then renamed."""
+    """A file there is written under a private name first, and then renamed."""
     a, b = (os.path.join(path, "s%d" % rng.randrange(12)) for _ in range(2))
     d = os.path.join(path, "d%d" % rng.randrange(3))
     what = rng.randrange(8)

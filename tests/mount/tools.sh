@@ -31,7 +31,7 @@ ok "get into a closed pipe ends" timeout 10 sh -c "'$VARVE' get '$S' large | hea
 not_ok "get into a full device fails" sh -c "'$VARVE' get '$S' large >/dev/full"
 
 ok "mount" mount_at "$S" "$M"
-is "what was put is there" "$(cat "$M/greeting")" bye
+is "a file that was put is there" "$(cat "$M/greeting")" bye
 chmod 751 "$M/greeting"
 mkdir -p "$M/dir/sub" "$M/other"
 echo inner >"$M/dir/sub/inner"
@@ -63,7 +63,7 @@ is "ls of a file" "$("$VARVE" ls "$S" greeting | cut -c1-10)" "-rwxr-x--x"
 is "put keeps the mode" "$(echo x | "$VARVE" put "$S" greeting
 	"$VARVE" ls "$S" greeting | cut -c1-10)" "-rwxr-x--x"
 is "ls of everything" "$("$VARVE" ls "$S" | wc -l)" 6
-is "scan finds what find does" "$("$VARVE" scan "$S" | cut -c16- | grep -v 'odd' | sort | diff - \
+is "scan prints what find does" "$("$VARVE" scan "$S" | cut -c16- | grep -v 'odd' | sort | diff - \
 	"$T/list")" ""
 is "scan of a part" "$("$VARVE" scan "$S" /dir/sub/)" "-            6 dir/sub/inner"
 is "scan of a file" "$("$VARVE" scan "$S" empty)" "-            0 empty"

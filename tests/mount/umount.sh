@@ -20,8 +20,8 @@ ok "... and goes on" test -e "$M/one"
 cd /
 ok "... until it is not in use" "$VARVE" umount "$M"
 
-refuses "what is no mount" 1 "no Varve mount" "$VARVE" umount "$M"
-refuses "what is not there" 1 "no Varve mount" "$VARVE" umount "$T/nowhere"
+refuses "a folder that is no mount" 1 "no Varve mount" "$VARVE" umount "$M"
+refuses "a path that does not exist" 1 "no Varve mount" "$VARVE" umount "$T/nowhere"
 refuses "another filesystem's mount" 1 "no Varve mount" "$VARVE" umount /proc
 refuses "too many arguments" 2 "too many" "$VARVE" umount "$M" "$M"
 
@@ -55,7 +55,7 @@ cd /
 not_ok "... unmounts" is_mounted "$M"
 is "... and everything is there" "$("$VARVE" get "$T/store" inuse)" inuse
 
-# With -f: its exit status is seen.
+# With -f the exit status of the daemon can be checked.
 mkdir -p "$M"
 "$VARVE" mount -f "$T/store" "$M" 2>"$T/err" &
 pid=$!
@@ -67,7 +67,7 @@ is "-f exits 0 after SIGTERM" $? 0
 is "-f prints only messages" "$(grep -vc '^varve: ' "$T/err")" 0
 is "... and everything is there" "$("$VARVE" get "$T/store" fg)" fg
 
-# umount(8) does not wait, but the next user of the store does.
+# umount(8) does not wait for the daemon. The next program that opens the store does.
 for i in 1 2 3; do
 	"$VARVE" mount "$T/store" "$M"
 	head -c 3000000 /dev/zero >"$M/zeros$i"
@@ -83,7 +83,7 @@ if [ "$(id -u)" = 0 ]; then umount "$M"; else fusermount3 -u "$M"; fi
 is "any command right after umount(8)" "$("$VARVE" get "$T/store" zeros4 | wc -c)" 3000000
 "$VARVE" mount "$T/store" "$M"
 
-# A mount nobody waits for leaves nothing open of who started it.
+# A mount in the background keeps no descriptor of the process that started it.
 "$VARVE" umount "$M"
 (exec 9>"$T/held"; exec "$VARVE" mount "$T/store" "$M")
 pid=$(daemon_of "$M")

@@ -29,12 +29,12 @@ ok "... returns when the daemon is gone" is_gone "$pid"
 not_ok "... and the mount" is_mounted "$M"
 
 ok "mounts again" as_user "$V" mount "$S" "$M"
-ok "finds what was written" as_user diff -r /usr/include/linux/can "$M/can"
+ok "finds the files from before" as_user diff -r /usr/include/linux/can "$M/can"
 refuses "in use" 1 "in use" as_user sh -c "cd $M && exec $V umount $M"
 pid=$(as_user "$V" stat --json "$M" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 as_user kill -9 "$pid"
 ok "mounts over a dead mount" as_user "$V" mount "$S" "$M"
-ok "finds what was written" as_user diff -r /usr/include/linux/can "$M/can"
+ok "finds the files from before" as_user diff -r /usr/include/linux/can "$M/can"
 pid=$(as_user "$V" stat --json "$M" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 as_user kill -TERM "$pid"
 ok "SIGTERM ends it" wait_gone "$pid"
@@ -44,7 +44,7 @@ mkdir "$T/roots"
 chmod 755 "$T/roots"
 if [ "$(id -u)" = 0 ]; then
 	refuses "a directory of somebody else's" 1 "cannot mount" as_user "$V" mount "$S" "$T/roots"
-	# Root reaches into the user's private mount only to end it.
+	# The only thing root can do with the user's private mount is to end it.
 	as_user "$V" mount "$S" "$M"
 	not_ok "root does not read a private mount" cat "$M/file"
 	ok "root asks for its numbers" "$VARVE" stat "$M"

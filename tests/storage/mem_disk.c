@@ -1,12 +1,12 @@
 /*
- * mem_disk.c - a disk and the page cache before it, as far as a power cut can
- * tell them apart: the names of files. What is in a file is mem_node.c.
+ * mem_disk.c - the names of files on a disk, and in the cache before the disk, which a power
+ * cut loses. The contents of files are in mem_node.c.
  *
- * Names are kept as they are now, as they surely are on disk, and as the list
- * of changes between the two. A cut (mem_disk_settle) starts from the durable
- * names and does any subset of the changes, in their order. A file is under at
- * most one name: a rename that is done takes it from wherever it was, also when
- * the change that put it there was not done.
+ * There are the names as they are now, the names that are surely on disk, and the list
+ * of changes between the two. A cut (mem_disk_cut) starts from the durable
+ * names and applies any subset of the changes, in their order. A file has at most one name. A
+ * rename that is applied removes the file's other name, also if the change that made that
+ * name was not applied.
  */
 #include "tests/storage/mem_disk.h"
 
@@ -15,41 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t mem_rng_next(struct mem_rng *rng)
-{
-	uint64_t z = rng->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-uint64_t mem_rng_below(struct mem_rng *rng, uint64_t below)
-{
-	return mem_rng_next(rng) % below;
-}
-
-int mem_grow(void *v, size_t *capacity, size_t want, size_t size)
-{
-	size_t next = *capacity ? *capacity : 8;
-	void *grown;
-
-	if (want <= *capacity)
-		return 0;
-	while (next < want)
-		next *= 2;
-	memcpy(&grown, v, sizeof(grown));
-	grown = realloc(grown, next * size);
-	if (!grown)
-		return -ENOMEM;
-	memcpy(v, &grown, sizeof(grown));
-	*capacity = next;
-	return 0;
-}
+#include "lsm/base/array.h"
 
 /* ---- files ---- */
 
-static struct mem_node **nodes_at(const struct mem_disk *d, uint64_t id)
+static struct mem_node **mem_disk_nodes_at(const struct mem_disk *d, uint64_t id)
 {
 	size_t low = 0, high = d->nodes_count;
 
@@ -66,39 +36,40 @@ static struct mem_node **nodes_at(const struct mem_disk *d, uint64_t id)
 
 struct mem_node *mem_disk_by_id(const struct mem_disk *d, uint64_t id)
 {
-	struct mem_node **at = d->nodes_count ? nodes_at(d, id) : NULL;
+	struct mem_node **at = d->nodes_count ? mem_disk_nodes_at(d, id) : NULL;
 
 	return at && at < d->nodes + d->nodes_count && (*at)->id == id ? *at : NULL;
 }
 
 /* A new node with the greatest id so far, no reference and no name. NULL: no memory. */
-static struct mem_node *node_new(struct mem_disk *d, uint64_t id)
+static struct mem_node *mem_disk_node_new(struct mem_disk *d, uint64_t id)
 {
 	struct mem_node *n;
 
 	assert(!d->nodes_count || d->nodes[d->nodes_count - 1]->id < id);
-	if (mem_grow(&d->nodes, &d->nodes_capacity, d->nodes_count + 1, sizeof(*d->nodes)))
+	if (array_reserve(d->nodes, d->nodes_room, d->nodes_count + 1))
 		return NULL;
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return NULL;
 	n->id = id;
+	n->disk_pages = &d->pages;
 	d->nodes[d->nodes_count++] = n;
 	return n;
 }
 
-static void node_unref(struct mem_disk *d, struct mem_node *n)
+static void mem_disk_node_unref(struct mem_disk *d, struct mem_node *n)
 {
 	struct mem_node **at;
 
 	if (--n->refs)
 		return;
-	at = nodes_at(d, n->id);
+	at = mem_disk_nodes_at(d, n->id);
 	memmove(at, at + 1, (size_t)(d->nodes + --d->nodes_count - at) * sizeof(*at));
 	mem_node_free(n);
 }
 
-static void node_set_linked(struct mem_disk *d, struct mem_node *n, bool linked)
+static void mem_disk_node_set_linked(struct mem_disk *d, struct mem_node *n, bool linked)
 {
 	if (mem_node_is_live(n))
 		d->pages -= n->pages;
@@ -107,7 +78,7 @@ static void node_set_linked(struct mem_disk *d, struct mem_node *n, bool linked)
 		d->pages += n->pages;
 }
 
-void mem_node_take(struct mem_disk *d, struct mem_node *n)
+void mem_disk_take(struct mem_disk *d, struct mem_node *n)
 {
 	if (!mem_node_is_live(n))
 		d->pages += n->pages;
@@ -115,18 +86,18 @@ void mem_node_take(struct mem_disk *d, struct mem_node *n)
 	n->handles++;
 }
 
-void mem_node_drop(struct mem_disk *d, struct mem_node *n)
+void mem_disk_drop(struct mem_disk *d, struct mem_node *n)
 {
 	n->handles--;
 	if (!mem_node_is_live(n))
 		d->pages -= n->pages;
-	node_unref(d, n);
+	mem_disk_node_unref(d, n);
 }
 
 /* ---- names ---- */
 
-/* Where `name` is, or belongs. */
-static size_t names_at(const struct mem_names *names, const char *name, bool *found)
+/* The index of `name`, or where it belongs. */
+static size_t mem_names_at(const struct mem_names *names, const char *name, bool *found)
 {
 	size_t low = 0, high = names->count;
 
@@ -147,20 +118,20 @@ static size_t names_at(const struct mem_names *names, const char *name, bool *fo
 	return low;
 }
 
-static struct mem_node *names_find(const struct mem_names *names, const char *name)
+static struct mem_node *mem_names_find(const struct mem_names *names, const char *name)
 {
 	bool found;
-	size_t at = names_at(names, name, &found);
+	size_t at = mem_names_at(names, name, &found);
 
 	return found ? names->v[at].node : NULL;
 }
 
-static int names_reserve(struct mem_names *names, size_t more)
+static int mem_names_reserve(struct mem_names *names, size_t more)
 {
-	return mem_grow(&names->v, &names->capacity, names->count + more, sizeof(*names->v));
+	return array_reserve(names->v, names->room, names->count + more);
 }
 
-static void names_remove_at(struct mem_disk *d, struct mem_names *names, size_t at)
+static void mem_names_remove_at(struct mem_disk *d, struct mem_names *names, size_t at)
 {
 	struct mem_node *n;
 
@@ -169,53 +140,53 @@ static void names_remove_at(struct mem_disk *d, struct mem_names *names, size_t 
 	names->count--;
 	memmove(names->v + at, names->v + at + 1, (names->count - at) * sizeof(*names->v));
 	if (names == &d->now)
-		node_set_linked(d, n, false);
-	node_unref(d, n);
+		mem_disk_node_set_linked(d, n, false);
+	mem_disk_node_unref(d, n);
 }
 
 /* Put `n` under `name`, for which room was reserved. */
-static void names_set(struct mem_disk *d, struct mem_names *names, const char *name,
-		      struct mem_node *n)
+static void mem_names_set(struct mem_disk *d, struct mem_names *names, const char *name,
+			  struct mem_node *n)
 {
 	bool found;
 	size_t at;
 
 	n->refs++;
-	at = names_at(names, name, &found);
+	at = mem_names_at(names, name, &found);
 	if (found)
-		names_remove_at(d, names, at);
-	assert(names->count < names->capacity);
+		mem_names_remove_at(d, names, at);
+	assert(names->count < names->room);
 	memmove(names->v + at + 1, names->v + at, (names->count - at) * sizeof(*names->v));
 	names->count++;
 	memset(&names->v[at], 0, sizeof(names->v[at]));
 	strcpy(names->v[at].name, name);
 	names->v[at].node = n;
 	if (names == &d->now)
-		node_set_linked(d, n, true);
+		mem_disk_node_set_linked(d, n, true);
 }
 
-/* Do one change to `names`, which has room for one more. */
-static void change_do(struct mem_disk *d, struct mem_names *names, enum mem_change_kind kind,
-		      const char *name, struct mem_node *n)
+/* Apply one change to `names`, which has room for one more. */
+static void mem_disk_change_do(struct mem_disk *d, struct mem_names *names,
+			       enum mem_change_kind kind, const char *name, struct mem_node *n)
 {
 	n->refs++;
 	for (size_t i = names->count; i-- > 0 && kind != MEM_CREATED;)
 		if (names->v[i].node == n &&
 		    (kind == MEM_RENAMED || !strcmp(names->v[i].name, name)))
-			names_remove_at(d, names, i);
+			mem_names_remove_at(d, names, i);
 	if (kind != MEM_UNLINKED)
-		names_set(d, names, name, n);
-	node_unref(d, n);
+		mem_names_set(d, names, name, n);
+	mem_disk_node_unref(d, n);
 }
 
-/* Change the names as they are now, and remember that. */
-static int change_now(struct mem_disk *d, enum mem_change_kind kind, const char *name,
-		      struct mem_node *n)
+/* Change the names as they are now, and add the change to the list. 0; -ENOMEM. */
+static int mem_disk_change_now(struct mem_disk *d, enum mem_change_kind kind, const char *name,
+			       struct mem_node *n)
 {
 	struct mem_change *c;
 
-	if (names_reserve(&d->now, 1) ||
-	    mem_grow(&d->changes, &d->changes_capacity, d->changes_count + 1, sizeof(*d->changes)))
+	if (mem_names_reserve(&d->now, 1) ||
+	    array_reserve(d->changes, d->changes_room, d->changes_count + 1))
 		return -ENOMEM;
 	c = &d->changes[d->changes_count++];
 	memset(c, 0, sizeof(*c));
@@ -223,30 +194,30 @@ static int change_now(struct mem_disk *d, enum mem_change_kind kind, const char 
 	c->node = n;
 	strcpy(c->name, name);
 	n->refs++;
-	change_do(d, &d->now, kind, name, n);
+	mem_disk_change_do(d, &d->now, kind, name, n);
 	return 0;
 }
 
 struct mem_node *mem_disk_find(const struct mem_disk *d, const char *name)
 {
-	return names_find(&d->now, name);
+	return mem_names_find(&d->now, name);
 }
 
 int mem_disk_create(struct mem_disk *d, const char *name, struct mem_node **out)
 {
-	struct mem_node *n = node_new(d, d->next_id);
+	struct mem_node *n = mem_disk_node_new(d, d->next_id);
 	int err;
 
 	*out = NULL;
 	if (!n)
 		return -ENOMEM;
 	n->refs++;
-	err = change_now(d, MEM_CREATED, name, n);
+	err = mem_disk_change_now(d, MEM_CREATED, name, n);
 	if (!err) {
 		d->next_id++;
 		*out = n;
 	}
-	node_unref(d, n);
+	mem_disk_node_unref(d, n);
 	return err;
 }
 
@@ -256,25 +227,25 @@ int mem_disk_rename(struct mem_disk *d, const char *from, const char *to)
 
 	if (!n)
 		return -ENOENT;
-	return strcmp(from, to) ? change_now(d, MEM_RENAMED, to, n) : 0;
+	return strcmp(from, to) ? mem_disk_change_now(d, MEM_RENAMED, to, n) : 0;
 }
 
 int mem_disk_unlink(struct mem_disk *d, const char *name)
 {
 	struct mem_node *n = mem_disk_find(d, name);
 
-	return n ? change_now(d, MEM_UNLINKED, name, n) : -ENOENT;
+	return n ? mem_disk_change_now(d, MEM_UNLINKED, name, n) : -ENOENT;
 }
 
 int mem_disk_sync_dir(struct mem_disk *d)
 {
-	if (names_reserve(&d->durable, d->changes_count))
+	if (mem_names_reserve(&d->durable, d->changes_count))
 		return -ENOMEM;
 	for (size_t i = 0; i < d->changes_count; i++) {
 		struct mem_change *c = &d->changes[i];
 
-		change_do(d, &d->durable, c->kind, c->name, c->node);
-		node_unref(d, c->node);
+		mem_disk_change_do(d, &d->durable, c->kind, c->name, c->node);
+		mem_disk_node_unref(d, c->node);
 	}
 	d->changes_count = 0;
 	return 0;
@@ -295,21 +266,22 @@ void mem_disk_release(struct mem_disk *d)
 	*d = (struct mem_disk){0};
 }
 
-static int clone_node(struct mem_disk *d, const struct mem_node *n)
+static int mem_disk_clone_node(struct mem_disk *d, const struct mem_node *n)
 {
-	struct mem_node *copy = node_new(d, n->id);
+	struct mem_node *copy = mem_disk_node_new(d, n->id);
 
 	if (!copy)
 		return -ENOMEM;
 	return mem_node_clone(n, copy);
 }
 
-static int clone_names(struct mem_disk *d, struct mem_names *names, const struct mem_names *from)
+static int mem_disk_clone_names(struct mem_disk *d, struct mem_names *names,
+				const struct mem_names *from)
 {
-	if (names_reserve(names, from->count))
+	if (mem_names_reserve(names, from->count))
 		return -ENOMEM;
 	for (size_t i = 0; i < from->count; i++)
-		names_set(d, names, from->v[i].name, mem_disk_by_id(d, from->v[i].node->id));
+		mem_names_set(d, names, from->v[i].name, mem_disk_by_id(d, from->v[i].node->id));
 	return 0;
 }
 
@@ -318,17 +290,16 @@ int mem_disk_clone(const struct mem_disk *d, struct mem_disk *out)
 	int err = 0;
 
 	*out = (struct mem_disk){.next_id = d->next_id};
-	/* What only handles hold is not copied: no later cut can bring it back. */
+	/* A file without any name is not copied: no later cut can bring it back. */
 	for (size_t i = 0; !err && i < d->nodes_count; i++)
 		if (d->nodes[i]->refs > d->nodes[i]->handles)
-			err = clone_node(out, d->nodes[i]);
+			err = mem_disk_clone_node(out, d->nodes[i]);
 	if (!err)
-		err = clone_names(out, &out->now, &d->now);
+		err = mem_disk_clone_names(out, &out->now, &d->now);
 	if (!err)
-		err = clone_names(out, &out->durable, &d->durable);
+		err = mem_disk_clone_names(out, &out->durable, &d->durable);
 	if (!err)
-		err = mem_grow(&out->changes, &out->changes_capacity, d->changes_count,
-			       sizeof(*out->changes));
+		err = array_reserve(out->changes, out->changes_room, d->changes_count);
 	for (size_t i = 0; !err && i < d->changes_count; i++) {
 		struct mem_change *c = &out->changes[out->changes_count++];
 
@@ -343,52 +314,52 @@ int mem_disk_clone(const struct mem_disk *d, struct mem_disk *out)
 
 /* ---- the cut ---- */
 
-/* The names that a cut leaves, in `names`, with references to the nodes of `d`. */
-static int settle_names(struct mem_disk *d, enum storage_mem_keep keep, struct mem_rng *rng,
-			struct mem_names *names)
+/* Make `names` the names that a cut leaves, with references to the nodes of `d`. 0; -ENOMEM. */
+static int mem_disk_cut_names(struct mem_disk *d, enum storage_mem_keep keep, struct mem_rng *rng,
+			      struct mem_names *names)
 {
 	static const unsigned chances[] = {0, 20, 128, 236, 256};
 	unsigned chance = chances[mem_rng_below(rng, 5)];
 
-	if (names_reserve(names, d->durable.count + d->changes_count))
+	if (mem_names_reserve(names, d->durable.count + d->changes_count))
 		return -ENOMEM;
 	for (size_t i = 0; i < d->durable.count; i++)
-		names_set(d, names, d->durable.v[i].name, d->durable.v[i].node);
+		mem_names_set(d, names, d->durable.v[i].name, d->durable.v[i].node);
 	for (size_t i = 0; i < d->changes_count && keep != STORAGE_MEM_KEEP_NONE; i++) {
 		const struct mem_change *c = &d->changes[i];
 
 		if (keep == STORAGE_MEM_KEEP_ALL || mem_rng_below(rng, 256) < chance)
-			change_do(d, names, c->kind, c->name, c->node);
+			mem_disk_change_do(d, names, c->kind, c->name, c->node);
 	}
 	return 0;
 }
 
-int mem_disk_settle(const struct mem_disk *d, enum storage_mem_keep keep, uint64_t seed,
-		    struct mem_disk *out)
+int mem_disk_cut(const struct mem_disk *d, enum storage_mem_keep keep, uint64_t seed,
+		 struct mem_disk *out)
 {
-	/* Changing counts of references, and putting them back, is all that is done to it. */
+	/* Only counts of references are changed in it, and they are put back before the return. */
 	struct mem_disk *from = (struct mem_disk *)d;
 	struct mem_rng rng = {seed};
 	struct mem_names names = {0};
 	int err;
 
 	*out = (struct mem_disk){0};
-	err = settle_names(from, keep, &rng, &names);
+	err = mem_disk_cut_names(from, keep, &rng, &names);
 	if (!err)
-		err = names_reserve(&out->now, names.count);
+		err = mem_names_reserve(&out->now, names.count);
 	if (!err)
-		err = names_reserve(&out->durable, names.count);
+		err = mem_names_reserve(&out->durable, names.count);
 	for (size_t i = 0; !err && i < names.count; i++) {
-		struct mem_node *n = node_new(out, out->next_id++);
+		struct mem_node *n = mem_disk_node_new(out, out->next_id++);
 
-		err = n ? mem_node_settle(names.v[i].node, keep, &rng, n) : -ENOMEM;
+		err = n ? mem_node_cut(names.v[i].node, keep, &rng, n) : -ENOMEM;
 		if (err)
 			break;
-		names_set(out, &out->now, names.v[i].name, n);
-		names_set(out, &out->durable, names.v[i].name, n);
+		mem_names_set(out, &out->now, names.v[i].name, n);
+		mem_names_set(out, &out->durable, names.v[i].name, n);
 	}
 	while (names.count)
-		names_remove_at(from, &names, names.count - 1);
+		mem_names_remove_at(from, &names, names.count - 1);
 	free(names.v);
 	if (err)
 		mem_disk_release(out);

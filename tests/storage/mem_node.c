@@ -1,6 +1,6 @@
 /*
- * mem_node.c - the content of one file on the disk of mem_disk.c: what programs
- * see, what is surely on disk, and what a power cut leaves between the two.
+ * mem_node.c - the content of one file on the disk of mem_disk.c: the bytes that programs
+ * see, the bytes that are surely on disk, and what a power cut leaves of the two.
  *
  * A file is a row of slots of 4 KiB. Each slot has the page that programs see
  * and the page that is surely on disk, and a bit for each sector of 512 bytes
@@ -12,9 +12,9 @@
  *       2       page C     NULL      11111111   written for the first time
  *       3       NULL       page D    11111111   punched
  *
- * Pages are shared and counted: between `now` and `disk`, and between a disk and
- * its copies, in whatever threads these live. A page is written in place only
- * by its single owner. So a copy of a disk costs pointers, not bytes, and
+ * Pages have counts of references: `now` and `disk` share them, and so do a disk and
+ * its copies, also in other threads. A page with more than one owner is copied before a
+ * write. So a copy of a disk costs pointers, not bytes, and
  * thousands of cuts through a store of some MiB are cheap.
  *
  * Invariants, unless a sync failed (`lost`): a sector that is not dirty is the
@@ -25,12 +25,14 @@
  * old bytes or the new one, as filesystems free space and change the size in
  * one transaction.
  */
-#include "tests/storage/mem_disk.h"
+#include "tests/storage/mem_node.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "lsm/base/array.h"
 
 #define SECTORS (MEM_PAGE_BYTES / MEM_SECTOR_BYTES)
 #define ALL_DIRTY 0xff
@@ -42,25 +44,25 @@ struct mem_page {
 	uint8_t bytes[MEM_PAGE_BYTES];
 };
 
-/* Reserved space that nobody wrote to. Its first reference is its own: never freed or written. */
+/* Reserved space without any write. It keeps a reference of its own, so it is never freed. */
 static struct mem_page reserved = {.refs = 1};
 
 /* ---- pages ---- */
 
-static struct mem_page *page_ref(struct mem_page *p)
+static struct mem_page *mem_page_ref(struct mem_page *p)
 {
 	if (p)
 		atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
 	return p;
 }
 
-static void page_unref(struct mem_page *p)
+static void mem_page_unref(struct mem_page *p)
 {
 	if (p && atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
 		free(p);
 }
 
-static struct mem_page *page_copy(const struct mem_page *from)
+static struct mem_page *mem_page_copy(const struct mem_page *from)
 {
 	struct mem_page *p = malloc(sizeof(*p));
 
@@ -75,25 +77,25 @@ static struct mem_page *page_copy(const struct mem_page *from)
 }
 
 /* Make `*p` a page that only its slot has, to be written in place. 0; -ENOMEM. */
-static int page_own(struct mem_page **p)
+static int mem_page_own(struct mem_page **p)
 {
 	struct mem_page *copy;
 
 	if (*p && atomic_load_explicit(&(*p)->refs, memory_order_acquire) == 1)
 		return 0;
-	copy = page_copy(*p);
+	copy = mem_page_copy(*p);
 	if (!copy)
 		return -ENOMEM;
-	page_unref(*p);
+	mem_page_unref(*p);
 	*p = copy;
 	return 0;
 }
 
-/* A page of `old` with the sectors in `mask` from `new`; NULL stands for zeros. NULL: no memory. */
-static struct mem_page *page_mix(const struct mem_page *old, const struct mem_page *new,
-				 uint8_t mask)
+/* `old` with the sectors in `mask` from `new`; a NULL page is zeros. NULL: no memory. */
+static struct mem_page *mem_page_mix(const struct mem_page *old, const struct mem_page *new,
+				     uint8_t mask)
 {
-	struct mem_page *p = page_copy(old);
+	struct mem_page *p = mem_page_copy(old);
 
 	for (size_t s = 0; p && s < SECTORS; s++) {
 		uint8_t *at = p->bytes + s * MEM_SECTOR_BYTES;
@@ -109,7 +111,7 @@ static struct mem_page *page_mix(const struct mem_page *old, const struct mem_pa
 }
 
 /* The sectors that [from, to) of a page touches. */
-static uint8_t sector_mask(size_t from, size_t to)
+static uint8_t mem_node_sector_mask(size_t from, size_t to)
 {
 	unsigned first = (unsigned)(from / MEM_SECTOR_BYTES);
 	unsigned end = (unsigned)((to + MEM_SECTOR_BYTES - 1) / MEM_SECTOR_BYTES);
@@ -119,32 +121,32 @@ static uint8_t sector_mask(size_t from, size_t to)
 
 /* ---- the content of files ---- */
 
-static size_t pages_of(uint64_t size)
+static size_t mem_node_pages_of(uint64_t size)
 {
 	return (size_t)((size + MEM_PAGE_BYTES - 1) / MEM_PAGE_BYTES);
 }
 
-static int node_reserve(struct mem_node *n, uint64_t size)
+static int mem_node_reserve(struct mem_node *n, uint64_t size)
 {
-	size_t want = pages_of(size);
+	size_t want = mem_node_pages_of(size);
 
 	if (size > MEM_FILE_BYTES_MAX)
 		return -EFBIG;
-	if (mem_grow(&n->slots, &n->slots_capacity, want, sizeof(*n->slots)))
+	if (array_reserve(n->slots, n->slots_room, want))
 		return -ENOMEM;
 	while (n->slots_count < want)
 		n->slots[n->slots_count++] = (struct mem_slot){NULL, NULL, 0};
 	return 0;
 }
 
-static void count_page(struct mem_disk *d, struct mem_node *n, bool more)
+static void mem_node_count_page(struct mem_node *n, bool more)
 {
 	n->pages += more ? 1 : (uint64_t)-1;
 	if (mem_node_is_live(n))
-		d->pages += more ? 1 : (uint64_t)-1;
+		*n->disk_pages += more ? 1 : (uint64_t)-1;
 }
 
-static void mark_dirty(struct mem_node *n, size_t i, uint8_t mask)
+static void mem_node_mark_dirty(struct mem_node *n, size_t i, uint8_t mask)
 {
 	if (n->dirty_from == n->dirty_to) {
 		n->dirty_from = i;
@@ -158,27 +160,27 @@ static void mark_dirty(struct mem_node *n, size_t i, uint8_t mask)
 }
 
 /* Make slot `i` writable in place. */
-static int slot_own(struct mem_disk *d, struct mem_node *n, size_t i)
+static int mem_node_own_slot(struct mem_node *n, size_t i)
 {
 	bool fresh = !n->slots[i].now;
-	int err = page_own(&n->slots[i].now);
+	int err = mem_page_own(&n->slots[i].now);
 
 	if (!err && fresh)
-		count_page(d, n, true);
+		mem_node_count_page(n, true);
 	return err;
 }
 
-static void slot_drop(struct mem_disk *d, struct mem_node *n, size_t i)
+static void mem_node_drop_slot(struct mem_node *n, size_t i)
 {
 	if (n->slots[i].now) {
-		page_unref(n->slots[i].now);
+		mem_page_unref(n->slots[i].now);
 		n->slots[i].now = NULL;
-		count_page(d, n, false);
+		mem_node_count_page(n, false);
 	}
-	mark_dirty(n, i, ALL_DIRTY);
+	mem_node_mark_dirty(n, i, ALL_DIRTY);
 }
 
-static void set_size(struct mem_node *n, uint64_t size)
+static void mem_node_set_size(struct mem_node *n, uint64_t size)
 {
 	if (size != n->size_now) {
 		n->size_now = size;
@@ -210,8 +212,7 @@ size_t mem_node_read(const struct mem_node *n, void *buf, size_t size, uint64_t 
 	return size;
 }
 
-int mem_node_write(struct mem_disk *d, struct mem_node *n, const void *data, size_t size,
-		   uint64_t offset)
+int mem_node_write(struct mem_node *n, const void *data, size_t size, uint64_t offset)
 {
 	const uint8_t *from = data;
 	int err;
@@ -220,78 +221,78 @@ int mem_node_write(struct mem_disk *d, struct mem_node *n, const void *data, siz
 		return 0;
 	if (offset > MEM_FILE_BYTES_MAX || size > MEM_FILE_BYTES_MAX - offset)
 		return -EFBIG;
-	err = node_reserve(n, offset + size);
+	err = mem_node_reserve(n, offset + size);
 	while (!err && size) {
 		size_t i = (size_t)(offset / MEM_PAGE_BYTES);
 		size_t at = (size_t)(offset % MEM_PAGE_BYTES);
 		size_t part = MEM_PAGE_BYTES - at < size ? MEM_PAGE_BYTES - at : size;
 
-		err = slot_own(d, n, i);
+		err = mem_node_own_slot(n, i);
 		if (err)
 			break;
 		memcpy(n->slots[i].now->bytes + at, from, part);
-		mark_dirty(n, i, sector_mask(at, at + part));
+		mem_node_mark_dirty(n, i, mem_node_sector_mask(at, at + part));
 		from += part;
 		offset += part;
 		size -= part;
 		if (offset > n->size_now)
-			set_size(n, offset);
+			mem_node_set_size(n, offset);
 	}
 	return err;
 }
 
-int mem_node_allocate(struct mem_disk *d, struct mem_node *n, uint64_t size)
+int mem_node_allocate(struct mem_node *n, uint64_t size)
 {
-	int err = node_reserve(n, size);
+	int err = mem_node_reserve(n, size);
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < pages_of(size); i++) {
+	for (size_t i = 0; i < mem_node_pages_of(size); i++) {
 		if (n->slots[i].now)
 			continue;
-		n->slots[i].now = page_ref(&reserved);
-		count_page(d, n, true);
-		mark_dirty(n, i, ALL_DIRTY);
+		n->slots[i].now = mem_page_ref(&reserved);
+		mem_node_count_page(n, true);
+		mem_node_mark_dirty(n, i, ALL_DIRTY);
 	}
 	if (size > n->size_now)
-		set_size(n, size);
+		mem_node_set_size(n, size);
 	return 0;
 }
 
 /* Zero [from, to), which lies within slot `i`. */
-static int zero_part(struct mem_disk *d, struct mem_node *n, size_t i, size_t from, size_t to)
+static int mem_node_zero_part(struct mem_node *n, size_t i, size_t from, size_t to)
 {
 	int err;
 
 	if (i >= n->slots_count || !n->slots[i].now || from == to)
 		return 0;
-	err = slot_own(d, n, i);
+	err = mem_node_own_slot(n, i);
 	if (err)
 		return err;
 	memset(n->slots[i].now->bytes + from, 0, to - from);
-	mark_dirty(n, i, sector_mask(from, to));
+	mem_node_mark_dirty(n, i, mem_node_sector_mask(from, to));
 	return 0;
 }
 
-int mem_node_truncate(struct mem_disk *d, struct mem_node *n, uint64_t size)
+int mem_node_truncate(struct mem_node *n, uint64_t size)
 {
-	size_t keep = pages_of(size), tail = (size_t)(size % MEM_PAGE_BYTES);
+	size_t keep = mem_node_pages_of(size), tail = (size_t)(size % MEM_PAGE_BYTES);
 	int err;
 
 	if (size > MEM_FILE_BYTES_MAX)
 		return -EFBIG;
 	if (size < n->size_now && tail) {
-		err = zero_part(d, n, keep - 1, tail, MEM_PAGE_BYTES);
+		err = mem_node_zero_part(n, keep - 1, tail, MEM_PAGE_BYTES);
 		if (err)
 			return err;
 	}
 	for (size_t i = keep; i < n->slots_count && size < n->size_now; i++)
-		slot_drop(d, n, i);
-	set_size(n, size);
+		mem_node_drop_slot(n, i);
+	mem_node_set_size(n, size);
 	return 0;
 }
 
-int mem_node_punch(struct mem_disk *d, struct mem_node *n, uint64_t offset, uint64_t size)
+int mem_node_punch(struct mem_node *n, uint64_t offset, uint64_t size)
 {
 	uint64_t end = (uint64_t)n->slots_count * MEM_PAGE_BYTES;
 	int err = 0;
@@ -307,27 +308,27 @@ int mem_node_punch(struct mem_disk *d, struct mem_node *n, uint64_t offset, uint
 			MEM_PAGE_BYTES - at < end - offset ? MEM_PAGE_BYTES - at : end - offset;
 
 		if (part == MEM_PAGE_BYTES)
-			slot_drop(d, n, i);
+			mem_node_drop_slot(n, i);
 		else
-			err = zero_part(d, n, i, at, at + (size_t)part);
+			err = mem_node_zero_part(n, i, at, at + (size_t)part);
 		offset += part;
 	}
 	return err;
 }
 
 /* Carry the dirty sectors of a slot over to the disk. */
-static int slot_sync(const struct mem_node *n, struct mem_slot *s)
+static int mem_node_sync_slot(const struct mem_node *n, struct mem_slot *s)
 {
 	struct mem_page *disk;
 
 	if (n->lost && s->dirty != ALL_DIRTY) {
-		disk = page_mix(s->disk, s->now, s->dirty);
+		disk = mem_page_mix(s->disk, s->now, s->dirty);
 		if (!disk)
 			return -ENOMEM;
 	} else {
-		disk = page_ref(s->now);
+		disk = mem_page_ref(s->now);
 	}
-	page_unref(s->disk);
+	mem_page_unref(s->disk);
 	s->disk = disk;
 	s->dirty = 0;
 	return 0;
@@ -339,7 +340,7 @@ int mem_node_sync(struct mem_node *n)
 
 	for (size_t i = n->dirty_from; !err && i < n->dirty_to; i++)
 		if (n->slots[i].dirty)
-			err = slot_sync(n, &n->slots[i]);
+			err = mem_node_sync_slot(n, &n->slots[i]);
 	if (err)
 		return err;
 	n->dirty_from = n->dirty_to = 0;
@@ -358,21 +359,21 @@ void mem_node_lose(struct mem_node *n)
 	n->lost = true;
 }
 
-int mem_node_flip(struct mem_disk *d, struct mem_node *n, uint64_t offset, unsigned char mask)
+int mem_node_flip(struct mem_node *n, uint64_t offset, unsigned char mask)
 {
 	size_t i = (size_t)(offset / MEM_PAGE_BYTES), at = (size_t)(offset % MEM_PAGE_BYTES);
 	bool both;
-	int err = node_reserve(n, offset + 1);
+	int err = mem_node_reserve(n, offset + 1);
 
 	if (err)
 		return err;
 	both = n->slots[i].now == n->slots[i].disk;
-	err = slot_own(d, n, i);
+	err = mem_node_own_slot(n, i);
 	if (!err && both) {
-		page_unref(n->slots[i].disk);
-		n->slots[i].disk = page_ref(n->slots[i].now);
+		mem_page_unref(n->slots[i].disk);
+		n->slots[i].disk = mem_page_ref(n->slots[i].now);
 	} else if (!err && offset < n->size_disk) {
-		err = page_own(&n->slots[i].disk);
+		err = mem_page_own(&n->slots[i].disk);
 		if (!err)
 			n->slots[i].disk->bytes[at] ^= mask;
 	}
@@ -396,8 +397,8 @@ size_t mem_node_fits(const struct mem_node *n, size_t size, uint64_t offset, uin
 void mem_node_free(struct mem_node *n)
 {
 	for (size_t i = 0; i < n->slots_count; i++) {
-		page_unref(n->slots[i].now);
-		page_unref(n->slots[i].disk);
+		mem_page_unref(n->slots[i].now);
+		mem_page_unref(n->slots[i].disk);
 	}
 	free(n->slots);
 	free(n);
@@ -408,12 +409,12 @@ int mem_node_clone(const struct mem_node *n, struct mem_node *copy)
 	copy->slots = malloc((n->slots_count + 1) * sizeof(*copy->slots));
 	if (!copy->slots)
 		return -ENOMEM;
-	copy->slots_capacity = n->slots_count + 1;
+	copy->slots_room = n->slots_count + 1;
 	copy->slots_count = n->slots_count;
 	for (size_t i = 0; i < n->slots_count; i++) {
 		copy->slots[i] = n->slots[i];
-		page_ref(n->slots[i].now);
-		page_ref(n->slots[i].disk);
+		mem_page_ref(n->slots[i].now);
+		mem_page_ref(n->slots[i].disk);
 	}
 	copy->size_dirty = n->size_dirty;
 	copy->lost = n->lost;
@@ -427,8 +428,8 @@ int mem_node_clone(const struct mem_node *n, struct mem_node *copy)
 
 /* ---- the cut ---- */
 
-static uint64_t settle_size(const struct mem_node *n, enum storage_mem_keep keep,
-			    struct mem_rng *rng)
+static uint64_t mem_node_cut_size(const struct mem_node *n, enum storage_mem_keep keep,
+				  struct mem_rng *rng)
 {
 	uint64_t between;
 
@@ -443,7 +444,7 @@ static uint64_t settle_size(const struct mem_node *n, enum storage_mem_keep keep
 		if (n->size_now <= n->size_disk)
 			return n->size_disk;
 		between = n->size_disk + mem_rng_below(rng, n->size_now - n->size_disk);
-		if (mem_rng_below(rng, 2)) /* more often than chance would: at a sector's end */
+		if (mem_rng_below(rng, 2)) /* the end of a sector, more often than by chance */
 			between -= between % MEM_SECTOR_BYTES;
 		return between > n->size_disk ? between : n->size_disk;
 	default:
@@ -452,13 +453,14 @@ static uint64_t settle_size(const struct mem_node *n, enum storage_mem_keep keep
 }
 
 /* Which of the dirty sectors of slot `i` reached the disk. */
-static uint8_t settle_mask(const struct mem_node *n, size_t i, unsigned chance, struct mem_rng *rng)
+static uint8_t mem_node_cut_mask(const struct mem_node *n, size_t i, unsigned chance,
+				 struct mem_rng *rng)
 {
 	const struct mem_slot *s = &n->slots[i];
 	uint64_t bits, start = (uint64_t)i * MEM_PAGE_BYTES;
 	uint8_t mask = 0;
 
-	/* Nothing to tell the halves apart by. */
+	/* Reserved space: old and new sectors are both zeros, so one choice is enough. */
 	if (!s->disk && s->now == &reserved)
 		return mem_rng_below(rng, 256) < chance ? ALL_DIRTY : 0;
 	bits = mem_rng_next(rng);
@@ -466,51 +468,51 @@ static uint8_t settle_mask(const struct mem_node *n, size_t i, unsigned chance, 
 		if ((bits >> 8 * k & 0xff) < chance)
 			mask |= (uint8_t)(1u << k);
 	mask &= s->dirty;
-	/* Beyond a shorter size: the bytes that a longer one, if that stays, still has. */
+	/* Sectors beyond a shorter size stay old: if the old size stays, so do its bytes. */
 	for (unsigned k = 0; k < SECTORS && mask; k++)
 		if (start + k * MEM_SECTOR_BYTES >= n->size_now)
 			mask &= (uint8_t) ~(1u << k);
 	return mask;
 }
 
-/* The page that is found in slot `i`, with a reference. */
-static int settle_slot(const struct mem_node *n, size_t i, unsigned chance, struct mem_rng *rng,
-		       struct mem_page **out)
+/* `*out` is the page of slot `i` after the cut, with a reference. 0; -ENOMEM. */
+static int mem_node_cut_slot(const struct mem_node *n, size_t i, unsigned chance,
+			     struct mem_rng *rng, struct mem_page **out)
 {
 	const struct mem_slot *s = &n->slots[i];
-	uint8_t mask = s->dirty && chance ? settle_mask(n, i, chance, rng) : 0;
+	uint8_t mask = s->dirty && chance ? mem_node_cut_mask(n, i, chance, rng) : 0;
 
-	/* Unless a sync failed, clean sectors are alike: all dirty ones is all of them. */
+	/* Unless a sync failed, clean sectors are the same in both pages. */
 	if (!mask)
-		*out = page_ref(s->disk);
+		*out = mem_page_ref(s->disk);
 	else if (mask == ALL_DIRTY || (mask == s->dirty && !n->lost))
-		*out = page_ref(s->now);
+		*out = mem_page_ref(s->now);
 	else
-		*out = page_mix(s->disk, s->now, mask);
+		*out = mem_page_mix(s->disk, s->now, mask);
 	return mask && !*out && s->now ? -ENOMEM : 0;
 }
 
-int mem_node_settle(const struct mem_node *n, enum storage_mem_keep keep, struct mem_rng *rng,
-		    struct mem_node *copy)
+int mem_node_cut(const struct mem_node *n, enum storage_mem_keep keep, struct mem_rng *rng,
+		 struct mem_node *copy)
 {
 	static const unsigned chances[] = {0, 20, 128, 236, 256}; /* of 256 */
-	uint64_t size = settle_size(n, keep, rng);
+	uint64_t size = mem_node_cut_size(n, keep, rng);
 	unsigned chance = keep == STORAGE_MEM_KEEP_NONE ? 0 :
 			  keep == STORAGE_MEM_KEEP_ALL  ? 256 :
 							  chances[mem_rng_below(rng, 5)];
-	int err = node_reserve(copy, size);
+	int err = mem_node_reserve(copy, size);
 
 	for (size_t i = 0; !err && i < copy->slots_count && i < n->slots_count; i++) {
 		struct mem_slot *s = &copy->slots[i];
 
-		err = settle_slot(n, i, chance, rng, &s->now);
+		err = mem_node_cut_slot(n, i, chance, rng, &s->now);
 		if (!err && s->now && (uint64_t)(i + 1) * MEM_PAGE_BYTES > size) {
-			err = page_own(&s->now);
+			err = mem_page_own(&s->now);
 			if (!err)
 				memset(s->now->bytes + size % MEM_PAGE_BYTES, 0,
 				       MEM_PAGE_BYTES - size % MEM_PAGE_BYTES);
 		}
-		s->disk = page_ref(s->now);
+		s->disk = mem_page_ref(s->now);
 		copy->pages += s->now ? 1 : 0;
 	}
 	copy->size_now = copy->size_disk = size;

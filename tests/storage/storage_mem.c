@@ -1,14 +1,12 @@
 /*
- * storage_mem.c - the storage in memory, for tests: it counts and records what
- * changes it, fails calls when told to, has a size, and can be cut off from
- * power at any recorded call.
+ * storage_mem.c - the storage in memory, for tests. It counts and records the calls that
+ * change it, fails calls on request, has a size, and can lose power at any recorded call.
  *
- * What files and names are, and what a cut leaves of them, is mem_disk.c and
- * mem_node.c. Here every changing call becomes a `struct call`, which is done to the disk and, if
- * the record is on, kept with its data. To cut in the past, a second disk (the
- * replay) is brought from where recording began to the wanted call by
- * doing the same calls to it. It is kept: cuts at rising points, or many at one,
- * only do what lies between.
+ * Files, names, and what a cut leaves of them are in mem_disk.c and mem_node.c. Here every
+ * changing call becomes a `struct call`. It is applied to the disk and, if the record is on,
+ * kept with its data. To cut in the past, the recorded calls are applied to a copy of the disk
+ * from when recording began (the replay), up to the call of the cut. The replay is kept: a
+ * later cut at the same call or behind it only applies the calls between the two.
  *
  * A failed sync of the directory leaves its changes as they were: each may or
  * may not survive, and a later sync_dir that succeeds makes them durable.
@@ -20,11 +18,11 @@
 
 #include <assert.h>
 #include <errno.h>
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lsm/base/array.h"
 #include "lsm/base/lock.h"
 #include "tests/storage/mem_disk.h"
 
@@ -79,7 +77,7 @@ struct mem {
 	struct mem_disk start; /* when recording began, after start_calls */
 	uint64_t start_calls;
 	struct call *record;
-	size_t record_count, record_capacity;
+	size_t record_count, record_room;
 	struct mem_disk replay; /* `start` with the first replay_count calls done */
 	size_t replay_count;
 	bool replay_valid;
@@ -93,13 +91,13 @@ struct mem_file {
 
 static const struct storage_ops mem_ops;
 
-static struct mem *to_mem(struct storage *st)
+static struct mem *storage_mem_of(struct storage *st)
 {
 	assert(st->ops == &mem_ops);
 	return (struct mem *)st;
 }
 
-static int name_check(const char *name)
+static int storage_mem_name_check(const char *name)
 {
 	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
 		return -EINVAL;
@@ -108,7 +106,7 @@ static int name_check(const char *name)
 
 /* ---- failing ---- */
 
-static int rule_check(struct rule *r)
+static int storage_mem_rule_check(struct rule *r)
 {
 	if (!r->on)
 		return 0;
@@ -122,9 +120,10 @@ static int rule_check(struct rule *r)
 }
 
 /* The error that this call of kind `op` is to fail with, or 0. */
-static int injected(struct mem *m, enum storage_mem_op op)
+static int storage_mem_injected(struct mem *m, enum storage_mem_op op) REQUIRES(m->mutex)
 {
-	int own = rule_check(&m->rules[op]), any = rule_check(&m->rules[STORAGE_MEM_ANY]);
+	int own = storage_mem_rule_check(&m->rules[op]),
+	    any = storage_mem_rule_check(&m->rules[STORAGE_MEM_ANY]);
 
 	m->counts[op]++;
 	m->counts[STORAGE_MEM_ANY]++;
@@ -134,7 +133,7 @@ static int injected(struct mem *m, enum storage_mem_op op)
 void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, unsigned times,
 		      int error)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 
 	mutex_lock(&m->mutex);
 	if (op == STORAGE_MEM_ANY && !nth)
@@ -152,7 +151,7 @@ void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, 
 
 void storage_mem_limit(struct storage *st, uint64_t bytes)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 
 	mutex_lock(&m->mutex);
 	m->pages_max = bytes / MEM_PAGE_BYTES;
@@ -161,7 +160,7 @@ void storage_mem_limit(struct storage *st, uint64_t bytes)
 	mutex_unlock(&m->mutex);
 }
 
-static uint64_t pages_left(const struct mem *m)
+static uint64_t storage_mem_pages_left(const struct mem *m) REQUIRES(m->mutex)
 {
 	if (!m->pages_max)
 		return UINT64_MAX;
@@ -170,8 +169,8 @@ static uint64_t pages_left(const struct mem *m)
 
 /* ---- changing calls and their record ---- */
 
-/* Do `c` to `d`. A file that no name can lead to any more is passed over in a replay. */
-static int call_do(struct mem_disk *d, const struct call *c)
+/* Apply `c` to `d`. In a replay, calls about a file that no name leads to any more are skipped. */
+static int storage_mem_call_do(struct mem_disk *d, const struct call *c)
 {
 	struct mem_node *n = NULL;
 
@@ -185,13 +184,13 @@ static int call_do(struct mem_disk *d, const struct call *c)
 	case CALL_CREATE:
 		return mem_disk_create(d, c->name, &n);
 	case CALL_WRITE:
-		return mem_node_write(d, n, c->data, (size_t)c->size, c->offset);
+		return mem_node_write(n, c->data, (size_t)c->size, c->offset);
 	case CALL_ALLOCATE:
-		return mem_node_allocate(d, n, c->size);
+		return mem_node_allocate(n, c->size);
 	case CALL_TRUNCATE:
-		return mem_node_truncate(d, n, c->size);
+		return mem_node_truncate(n, c->size);
 	case CALL_PUNCH:
-		return mem_node_punch(d, n, c->offset, c->size);
+		return mem_node_punch(n, c->offset, c->size);
 	case CALL_SYNC:
 		return mem_node_sync(n);
 	case CALL_LOSE:
@@ -204,33 +203,23 @@ static int call_do(struct mem_disk *d, const struct call *c)
 	case CALL_SYNC_DIR:
 		return mem_disk_sync_dir(d);
 	case CALL_FLIP:
-		return mem_node_flip(d, n, c->offset, (unsigned char)c->size);
+		return mem_node_flip(n, c->offset, (unsigned char)c->size);
 	}
 	return -EINVAL;
 }
 
-static int record_reserve(struct mem *m)
+static int storage_mem_record_reserve(struct mem *m) REQUIRES(m->mutex)
 {
-	size_t capacity = m->record_capacity ? 2 * m->record_capacity : 64;
-	struct call *grown;
-
-	if (!m->recording || m->record_count < m->record_capacity)
-		return 0;
-	grown = realloc(m->record, capacity * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	m->record = grown;
-	m->record_capacity = capacity;
-	return 0;
+	return m->recording ? array_reserve(m->record, m->record_room, m->record_count + 1) : 0;
 }
 
 /* Do `c` now, count it and keep it. Takes c->data if it succeeds. */
-static int call_now(struct mem *m, const struct call *c)
+static int storage_mem_call_now(struct mem *m, const struct call *c) REQUIRES(m->mutex)
 {
-	int err = record_reserve(m);
+	int err = storage_mem_record_reserve(m);
 
 	if (!err)
-		err = call_do(&m->disk, c);
+		err = storage_mem_call_do(&m->disk, c);
 	if (err)
 		return err;
 	m->calls++;
@@ -241,13 +230,13 @@ static int call_now(struct mem *m, const struct call *c)
 	return 0;
 }
 
-static void record_drop(struct mem *m)
+static void storage_mem_record_drop(struct mem *m) REQUIRES(m->mutex)
 {
 	for (size_t i = 0; i < m->record_count; i++)
 		free(m->record[i].data);
 	free(m->record);
 	m->record = NULL;
-	m->record_count = m->record_capacity = 0;
+	m->record_count = m->record_room = 0;
 	mem_disk_release(&m->start);
 	mem_disk_release(&m->replay);
 	m->replay_count = 0;
@@ -256,11 +245,11 @@ static void record_drop(struct mem *m)
 
 void storage_mem_record(struct storage *st, bool on)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 
 	mutex_lock(&m->mutex);
 	if (!on) {
-		record_drop(m);
+		storage_mem_record_drop(m);
 	} else if (!m->recording) {
 		m->start_calls = m->calls;
 		/* Without memory there is no record, and a cut says so. */
@@ -271,7 +260,7 @@ void storage_mem_record(struct storage *st, bool on)
 
 uint64_t storage_mem_calls(struct storage *st)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	uint64_t calls;
 
 	mutex_lock(&m->mutex);
@@ -282,7 +271,7 @@ uint64_t storage_mem_calls(struct storage *st)
 
 uint64_t storage_mem_count(struct storage *st, enum storage_mem_op op)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	uint64_t count;
 
 	mutex_lock(&m->mutex);
@@ -291,7 +280,7 @@ uint64_t storage_mem_count(struct storage *st, enum storage_mem_op op)
 	return count;
 }
 
-static bool call_is(const struct call *c, enum storage_mem_op op, const char *suffix)
+static bool storage_mem_call_is(const struct call *c, enum storage_mem_op op, const char *suffix)
 {
 	static const enum storage_mem_op ops[] = {
 		[CALL_CREATE] = STORAGE_MEM_OPEN,       [CALL_WRITE] = STORAGE_MEM_WRITE,
@@ -310,12 +299,12 @@ static bool call_is(const struct call *c, enum storage_mem_op op, const char *su
 
 uint64_t storage_mem_recorded(struct storage *st, enum storage_mem_op op, const char *suffix)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	uint64_t count = 0;
 
 	mutex_lock(&m->mutex);
 	for (size_t i = 0; i < m->record_count; i++)
-		count += call_is(&m->record[i], op, suffix);
+		count += storage_mem_call_is(&m->record[i], op, suffix);
 	mutex_unlock(&m->mutex);
 	return count;
 }
@@ -323,7 +312,7 @@ uint64_t storage_mem_recorded(struct storage *st, enum storage_mem_op op, const 
 /* ---- cutting ---- */
 
 /* Bring the replay to the first `count` recorded calls. */
-static int replay_to(struct mem *m, size_t count)
+static int storage_mem_replay_to(struct mem *m, size_t count) REQUIRES(m->mutex)
 {
 	int err = 0;
 
@@ -333,21 +322,21 @@ static int replay_to(struct mem *m, size_t count)
 		err = mem_disk_clone(&m->start, &m->replay);
 	}
 	while (!err && m->replay_count < count)
-		err = call_do(&m->replay, &m->record[m->replay_count++]);
+		err = storage_mem_call_do(&m->replay, &m->record[m->replay_count++]);
 	m->replay_valid = !err;
 	return err;
 }
 
 struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep, uint64_t seed)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	struct storage *cut = storage_mem_new();
 	int err;
 
 	if (!cut)
 		return NULL;
 	mutex_lock(&m->mutex);
-	err = mem_disk_settle(&m->disk, keep, seed, &to_mem(cut)->disk);
+	err = mem_disk_cut(&m->disk, keep, seed, &storage_mem_of(cut)->disk);
 	mutex_unlock(&m->mutex);
 	if (err) {
 		cut->ops->free(cut);
@@ -359,7 +348,7 @@ struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep
 struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage_mem_keep keep,
 				uint64_t seed)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	struct storage *cut = storage_mem_new();
 	int err = -ENOMEM;
 
@@ -368,9 +357,9 @@ struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage
 	mutex_lock(&m->mutex);
 	if (m->recording) {
 		assert(calls >= m->start_calls && calls <= m->calls);
-		err = replay_to(m, (size_t)(calls - m->start_calls));
+		err = storage_mem_replay_to(m, (size_t)(calls - m->start_calls));
 		if (!err)
-			err = mem_disk_settle(&m->replay, keep, seed, &to_mem(cut)->disk);
+			err = mem_disk_cut(&m->replay, keep, seed, &storage_mem_of(cut)->disk);
 	}
 	mutex_unlock(&m->mutex);
 	if (err) {
@@ -382,21 +371,22 @@ struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage
 
 /* ---- the directory ---- */
 
-/* A call about names; `to` may be NULL. The mutex is held. */
-static int name_call(struct mem *m, enum call_kind kind, const char *name, const char *to)
+/* A call about names; `to` may be NULL. */
+static int storage_mem_name_call(struct mem *m, enum call_kind kind, const char *name,
+				 const char *to) REQUIRES(m->mutex)
 {
 	struct call c = {.kind = kind};
 
 	strcpy(c.name, name);
 	if (to)
 		strcpy(c.to, to);
-	return call_now(m, &c);
+	return storage_mem_call_now(m, &c);
 }
 
-static int open_locked(struct mem *m, const char *name, enum storage_open how,
-		       struct mem_node **node)
+static int storage_mem_open_node(struct mem *m, const char *name, enum storage_open how,
+				 struct mem_node **node) REQUIRES(m->mutex)
 {
-	int err = injected(m, STORAGE_MEM_OPEN);
+	int err = storage_mem_injected(m, STORAGE_MEM_OPEN);
 
 	if (err)
 		return err;
@@ -405,18 +395,18 @@ static int open_locked(struct mem *m, const char *name, enum storage_open how,
 		return *node ? 0 : -ENOENT;
 	if (*node)
 		return -EEXIST;
-	err = name_call(m, CALL_CREATE, name, NULL);
+	err = storage_mem_name_call(m, CALL_CREATE, name, NULL);
 	if (!err)
 		*node = mem_disk_find(&m->disk, name);
 	return err;
 }
 
-static int mem_open(struct storage *st, const char *name, enum storage_open how,
-		    struct storage_file **out)
+static int storage_mem_open(struct storage *st, const char *name, enum storage_open how,
+			    struct storage_file **out)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	struct mem_file *f;
-	int err = name_check(name);
+	int err = storage_mem_name_check(name);
 
 	*out = NULL;
 	if (err)
@@ -427,9 +417,9 @@ static int mem_open(struct storage *st, const char *name, enum storage_open how,
 	f->base.st = st;
 	f->writable = how != STORAGE_READ;
 	mutex_lock(&m->mutex);
-	err = open_locked(m, name, how, &f->node);
+	err = storage_mem_open_node(m, name, how, &f->node);
 	if (!err) {
-		mem_node_take(&m->disk, f->node);
+		mem_disk_take(&m->disk, f->node);
 		m->handles++;
 	}
 	mutex_unlock(&m->mutex);
@@ -441,64 +431,64 @@ static int mem_open(struct storage *st, const char *name, enum storage_open how,
 	return 0;
 }
 
-static int mem_rename(struct storage *st, const char *from, const char *to)
+static int storage_mem_rename(struct storage *st, const char *from, const char *to)
 {
-	struct mem *m = to_mem(st);
-	int err = name_check(from);
+	struct mem *m = storage_mem_of(st);
+	int err = storage_mem_name_check(from);
 
 	if (!err)
-		err = name_check(to);
+		err = storage_mem_name_check(to);
 	if (err)
 		return err;
 	mutex_lock(&m->mutex);
-	err = injected(m, STORAGE_MEM_RENAME);
+	err = storage_mem_injected(m, STORAGE_MEM_RENAME);
 	if (!err)
-		err = name_call(m, CALL_RENAME, from, to);
+		err = storage_mem_name_call(m, CALL_RENAME, from, to);
 	mutex_unlock(&m->mutex);
 	return err;
 }
 
-static int mem_unlink(struct storage *st, const char *name)
+static int storage_mem_unlink(struct storage *st, const char *name)
 {
-	struct mem *m = to_mem(st);
-	int err = name_check(name);
+	struct mem *m = storage_mem_of(st);
+	int err = storage_mem_name_check(name);
 
 	if (err)
 		return err;
 	mutex_lock(&m->mutex);
-	err = injected(m, STORAGE_MEM_UNLINK);
+	err = storage_mem_injected(m, STORAGE_MEM_UNLINK);
 	if (!err)
-		err = name_call(m, CALL_UNLINK, name, NULL);
+		err = storage_mem_name_call(m, CALL_UNLINK, name, NULL);
 	mutex_unlock(&m->mutex);
 	return err;
 }
 
-static int mem_sync_dir(struct storage *st)
+static int storage_mem_sync_dir(struct storage *st)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	int err;
 
 	mutex_lock(&m->mutex);
-	err = injected(m, STORAGE_MEM_SYNC_DIR);
+	err = storage_mem_injected(m, STORAGE_MEM_SYNC_DIR);
 	if (!err)
-		err = name_call(m, CALL_SYNC_DIR, "", NULL);
+		err = storage_mem_name_call(m, CALL_SYNC_DIR, "", NULL);
 	mutex_unlock(&m->mutex);
 	return err;
 }
 
 /* Lists a copy: `fn` may call the storage. */
-static int mem_list(struct storage *st, storage_list_fn *fn, void *ctx)
+static int storage_mem_list(struct storage *st, storage_list_fn *fn, void *ctx)
 {
 	struct listed {
 		char name[MEM_NAME_BYTES];
 		uint64_t size;
 	} *listed = NULL;
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	size_t count = 0;
 	int err;
 
 	mutex_lock(&m->mutex);
-	err = injected(m, STORAGE_MEM_LIST);
+	err = storage_mem_injected(m, STORAGE_MEM_LIST);
 	if (!err)
 		listed = malloc((m->disk.now.count + 1) * sizeof(*listed));
 	if (!err && !listed)
@@ -514,9 +504,9 @@ static int mem_list(struct storage *st, storage_list_fn *fn, void *ctx)
 	return err;
 }
 
-static int mem_lock(struct storage *st, bool exclusive, long *holder)
+static int storage_mem_lock(struct storage *st, bool exclusive, long *holder)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	int err = 0;
 
 	mutex_lock(&m->mutex);
@@ -535,9 +525,9 @@ static int mem_lock(struct storage *st, bool exclusive, long *holder)
 	return err;
 }
 
-static void mem_unlock(struct storage *st)
+static void storage_mem_unlock(struct storage *st)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 
 	mutex_lock(&m->mutex);
 	if (m->locked_exclusive)
@@ -547,9 +537,9 @@ static void mem_unlock(struct storage *st)
 	mutex_unlock(&m->mutex);
 }
 
-static int mem_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
+static int storage_mem_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_bytes)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	uint64_t used;
 
 	mutex_lock(&m->mutex);
@@ -560,12 +550,13 @@ static int mem_space(struct storage *st, uint64_t *free_bytes, uint64_t *total_b
 	return 0;
 }
 
-static void mem_free(struct storage *st)
+/* No other thread uses the storage any more. */
+static void storage_mem_free(struct storage *st) NO_OTHER_THREADS
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 
 	assert(!m->handles); /* each is a descriptor leaked */
-	record_drop(m);
+	storage_mem_record_drop(m);
 	mem_disk_release(&m->disk);
 	mutex_destroy(&m->mutex);
 	free(m);
@@ -573,27 +564,28 @@ static void mem_free(struct storage *st)
 
 /* ---- files ---- */
 
-static struct mem_file *to_file(struct storage_file *f)
+static struct mem_file *storage_mem_file(struct storage_file *f)
 {
 	return (struct mem_file *)f;
 }
 
-static int mem_pread(struct storage_file *f, void *buf, size_t size, uint64_t offset, size_t *got)
+static int storage_mem_pread(struct storage_file *f, void *buf, size_t size, uint64_t offset,
+			     size_t *got)
 {
-	struct mem *m = to_mem(f->st);
+	struct mem *m = storage_mem_of(f->st);
 	int err;
 
 	*got = 0;
 	mutex_lock(&m->mutex);
-	err = injected(m, STORAGE_MEM_READ);
+	err = storage_mem_injected(m, STORAGE_MEM_READ);
 	if (!err)
-		*got = mem_node_read(to_file(f)->node, buf, size, offset);
+		*got = mem_node_read(storage_mem_file(f)->node, buf, size, offset);
 	mutex_unlock(&m->mutex);
 	return err;
 }
 
 /* The bytes of `iov` in one piece. NULL: no memory. */
-static void *join(const struct iovec *iov, int iov_count, size_t *size)
+static void *storage_mem_join(const struct iovec *iov, int iov_count, size_t *size)
 {
 	uint8_t *data, *to;
 
@@ -609,31 +601,31 @@ static void *join(const struct iovec *iov, int iov_count, size_t *size)
 	return data;
 }
 
-static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_count,
-		       uint64_t offset)
+static int storage_mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_count,
+			       uint64_t offset)
 {
-	struct mem *m = to_mem(f->st);
-	struct mem_node *n = to_file(f)->node;
+	struct mem *m = storage_mem_of(f->st);
+	struct mem_node *n = storage_mem_file(f)->node;
 	struct call c = {.kind = CALL_WRITE, .node = n->id, .offset = offset};
 	size_t size, part;
 	int err = 0, failure, fault;
 
-	if (!to_file(f)->writable)
+	if (!storage_mem_file(f)->writable)
 		return -EBADF;
-	c.data = join(iov, iov_count, &size);
+	c.data = storage_mem_join(iov, iov_count, &size);
 	if (!c.data)
 		return -ENOMEM;
 	mutex_lock(&m->mutex);
-	part = mem_node_fits(n, size, offset, pages_left(m));
+	part = mem_node_fits(n, size, offset, storage_mem_pages_left(m));
 	failure = part < size ? -ENOSPC : 0;
-	fault = injected(m, STORAGE_MEM_WRITE);
+	fault = storage_mem_injected(m, STORAGE_MEM_WRITE);
 	if (fault) {
 		failure = fault;
 		part = (size_t)mem_rng_below(&m->rng, part + 1);
 	}
 	c.size = part;
 	if (part)
-		err = call_now(m, &c);
+		err = storage_mem_call_now(m, &c);
 	if (!part || err)
 		free(c.data);
 	mutex_unlock(&m->mutex);
@@ -641,59 +633,59 @@ static int mem_pwritev(struct storage_file *f, const struct iovec *iov, int iov_
 }
 
 /* A call about a file with two numbers, after the checks that all share. */
-static int file_call(struct storage_file *f, enum storage_mem_op op, enum call_kind kind,
-		     uint64_t offset, uint64_t size)
+static int storage_mem_file_call(struct storage_file *f, enum storage_mem_op op,
+				 enum call_kind kind, uint64_t offset, uint64_t size)
 {
-	struct mem *m = to_mem(f->st);
-	struct mem_node *n = to_file(f)->node;
+	struct mem *m = storage_mem_of(f->st);
+	struct mem_node *n = storage_mem_file(f)->node;
 	struct call c = {.kind = kind, .node = n->id, .offset = offset, .size = size};
 	int err;
 
-	if (!to_file(f)->writable && kind != CALL_SYNC)
+	if (!storage_mem_file(f)->writable && kind != CALL_SYNC)
 		return -EBADF;
 	mutex_lock(&m->mutex);
-	err = injected(m, op);
+	err = storage_mem_injected(m, op);
 	if (err && kind == CALL_SYNC) {
 		c.kind = CALL_LOSE;
-		call_now(m, &c); /* fails, if at all, for lack of memory to record it */
+		storage_mem_call_now(m, &c); /* fails, if at all, for lack of memory to record it */
 	}
 	if (!err && kind == CALL_ALLOCATE && size <= MEM_FILE_BYTES_MAX &&
-	    mem_node_fits(n, (size_t)size, 0, pages_left(m)) < size)
+	    mem_node_fits(n, (size_t)size, 0, storage_mem_pages_left(m)) < size)
 		err = -ENOSPC;
 	if (!err)
-		err = call_now(m, &c);
+		err = storage_mem_call_now(m, &c);
 	mutex_unlock(&m->mutex);
 	return err;
 }
 
-static int mem_allocate(struct storage_file *f, uint64_t size)
+static int storage_mem_allocate(struct storage_file *f, uint64_t size)
 {
-	return file_call(f, STORAGE_MEM_ALLOCATE, CALL_ALLOCATE, 0, size);
+	return storage_mem_file_call(f, STORAGE_MEM_ALLOCATE, CALL_ALLOCATE, 0, size);
 }
 
-static int mem_truncate(struct storage_file *f, uint64_t size)
+static int storage_mem_truncate(struct storage_file *f, uint64_t size)
 {
-	return file_call(f, STORAGE_MEM_TRUNCATE, CALL_TRUNCATE, 0, size);
+	return storage_mem_file_call(f, STORAGE_MEM_TRUNCATE, CALL_TRUNCATE, 0, size);
 }
 
-static int mem_punch(struct storage_file *f, uint64_t offset, uint64_t size)
+static int storage_mem_punch(struct storage_file *f, uint64_t offset, uint64_t size)
 {
-	return file_call(f, STORAGE_MEM_PUNCH, CALL_PUNCH, offset, size);
+	return storage_mem_file_call(f, STORAGE_MEM_PUNCH, CALL_PUNCH, offset, size);
 }
 
-static int mem_sync(struct storage_file *f)
+static int storage_mem_sync(struct storage_file *f)
 {
-	return file_call(f, STORAGE_MEM_SYNC, CALL_SYNC, 0, 0);
+	return storage_mem_file_call(f, STORAGE_MEM_SYNC, CALL_SYNC, 0, 0);
 }
 
-static int mem_size(struct storage_file *f, uint64_t *size, uint64_t *allocated)
+static int storage_mem_size(struct storage_file *f, uint64_t *size, uint64_t *allocated)
 {
-	struct mem *m = to_mem(f->st);
-	struct mem_node *n = to_file(f)->node;
+	struct mem *m = storage_mem_of(f->st);
+	struct mem_node *n = storage_mem_file(f)->node;
 	int err;
 
 	mutex_lock(&m->mutex);
-	err = injected(m, STORAGE_MEM_SIZE);
+	err = storage_mem_injected(m, STORAGE_MEM_SIZE);
 	if (size)
 		*size = err ? 0 : n->size_now;
 	if (allocated)
@@ -702,12 +694,12 @@ static int mem_size(struct storage_file *f, uint64_t *size, uint64_t *allocated)
 	return err;
 }
 
-static int mem_close(struct storage_file *f)
+static int storage_mem_close(struct storage_file *f)
 {
-	struct mem *m = to_mem(f->st);
+	struct mem *m = storage_mem_of(f->st);
 
 	mutex_lock(&m->mutex);
-	mem_node_drop(&m->disk, to_file(f)->node);
+	mem_disk_drop(&m->disk, storage_mem_file(f)->node);
 	m->handles--;
 	mutex_unlock(&m->mutex);
 	free(f);
@@ -716,10 +708,10 @@ static int mem_close(struct storage_file *f)
 
 int storage_mem_flip(struct storage *st, const char *name, uint64_t offset, unsigned char mask)
 {
-	struct mem *m = to_mem(st);
+	struct mem *m = storage_mem_of(st);
 	struct call c = {.kind = CALL_FLIP, .offset = offset, .size = mask};
 	struct mem_node *n;
-	int err = name_check(name);
+	int err = storage_mem_name_check(name);
 
 	if (err)
 		return err;
@@ -731,30 +723,30 @@ int storage_mem_flip(struct storage *st, const char *name, uint64_t offset, unsi
 		err = -EINVAL;
 	} else {
 		c.node = n->id;
-		err = call_now(m, &c);
+		err = storage_mem_call_now(m, &c);
 	}
 	mutex_unlock(&m->mutex);
 	return err;
 }
 
 static const struct storage_ops mem_ops = {
-	.open = mem_open,
-	.rename = mem_rename,
-	.unlink = mem_unlink,
-	.list = mem_list,
-	.sync_dir = mem_sync_dir,
-	.lock = mem_lock,
-	.unlock = mem_unlock,
-	.space = mem_space,
-	.free = mem_free,
-	.pread = mem_pread,
-	.pwritev = mem_pwritev,
-	.allocate = mem_allocate,
-	.truncate = mem_truncate,
-	.punch = mem_punch,
-	.sync = mem_sync,
-	.size = mem_size,
-	.close = mem_close,
+	.open = storage_mem_open,
+	.rename = storage_mem_rename,
+	.unlink = storage_mem_unlink,
+	.list = storage_mem_list,
+	.sync_dir = storage_mem_sync_dir,
+	.lock = storage_mem_lock,
+	.unlock = storage_mem_unlock,
+	.space = storage_mem_space,
+	.free = storage_mem_free,
+	.pread = storage_mem_pread,
+	.pwritev = storage_mem_pwritev,
+	.allocate = storage_mem_allocate,
+	.truncate = storage_mem_truncate,
+	.punch = storage_mem_punch,
+	.sync = storage_mem_sync,
+	.size = storage_mem_size,
+	.close = storage_mem_close,
 };
 
 struct storage *storage_mem_new(void)

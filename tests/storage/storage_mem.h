@@ -1,9 +1,9 @@
 /*
  * storage_mem.h - a storage in memory that can lose power and fail calls.
  *
- * It keeps, for each file, the bytes as programs see them and the bytes that
- * are surely on disk, and a record of every call that changes something, so
- * that a test can ask what a disk could hold after a cut at any point.
+ * For each file it has the bytes that programs see and the bytes that
+ * are surely on disk. With a record of the calls that change something, a test can get
+ * the disk as a power cut at any of these calls could leave it.
  */
 #ifndef LSM_STORAGE_MEM_H
 #define LSM_STORAGE_MEM_H
@@ -15,7 +15,7 @@ struct storage *storage_mem_new(void); /* NULL: no memory; freed by ops->free */
 /* How many recorded (changing) calls there were so far. */
 uint64_t storage_mem_calls(struct storage *st);
 
-/* What the disk kept of what was not synced when the power went. */
+/* How much of the changes that were not synced the disk has after a power cut. */
 enum storage_mem_keep {
 	STORAGE_MEM_KEEP_NONE,   /* only what was synced */
 	STORAGE_MEM_KEEP_ALL,    /* everything */
@@ -23,7 +23,7 @@ enum storage_mem_keep {
 };
 
 /*
- * A new storage holding what a disk could hold if the power went after the
+ * A new storage with the contents that a disk could have after a power cut behind the
  * first `calls` recorded calls. `st` is unchanged. NULL: no memory.
  * Recording must be on, and `calls` not before it was turned on (storage_mem_record).
  * The copy has no locks, no limit, no failures, no record, and counts from 0.
@@ -34,7 +34,7 @@ struct storage *storage_mem_cut(struct storage *st, uint64_t calls, enum storage
 /* Keep the record from now on (storage_mem_cut reaches back to here), or drop it. Off at first. */
 void storage_mem_record(struct storage *st, bool on);
 
-/* A cut at this moment; needs no record. */
+/* A new storage, as after a power cut now. Needs no record. */
 struct storage *storage_mem_crash(struct storage *st, enum storage_mem_keep keep, uint64_t seed);
 
 enum storage_mem_op {
@@ -65,11 +65,11 @@ uint64_t storage_mem_recorded(struct storage *st, enum storage_mem_op op, const 
 /*
  * Make the `nth` call of kind `op` from now (1: the next) fail with `error`
  * (positive errno); `times` calls in a row fail, 0: every one from then on.
- * A failing write writes a random part first; a failing sync drops the dirty
+ * A failing write writes a random part first. A failing sync drops the dirty
  * bytes as Linux does: they read back but never become durable. A failing
- * sync_dir leaves the changes of names pending. Any other call that fails did nothing.
- * There is one rule for each kind; setting it again replaces it, `nth` 0 removes it.
- * Calls storage_mem_fail(st, STORAGE_MEM_ANY, 0, 0, 0) to stop failing.
+ * sync_dir leaves the changes of names pending. Any other failing call does nothing.
+ * There is one rule for each kind. Setting it again replaces it, `nth` 0 removes it.
+ * storage_mem_fail(st, STORAGE_MEM_ANY, 0, 0, 0) removes all rules.
  */
 void storage_mem_fail(struct storage *st, enum storage_mem_op op, uint64_t nth, unsigned times,
 		      int error);

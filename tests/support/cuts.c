@@ -32,7 +32,7 @@ static void cuts_close(struct cuts *c, void *db, const char *when)
 		cuts_wrong(c, "closing %s: %s", when, strerror(-err));
 }
 
-/* What is written and synced is there after it was opened again. */
+/* Write and sync something. It has to be there after the store was opened again. */
 static void *cuts_go_on(struct cuts *c, struct storage *st, void *db)
 {
 	int err = c->subject->write(c->ctx, db);
@@ -44,7 +44,7 @@ static void *cuts_go_on(struct cuts *c, struct storage *st, void *db)
 	if (err)
 		cuts_wrong(c, "opening it once more: %s", strerror(-err));
 	else if (!c->subject->is_written(c->ctx, db))
-		cuts_wrong(c, "what was written after the cut is gone");
+		cuts_wrong(c, "the write after the cut is gone");
 	return err ? NULL : db;
 }
 
@@ -141,7 +141,7 @@ void cuts_run(struct cuts *c, const struct cuts_options *o, uint64_t count)
 	}
 }
 
-/* What the tree did on its own in the recorded workloads so far. */
+/* Events of the tree in the recorded workloads so far. */
 static uint64_t cuts_events[8];
 
 void cuts_count_events(struct storage *st)

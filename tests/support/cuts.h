@@ -1,17 +1,16 @@
 /*
- * cuts.h - what the power-cut tests share: the cuts in the record of a workload, and what has
- * to hold after each.
+ * cuts.h - power cuts in the record of a workload, and what has to hold after each.
  *
- * A workload runs once on a recording storage. Then the power goes at points all over the
- * record. At each the disk has kept nothing of what was not synced, or everything, or any
- * part (storage_mem.h). What is opened on that must be in the state after some operation;
- * after a power cut none that was synced may be missing, after a mere kill none that
- * returned. It must go on working. Now and then the power goes a second time while it is
- * being opened, which may lose nothing of what was there.
+ * A workload runs once on a storage that records its calls. Then the power goes at calls all over
+ * the record. At each, the disk keeps nothing of what was not synced, or everything, or a random
+ * part of it (storage_mem.h). What is opened on that disk must be in the state after some
+ * operation. After a power cut no synced operation may be missing, after a mere kill none that
+ * returned. Then the store must go on working. Some cuts are followed by a second one while the
+ * store is being opened; that one may lose nothing.
  *
- * CUTS=n in the environment makes about n cuts, SEED=n another workload. With AT=n only
- * the calls around the nth of each record are cut, each in many ways: threads run beside
- * the workload, so a repeated run may differ by a few calls.
+ * CUTS=n in the environment makes about n cuts, SEED=n takes another workload. With AT=n only the
+ * calls around the nth of each record are cut, each in many ways. Threads run beside the workload,
+ * so a repeated run may differ by a few calls.
  */
 #ifndef TESTS_SUPPORT_CUTS_H
 #define TESTS_SUPPORT_CUTS_H
@@ -52,17 +51,20 @@ struct cuts_options {
 	bool at_only;
 };
 
+/* Read CUTS, SEED and AT. Starts the watchdog (option.h). */
 struct cuts_options cuts_options(uint64_t cuts_default);
 
 /*
- * `count` cuts of a record of `calls` calls. Fewer than calls: spread over them, in turn
- * in the three ways; more: at each nothing once, everything once, and the rest at random.
+ * Cut the record `count` times. Fewer cuts than calls are spread over the record, and the three
+ * ways to keep things take turns. With more, each call is cut once with nothing kept, once with
+ * everything, and the rest of the times with a random part.
  */
 void cuts_run(struct cuts *c, const struct cuts_options *o, uint64_t count);
 
+/* Add what the tree did on its own in this record, such as tables compacted away. */
 void cuts_count_events(struct storage *st);
 
-/* What is never done is never cut. */
+/* One result for each kind of event: it is in the records, so that it was cut. */
 void cuts_check_events(void);
 
 #endif

@@ -150,7 +150,7 @@ void damages_all(struct damages *d, uint64_t stride)
 		const struct damages_file *f = &d->files[i];
 		uint64_t every = stride;
 
-		/* Nobody reads the one; in the others are long rows of zeros. */
+		/* RESERVE is never read. Segments contain long rows of zeros. */
 		if (!strcmp(f->name, "RESERVE"))
 			every = f->size;
 		else if (stride > 1 && strstr(f->name, ".seg"))

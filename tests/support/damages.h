@@ -1,11 +1,11 @@
 /*
- * damages.h - all there is to do to the files of a small store.
+ * damages.h - all kinds of damage to the files of a small store.
  *
- * One at a time, each on a copy: bytes with a random bit wrong, and inverted; files cut
- * off at many places, grown, missing, or in the place of another one. What has to hold
- * is the test's to say.
+ * Each case is made on a copy of the store: a byte with one bit wrong, or inverted; a file cut off
+ * at one of many places, grown, missing, or in the place of another one. The test says what has to
+ * hold afterwards.
  *
- * STRIDE=n in the environment: every nth byte; 1: every byte, in both ways.
+ * STRIDE=n in the environment damages every nth byte; STRIDE=1 every byte, in both ways.
  */
 #ifndef TESTS_SUPPORT_DAMAGES_H
 #define TESTS_SUPPORT_DAMAGES_H
@@ -29,11 +29,12 @@ struct damages {
 	struct storage *st; /* stays as it is */
 	void *ctx;
 	/*
-	 * Look at `st`, and take it; false: something is wrong, and *error says what. `mute`:
-	 * the newest log was touched, which may be what says that something was synced.
+	 * Check the damaged `st`, and free it. False: something is wrong, and *error says what.
+	 * `mute`: the newest log is damaged, and with it perhaps the record of the last sync.
+	 * `go_on`: write to the store as well.
 	 */
 	bool (*check)(void *ctx, struct storage *st, bool mute, bool go_on);
-	/* So much was done to this file: tell, and forget the error. */
+	/* A kind of damage to one file is done, in `cases` cases: print that, clear *error. */
 	void (*finish)(void *ctx, const char *what, const char *name, unsigned cases);
 	const char *error;
 	struct rng rng;
@@ -41,8 +42,10 @@ struct damages {
 	size_t files_count;
 };
 
+/* STRIDE, or `normal`; never 0. */
 uint64_t damages_stride(uint64_t normal);
 
+/* A copy of d->st. The caller frees it. */
 struct storage *damages_copy(const struct damages *d);
 
 /* List the files of d->st in d->files. */
@@ -51,6 +54,7 @@ void damages_list(struct damages *d);
 /* Whether no other log has a higher number. */
 bool damages_is_newest_log(const struct damages *d, const struct damages_file *f);
 
+/* Damage every file in every way. `stride`: in bytes. */
 void damages_all(struct damages *d, uint64_t stride);
 
 #endif

@@ -260,7 +260,7 @@ void fs_model_let_go(struct fs_model *m, int n)
 		m->nodes[n].kind = FREE;
 }
 
-/* The times are the filesystem's to choose: believe what it says, here. */
+/* Take the times from the filesystem, which chooses them. */
 static void fs_model_take_times(struct fs_model *m, int n)
 {
 	struct fs_model_node *node = n < 0 ? NULL : &m->nodes[n];

@@ -2,14 +2,15 @@
  * fs_model.h - a plain model of a filesystem beside the real one, for the tests that
  * take the power away, make calls fail and damage files.
  *
- * A workload of names, links, contents and attributes (fs_workload.h) is run on both. After
- * each operation the model writes down, as text, what the whole filesystem looks like; the
- * filesystem's own text has to be that. Times and inode numbers are in the text, so that a
- * state put together of two others is found even where the contents happen to agree.
+ * A workload of names, links, contents and attributes (fs_workload.h) runs on both. After each
+ * operation the model writes down as a text what the whole filesystem looks like (fs_text.h). The
+ * text made from the filesystem has to be the same. Times and inode numbers are in the text. So a
+ * state that mixes two others is found even where the contents happen to agree.
  *
- * Where calls may fail (`may_fail`), a failed one has changed nothing. Only if the store
- * became read-only with it is that open: the operation is the last of the text then,
- * and `doubt` says so. What it would have made up (times, inode numbers) is `?`.
+ * Where calls may fail (`may_fail`), a failed call has changed nothing. The exception is a call
+ * with which the store became read-only: it may have taken effect or not. That operation is the
+ * last one of the model then, and `doubt` is set. Times and inode numbers that it would have given
+ * are `?` in the text.
  */
 #ifndef TESTS_SUPPORT_FS_MODEL_H
 #define TESTS_SUPPORT_FS_MODEL_H
@@ -101,16 +102,22 @@ extern _Thread_local bool fs_model_outside;
 
 #define FS(call) (fs_model_outside = false, fs_model_left(call))
 
+/* Back in the model after a call of the filesystem. Returns `err`. */
 int fs_model_left(int err);
 
-/* A call returned `err`: did it fail? */
+/*
+ * Whether the call `what` failed. Notes in `m` an error that no failing call or allocation
+ * explains.
+ */
 bool fs_model_failed(struct fs_model *m, int err, const char *what);
 
-/* A call that changes something returned `err`: did it, as far as the model is to know? */
+/* Whether the model must change too: the call worked, or is the first one in doubt. */
 bool fs_model_changed(struct fs_model *m, int err, const char *what);
 
+/* Open the filesystem of the workload on `st`. */
 int fs_model_open(const struct fs_model *m, struct storage *st, struct fs **fs);
 
+/* The nth name that the workload uses. */
 const char *fs_model_name(unsigned n);
 
 struct fs_model_listing {
@@ -121,43 +128,56 @@ struct fs_model_listing {
 	unsigned given, strange;
 };
 
+/* A callback of fs_dir_read() that fills a listing. */
 int fs_model_list_entry(void *ctx, const char *name, const struct stat *st, bool held,
 			uint64_t next);
 
+/* Write down what is in the filesystem. 0 or an error of reading it. */
 int fs_model_say(struct fs *fs, struct fs_text *t);
 
 /*
- * What is there is as after one of the operations [least, most]. `found` (may be NULL)
- * gets the text, to be freed. An error is wrong, or returned where calls may fail.
+ * The filesystem is in the state after one of the operations [least, most]. `found` (may be NULL)
+ * gets its text, which the caller frees. 0, or an error of reading; that is wrong unless calls
+ * may fail.
  */
 int fs_model_check(struct fs_model *m, struct fs *fs, uint64_t least, uint64_t most, char **found);
 
-/* The check finds nothing, and counts what is counted. */
+/* fs_check() finds nothing, and counts as many inodes as fs_stats(). */
 void fs_model_check_clean(struct fs_model *m, struct fs *fs);
 
 /* ---- the steps of a run ---- */
 
-/* Make sure that we hold it: look it up by a name, its parents first. False: that failed. */
+/* Hold node `n`: look it up by a name, after its parents. False: a look-up failed. */
 bool fs_model_hold(struct fs_model *m, int n);
 
+/* Forget every reference to node `n`. A node without a name is free then. */
 void fs_model_let_go(struct fs_model *m, int n);
 
-/* An operation is done; it was about these nodes (-1: none). */
+/*
+ * An operation is done that was about these nodes (-1: none). Reads their new times from the
+ * filesystem and writes the new state down.
+ */
 void fs_model_done(struct fs_model *m, enum fs_model_op op, int a, int b, int c, int d);
 
+/* Close the filesystem. If that works, all operations are durable. */
 void fs_model_close(struct fs_model *m);
 
-/* Open it for the workload; where that may fail, m->fs is NULL if it did, also once more. */
+/*
+ * Open the filesystem for the workload. Where calls may fail it tries twice; m->fs is NULL if
+ * both fail.
+ */
 void fs_model_start(struct fs_model *m);
 
+/* Forget half of what is held, close the filesystem, and open it again. */
 void fs_model_reopen(struct fs_model *m);
 
 /* How many kinds of operations are not in `done`. */
 unsigned fs_model_never(const uint64_t *done);
 
+/* Make an empty model on a new storage in memory. The filesystem is not open yet. */
 void fs_model_init(struct fs_model *m, const struct fs_workload *w, uint64_t seed);
 
-/* The first state: an empty filesystem, once there is one. */
+/* Write down the state before any operation, once there is a filesystem. */
 void fs_model_first(struct fs_model *m);
 
 void fs_model_release(struct fs_model *m);

@@ -1,5 +1,5 @@
 /*
- * fs_raw.h - writing into a store below its filesystem, which is closed: to plant faults.
+ * fs_raw.h - plant faults in a filesystem, by writing into its store while it is closed.
  */
 #ifndef TESTS_SUPPORT_FS_RAW_H
 #define TESTS_SUPPORT_FS_RAW_H
@@ -22,24 +22,29 @@ struct raw {
 
 extern struct raw raw;
 
-/* Make a store with one of everything. It is open below the filesystem then, not above. */
+/* Make a store with one of everything, and open it below the closed filesystem. */
 void raw_begin(void);
 
+/* Remove the store. The filesystem is open, or everything is closed. */
 void raw_end(void);
 
 void raw_put_value(struct lsm_slice key, const void *data, size_t size);
 
+/* Put `data` under a key. `tail`: what follows the inode in the key. */
 void raw_put(enum key_kind kind, uint64_t ino, const char *tail, const void *data, size_t size);
 
 void raw_drop_key(struct lsm_slice key);
 
+/* Delete a key. */
 void raw_drop(enum key_kind kind, uint64_t ino, const char *tail);
 
-/* Read a record, to be changed and put back. */
+/* Read a record, to change it and put it back. */
 struct attr raw_get(enum key_kind kind, uint64_t ino, const char *tail);
 
+/* Put a record with the attributes `a` of the inode `self`. */
 void raw_put_attr(enum key_kind kind, uint64_t ino, const char *tail, uint64_t self, struct attr a);
 
+/* Put a name that refers to the inode `to`. */
 void raw_put_link(uint64_t dir, const char *name, uint64_t to, mode_t type);
 
 #endif

@@ -22,17 +22,23 @@ struct fs_text {
 	size_t size, room;
 };
 
+/* Add to the text. */
 void fs_text_say(struct fs_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Add the line of one inode. */
 void fs_text_inode(struct fs_text *t, unsigned depth, const char *name, const struct stat *st,
 		   int64_t mtime, int64_t ctime, const struct fs_xattrs *x, uint64_t hash);
 
-/* Is it what the model wrote? Its `?` stands for any number. */
+/* Whether `text` is what the model wrote. A `?` of the model stands for any number. */
 bool fs_text_is(const char *text, const char *want);
 
+/* Print a text as comments, under the heading `what`. */
 void fs_text_print(const char *what, const char *text);
 
-/* The root of an empty filesystem is made anew if its making was cut. */
+/*
+ * Whether it is an empty filesystem with a new root. The root is made again if a cut took it
+ * away.
+ */
 bool fs_text_is_fresh(const char *text);
 
 #endif

@@ -307,7 +307,7 @@ void fs_twin_rename(void)
 		fs_twin_lose(m);
 }
 
-/* Somewhere in a file, often at the edges of its extents or of what is kept in its record. */
+/* An offset, often near the end of an extent or of the bytes kept in the record. */
 static size_t fs_twin_pick_offset(void)
 {
 	static const size_t edges[] = {0, FS_INLINE_BYTES_MAX, 4096, 128 << 10};

@@ -23,12 +23,16 @@ struct fs_twin {
 	size_t bytes_max;   /* of a file; at most FS_TWIN_BYTES_MAX */
 };
 
+/* There is one at a time. A test sets `choices`, and opens `f`, before it begins. */
 extern struct fs_twin twin;
 
+/* A choice from 0 to n - 1. */
 unsigned fs_twin_below(unsigned n);
 
+/* The call `what` returned `got`; bail out unless that is `want`. */
 void fs_twin_same(int got, int want, const char *what);
 
+/* The steps. Each makes one call, or none if its choices do not allow one. */
 void fs_twin_create(void);
 
 void fs_twin_tmpfile(void);
@@ -53,14 +57,17 @@ void fs_twin_forget(void);
 
 /* ---- comparing ---- */
 
+/* Compare the attributes, names and bytes of everything. */
 void fs_twin_compare(void);
 
 /* ---- endings ---- */
 
+/* The filesystem was closed: the model holds nothing any more. */
 void fs_twin_forget_all(void);
 
 void fs_twin_reopen(void);
 
+/* Begin with an empty filesystem. At most `nodes_max` inodes at a time, of `bytes_max` bytes. */
 void fs_twin_begin(unsigned nodes_max, size_t bytes_max);
 
 /* Forget every inode, so that nothing is held, and free the model. */

@@ -110,7 +110,7 @@ static bool fs_workload_is_empty(const struct fs_model_node *d)
 	return true;
 }
 
-/* A name of it went. Half of what is gone for good stays open for a while. */
+/* Node `n` lost a name. Half of the files without a name stay open for a while. */
 static void fs_workload_lose(struct fs_model *m, int n)
 {
 	struct fs_model_node *node = &m->nodes[n];
@@ -375,7 +375,7 @@ static void fs_workload_acl(struct fs_model *m)
 	fs_model_done(m, OP_ACL, n, -1, -1, -1);
 }
 
-/* What is open without a name, or has just not been used for long. */
+/* Forget some node that is held, with or without a name. */
 static void fs_workload_forget(struct fs_model *m)
 {
 	for (unsigned i = 0; i < 10; i++) {

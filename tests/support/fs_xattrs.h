@@ -19,10 +19,13 @@ struct fs_xattrs {
 
 #define FS_XATTRS_NONE ((struct fs_xattrs){-1, -1, -1})
 
-/* What the filesystem has. */
+/* Read the attributes of an inode that is held. 0 or an error. */
 int fs_xattrs_find(struct fs *fs, const struct stat *st, struct fs_xattrs *x);
 
-/* Give the friend `value` (-1: no ACL) in a default ACL, or in an access one beside `mode`. */
+/*
+ * Set an ACL that gives the friend `value`, or remove it (-1). `fallback`: the default ACL of a
+ * directory; else the access ACL, which goes with `mode`.
+ */
 int fs_xattrs_set_acl(struct fs *fs, uint64_t ino, bool fallback, mode_t mode, int value);
 
 #endif

@@ -1,16 +1,15 @@
 /*
  * fuzz.h - one decoder under bytes that somebody hostile wrote.
  *
- * A fuzzer is a file tests/fuzz/test_NAME.c that defines fuzz_one(), which must come
- * back from any bytes, and fuzz_seeds(), which makes the inputs to begin with. It is
- * built twice. With libFuzzer (`make fuzz`) it searches for as long as it is let. As a
- * plain test (`make check`) it runs its seeds, and FUZZ_RUNS random changes of them,
- * the same ones every time; SEED= and FUZZ_RUNS= in the environment make others.
- * `test_NAME.t --seeds FOLDER` writes the seeds there, and `test_NAME.t FILE` runs the
- * one input in FILE: for AFL++, and to see what a fuzzer found.
+ * A fuzzer is a file tests/fuzz/test_NAME.c that defines fuzz_one(), fuzz_seeds() and fuzz_runs.
+ * It is built twice. With libFuzzer (`make fuzz`) it searches for a given time. As a plain test
+ * (`make check`) it runs its seeds and random changes of them, the same ones every time; SEED=
+ * and FUZZ_RUNS= in the environment make others. `test_NAME.t --seeds FOLDER` writes the seeds
+ * there, and `test_NAME.t FILE` runs the one input in FILE: for AFL++, and to see what a fuzzer
+ * found.
  *
- * Where a format has checksums the fuzzers take what is under them as the input and
- * put the right checksums on, or they would only ever test those.
+ * Where a format has checksums, the input is what the checksums protect, and the fuzzer computes
+ * the right ones. Otherwise it would only ever test the checksums.
  */
 #ifndef TESTS_SUPPORT_FUZZ_H
 #define TESTS_SUPPORT_FUZZ_H
@@ -38,6 +37,7 @@ struct fuzz_input {
 	size_t left;
 };
 
+/* The next byte, or the next two; 0 when there are none left. */
 uint8_t fuzz_take_u8(struct fuzz_input *in);
 
 unsigned fuzz_take_u16(struct fuzz_input *in);
@@ -55,10 +55,12 @@ struct fuzz_output {
 /* Give a dozen inputs of all lengths, made by chance. The first byte is the number of the input. */
 void fuzz_give_choices(fuzz_give_fn *give);
 
+/* Append to an input. What does not fit is left out. */
 void fuzz_put_u8(struct fuzz_output *out, unsigned v);
 
 void fuzz_put_bytes(struct fuzz_output *out, const void *data, size_t size);
 
+/* Append a piece with its size before it, as fuzz_take_piece() reads it. */
 void fuzz_put_piece(struct fuzz_output *out, const void *data, size_t size);
 
 #endif

@@ -25,19 +25,27 @@ struct history {
 	size_t syncs_count;
 };
 
+/*
+ * Make room for one more element in an array of `count` elements of `size` bytes. Returns the
+ * array.
+ */
 void *history_grown(void *v, size_t count, size_t size);
 
-/* The next operation begins. */
+/* The next operation begins now. */
 void history_begin(struct history *h);
 
-/* ... and returned. */
+/* The operation that began last has returned. */
 void history_done(struct history *h);
 
+/* All operations so far are durable. */
 void history_synced(struct history *h);
 
 void history_release(struct history *h);
 
-/* Which operations must and may be there after a cut. */
+/*
+ * After a cut at call `calls` the store may be in the state after one of the operations
+ * [*least, *most]. `killed`: the process ended, and the disk kept everything.
+ */
 void history_bounds(const struct history *h, uint64_t calls, bool killed, uint64_t *least,
 		    uint64_t *most);
 

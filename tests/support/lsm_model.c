@@ -258,7 +258,7 @@ static int lsm_model_add_slice(const struct lsm_model *m, struct lsm_model_batch
 	struct lsm_iter *it;
 	int err;
 
-	/* The largest of a few: those are what is shared in earnest. */
+	/* The largest of a few, as only large values are really shared. */
 	for (int i = 0; i < 5; i++) {
 		size_t other = lsm_model_pick(m, r);
 

@@ -44,26 +44,30 @@ struct lsm_model {
 	char error[WRONG_BYTES]; /* what was found wrong */
 };
 
+/* The order of keys: as memcmp(), and a key before those that it is a prefix of. */
 int lsm_model_compare(struct lsm_slice a, struct lsm_slice b);
 
-/* A readable form of a key, for messages: the last four stay good. */
+/* A readable form of a key, for messages. The last four results of a thread stay valid. */
 const char *lsm_model_name(struct lsm_slice key);
 
+/* The index of `key`, or of the first key after it. `*exact`: whether it is the key itself. */
 size_t lsm_model_find(const struct lsm_model *m, struct lsm_slice key, bool *exact);
 
+/* Make up `keys_count` keys, without values. One of them is the counter. */
 void lsm_model_init(struct lsm_model *m, struct rng *r, size_t keys_count);
 
 void lsm_model_release(struct lsm_model *m);
 
+/* A copy of `now`. The caller frees it. */
 struct mval *lsm_model_copy_state(const struct lsm_model *m);
 
-/* Go to the state after `batch`, back or forth, within what is remembered. */
+/* Go to the state after `batch`, back or forth, as far as the changes are kept. */
 void lsm_model_go(struct lsm_model *m, uint64_t batch);
 
-/* The batches after this one never happened. */
+/* Drop the changes after the present state: these batches never happened. */
 void lsm_model_truncate(struct lsm_model *m);
 
-/* There is no way back from here. */
+/* Drop all kept changes: there is no way back from the present state. */
 void lsm_model_forget(struct lsm_model *m);
 
 /* Note in `m` what is wrong; the first finding stays. False. */
@@ -104,49 +108,58 @@ struct lsm_model_batch {
 	size_t borrowed_count;
 };
 
+/* Empty the batch for the next one. */
 void lsm_model_batch_clear(struct lsm_model_batch *b);
 
 void lsm_model_batch_release(struct lsm_model_batch *b);
 
-/* Some key of the model's that is not the counter. */
+/* The index of some key, but not of the counter. */
 size_t lsm_model_pick(const struct lsm_model *m, struct rng *r);
 
-/* A key to look for, in `buf`: the model's, or one near it that no batch writes. */
+/* A key to look for, in `buf`: one of the model, or one near it that no batch writes. */
 struct lsm_slice lsm_model_any_key(const struct lsm_model *m, struct rng *r, unsigned char *buf);
 
 /*
- * Make up a batch with the number `number` on the present state. The counter
- * comes last, so it survives the range tombstones before it. 0 or an error.
+ * Make up batch `number` on the present state. The counter comes last, so it survives the range
+ * tombstones before it. 0 or an error of the tree; `b` is unfinished then.
  */
 int lsm_model_build(const struct lsm_model *m, struct lsm_model_batch *b, struct rng *r,
 		    struct lsm *lsm, const struct lsm_model_mix *mix, uint64_t number);
 
-/* The batch was written. */
+/* Change the model as the batch says, after it was written to the store. */
 void lsm_model_apply(struct lsm_model *m, const struct lsm_model_batch *b);
 
 /* ---- comparing ---- */
 
-/* The next key that is there, from `at` up to `to`; the last one from `at` down to `from`. */
+/* The first key with a value from `at` up to, without, `to`; LSM_MODEL_NONE if there is none. */
 size_t lsm_model_next(const struct mval *state, size_t at, size_t to);
 
+/* The last key with a value from `at` down to `from`; LSM_MODEL_NONE if there is none. */
 size_t lsm_model_prev(const struct mval *state, size_t at, size_t from);
 
-/* Does the iterator stand on key `at` (LSM_MODEL_NONE: nowhere)? */
+/*
+ * Whether the iterator is on key `at`, or at its end (LSM_MODEL_NONE), with the right size and
+ * value. All these checks return false after noting in `m` what is wrong.
+ */
 bool lsm_model_check_at(struct lsm_model *m, const struct mval *state, struct lsm_iter *it,
 			size_t at, bool with_value);
 
-/* Everything, forwards with the values, or backwards without. */
+/* Compare everything: forwards with the values, or backwards without. */
 bool lsm_model_check_all(struct lsm_model *m, const struct mval *state, struct lsm *lsm,
 			 const struct lsm_snapshot *snapshot, bool backwards);
 
-/* One key, in the model (at `at`) or not (LSM_MODEL_NONE). */
+/*
+ * Compare what a get of `key` finds. `at`: its index, or LSM_MODEL_NONE if the model has no such
+ * key.
+ */
 bool lsm_model_check_get(struct lsm_model *m, const struct mval *state, struct lsm *lsm,
 			 const struct lsm_snapshot *snapshot, struct lsm_slice key, size_t at,
 			 struct lsm_value *value);
 
-/* The last batch that is in the store, 0 if none; an error as a negative number. */
+/* The number of the last batch in the store; 0 if there is none; a negative error. */
 int64_t lsm_model_read_counter(const struct lsm_model *m, struct lsm *lsm);
 
+/* lsm_verify() finds nothing. What it finds is printed. */
 bool lsm_model_check_verify(struct lsm_model *m, struct lsm *lsm);
 
 #endif

@@ -44,7 +44,7 @@ static bool lsm_twin_close(struct lsm_twin *r)
 
 	for (int i = 0; i < LSM_TWIN_VIEWS; i++)
 		lsm_twin_drop_view(r, &r->views[i]);
-	lsm_model_batch_clear(&r->batch); /* it may pin what its slices share */
+	lsm_model_batch_clear(&r->batch); /* its slices may pin values */
 	err = lsm_close(r->lsm);
 	r->lsm = NULL;
 	return lsm_twin_fits(r, "lsm_close", err);

@@ -46,34 +46,43 @@ struct lsm_twin {
 	unsigned reopens, cuts, batches_lost;
 };
 
+/* Whether `err` is 0. All these functions return false after noting in `r->m` what is wrong. */
 bool lsm_twin_fits(struct lsm_twin *r, const char *what, int err);
 
+/* Make up a batch, write it, and change the model. */
 bool lsm_twin_write(struct lsm_twin *r);
 
+/* Get one key, of the present or of a view. */
 bool lsm_twin_get(struct lsm_twin *r);
 
+/* Walk about with a new iterator, which may have bounds. */
 bool lsm_twin_iterate(struct lsm_twin *r);
 
-/* Take a view, or look into the one that is there, or drop it. */
+/* Take a view, or compare the one that is there, or drop it. */
 bool lsm_twin_use_view(struct lsm_twin *r);
 
+/* Compact everything or a part of it. */
 bool lsm_twin_compact(struct lsm_twin *r);
 
+/* Check that lsm_stats() and lsm_space() do not contradict themselves. */
 bool lsm_twin_stats(struct lsm_twin *r);
 
+/* Sync: from now on no power cut may take back what was written. */
 bool lsm_twin_sync(struct lsm_twin *r);
 
+/* Close the store, open it again, and compare everything. */
 bool lsm_twin_reopen(struct lsm_twin *r);
 
-/* Go on from what a power cut (KEEP_ALL: the death of the process) leaves at this moment. */
+/* Go on from what a power cut, or the death of the process, leaves at this moment. */
 bool lsm_twin_cut(struct lsm_twin *r);
 
+/* Compare everything, of the present or of a view. */
 bool lsm_twin_check_all(struct lsm_twin *r);
 
-/* Begin on an empty store; the model's keys are made up by `keys`. */
+/* Begin on an empty store. The keys of the model are made up by `keys`. */
 bool lsm_twin_begin(struct lsm_twin *r, struct rng *keys);
 
-/* Free all but the model, which knows what was wrong. */
+/* Close the store and free all but the model. The caller releases the model. */
 bool lsm_twin_end(struct lsm_twin *r);
 
 #endif

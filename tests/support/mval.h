@@ -16,14 +16,16 @@ struct mval {
 	uint32_t offset, size;
 };
 
-/* Bytes [from, from + size) of the value. */
+/* Write the bytes [from, from + size) of the value into `buf`. */
 void mval_fill(struct mval v, size_t from, void *buf, size_t size);
 
-/* Are these bytes [from, from + size) of the value? */
+/* Whether these are the bytes [from, from + size) of the value. */
 bool mval_is_part(struct mval v, size_t from, const void *data, size_t size);
 
+/* Whether these bytes are the whole value. False where `v` is no value. */
 bool mval_is(struct mval v, const void *data, size_t size);
 
+/* The eight bytes that the counter key holds after batch `batch`. */
 struct mval mval_counter(uint64_t batch);
 
 #endif

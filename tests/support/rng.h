@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 /*
- * Where choices come from: a seed; or, for a fuzzer, bytes that somebody else chose,
- * and a seed for what is no choice (the content of values). Each choice takes as few
- * bytes as it needs, and when there are none left it is the first of those there are.
+ * The source of choices: a seed, or for a fuzzer the bytes of its input. Each choice then takes as
+ * few bytes as it needs, and is 0 when none are left. rng_next() always uses the seed, as it is
+ * for what is no choice, such as the content of values.
  */
 struct rng {
 	uint64_t state;

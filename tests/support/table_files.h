@@ -24,8 +24,10 @@ struct table_file {
 
 extern struct table_file table_files[TABLE_FILES_MAX];
 
+/* The errno that all these calls fail with; 0: they work. */
 extern int fail_reads_with, fail_writes_with, fail_syncs_with, fail_closes_with;
 
+/* The file with this name; NULL if there is none. */
 struct table_file *table_file_named(const char *name);
 
 int table_files_open(struct storage *st, const char *name, enum storage_open how,
@@ -37,6 +39,7 @@ int table_files_close(struct storage_file *sf);
 
 extern struct storage table_storage;
 
+/* Remove all files. Bails out if one is still open. */
 void table_files_clear(void);
 
 #endif

@@ -168,9 +168,8 @@ int fixture_get_agrees(struct table *t, struct lsm_slice user, uint64_t sequence
 bool fixture_stands_on(const struct iter *it, ssize_t i)
 {
 	if (i < 0 || (size_t)i >= table_pairs_count)
-		return !it->valid && !it->status;
-	return it->valid && !it->status &&
-	       !slice_compare(it->key, table_pair_key(&table_pairs[i])) &&
+		return !it->valid && !it->err;
+	return it->valid && !it->err && !slice_compare(it->key, table_pair_key(&table_pairs[i])) &&
 	       !slice_compare(it->value, buf_slice(&table_pairs[i].value));
 }
 
@@ -184,7 +183,7 @@ bool fixture_walk_agrees(struct table *t, int steps, bool fill_cache)
 
 	if (!it)
 		bail("table_iter");
-	right &= !it->valid && !it->status;
+	right &= !it->valid && !it->err;
 	for (int i = 0; i < steps && right; i++) {
 		struct lsm_slice key = ikey_make(&k, table_random_user(space), table_random() % 22,
 						 (enum ikey_type)(table_random() % 3));
@@ -225,10 +224,10 @@ bool fixture_all_agree(struct table *t)
 		bail("table_iter");
 	for (it->ops->first(it); it->valid; it->ops->next(it))
 		right &= fixture_stands_on(it, (ssize_t)i++);
-	right &= i == table_pairs_count && !it->status;
+	right &= i == table_pairs_count && !it->err;
 	for (it->ops->last(it); it->valid; it->ops->prev(it))
 		right &= fixture_stands_on(it, (ssize_t)--i);
-	right &= i == 0 && !it->status;
+	right &= i == 0 && !it->err;
 	iter_free(it);
 	for (i = 0; i < table_pairs_count && right; i++) {
 		uint64_t sequence = ikey_sequence(table_pair_key(&table_pairs[i]));

@@ -195,7 +195,7 @@ void transport_forget_attributes(struct request *r, uint64_t ino)
 void fake_init(struct fake *f)
 {
 	memset(f, 0, sizeof(*f));
-	fs_fixture_init(&f->fixture);
+	fixture_init(&f->fixture);
 	f->options.threads = 2;
 	f->answer.data = malloc(FAKE_BYTES_MAX + 1);
 	f->mount.fs = f->fixture.fs;
@@ -207,13 +207,11 @@ void fake_init(struct fake *f)
 		bail("no memory for a mount");
 }
 
-void fake_release(struct fake *f)
+void fake_stop(struct fake *f)
 {
 	syncer_free(f->mount.syncer);
 	open_dirs_release(&f->mount.dirs);
 	control_free(f->mount.control);
-	fs_fixture_clean(&f->fixture, "at the end");
-	fs_fixture_release(&f->fixture);
 	cond_destroy(&f->answered);
 	mutex_destroy(&f->lock);
 	free(f->answer.data);

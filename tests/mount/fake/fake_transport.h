@@ -60,7 +60,7 @@ struct fake_answer {
 };
 
 struct fake {
-	struct fs_fixture fixture;
+	struct fixture fixture;
 	struct mount mount;
 	struct mount_options options;
 	bool refuse;        /* replies do not reach the kernel */
@@ -76,8 +76,15 @@ struct fake {
 
 /* A new, empty filesystem, with everything that handlers need. */
 void fake_init(struct fake *f);
-/* As a mount ends: what is open is closed, then the store; it must be clean. */
-void fake_release(struct fake *f);
+/* As a mount ends: what is open is closed. The store stays open. */
+void fake_stop(struct fake *f);
+/* At the end of the test; here, so that the test counts the check. The store must be clean. */
+static inline void fake_release(struct fake *f)
+{
+	fake_stop(f);
+	fixture_clean(&f->fixture, "at the end");
+	fixture_release(&f->fixture);
+}
 
 /* A request about `ino` by root; the test may change its fields. Forgets the last reply. */
 struct request fake_request(struct fake *f, uint64_t ino);

@@ -1,85 +1,16 @@
 /*
- * churn_model.h - what one writer of churn.c has made: names, files, contents.
- *
- * A writer has its names to itself, so its own operations determine what they are:
- *
- *     w3/NUMBER  w3/d0/NUMBER  w3/d1/NUMBER    in its folders; d0 and d1 come and go
- *     shared/w3.NUMBER                         in a folder where all writers work
- *
- * A name is a slot, a number below slots_count (a multiple of four): NUMBER times four,
- * and which of the four folders. Contents are not kept but generated: a file is a few
- * extents, each with a tag, and the byte at an offset follows from both. Between extents
- * are zeros.
+ * model.c - the names and contents that one writer of churn has made.
  */
-#ifndef TESTS_MOUNT_CHURN_MODEL_H
-#define TESTS_MOUNT_CHURN_MODEL_H
+#include "tests/mount/churn/model.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXTENTS_MAX 24u
-#define SLOTS_MAX 4096u
-#define FOLDERS 4u
-#define SHARED 3u
-#define NOTHING (-1)
-#define PATTERN_WORD sizeof(uint64_t)
-
-struct extent {
-	uint64_t start, end, tag;
-};
-
-struct file {
-	unsigned links; /* 0: not in use */
-	unsigned mode;
-	uint64_t size;
-	uint64_t xattr_tag;  /* of "user.churn" */
-	unsigned xattr_size; /* 0: it has none */
-	unsigned extents_count;
-	struct extent extents[EXTENTS_MAX]; /* ascending */
-};
-
-struct model {
-	unsigned slots_count;
-	bool folder[FOLDERS];
-	int slot[SLOTS_MAX]; /* index of the file, or NOTHING */
-	struct file files[SLOTS_MAX];
-};
-
-enum kind {
-	CREATE,
-	WRITE,
-	TRUNCATE,
-	PUNCH,
-	FSYNC,
-	RENAME,
-	EXCHANGE,
-	LINK,
-	UNLINK,
-	CHMOD,
-	SETXATTR,
-	REMOVEXATTR,
-	MKDIR,
-	RMDIR,
-	MOVEDIR,
-	KINDS
-};
-
-/* One system call that changes something. `a` and `b` are slots, or folders for the *DIR. */
-struct op {
-	enum kind kind;
-	int a, b;
-	bool append;
-	uint64_t offset, size, tag; /* size: of a write, hole or attribute; the new one of a file */
-	unsigned mode;
-};
-
 /* ---- contents ---- */
 
-static inline uint64_t pattern_word(uint64_t tag, uint64_t at)
+static uint64_t pattern_word(uint64_t tag, uint64_t at)
 {
 	uint64_t x = tag * 0x9e3779b97f4a7c15u + at;
 
@@ -88,8 +19,7 @@ static inline uint64_t pattern_word(uint64_t tag, uint64_t at)
 	return x ^ (x >> 31);
 }
 
-/* The `size` bytes at `offset` of what was written with `tag`; 0: zeros. */
-static inline void pattern(uint64_t tag, uint64_t offset, uint8_t *out, size_t size)
+void pattern(uint64_t tag, uint64_t offset, uint8_t *out, size_t size)
 {
 	if (!tag)
 		memset(out, 0, size);
@@ -106,8 +36,7 @@ static inline void pattern(uint64_t tag, uint64_t offset, uint8_t *out, size_t s
 	}
 }
 
-/* What is to be read from `f` at `offset`; all of it within the file's size. */
-static inline void file_bytes(const struct file *f, uint64_t offset, uint8_t *out, size_t size)
+void file_bytes(const struct file *f, uint64_t offset, uint8_t *out, size_t size)
 {
 	memset(out, 0, size);
 	for (unsigned i = 0; i < f->extents_count; i++) {
@@ -120,14 +49,13 @@ static inline void file_bytes(const struct file *f, uint64_t offset, uint8_t *ou
 	}
 }
 
-/* Room for one more change of the content: each may split an extent and add one. */
-static inline bool file_has_room(const struct file *f)
+bool file_has_room(const struct file *f)
 {
 	return f->extents_count + 2 <= EXTENTS_MAX;
 }
 
-/* The bytes [start, end) are those of `tag` from now; 0: zeros. */
-static inline void file_set(struct file *f, uint64_t start, uint64_t end, uint64_t tag)
+/* Set the bytes [start, end) to those of `tag`. Tag 0 has zeros. */
+static void file_set(struct file *f, uint64_t start, uint64_t end, uint64_t tag)
 {
 	struct extent old[EXTENTS_MAX], fresh = {start, end, tag};
 	unsigned count = f->extents_count, n = 0;
@@ -152,7 +80,7 @@ static inline void file_set(struct file *f, uint64_t start, uint64_t end, uint64
 	}
 	if (!placed)
 		f->extents[n++] = fresh;
-	/* Appends of one tag stay one extent. */
+	/* Neighbours with the same tag become one extent. */
 	f->extents_count = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct extent *last = f->extents_count ? &f->extents[f->extents_count - 1] : NULL;
@@ -164,7 +92,7 @@ static inline void file_set(struct file *f, uint64_t start, uint64_t end, uint64
 	}
 }
 
-static inline void file_resize(struct file *f, uint64_t size)
+static void file_resize(struct file *f, uint64_t size)
 {
 	if (size < f->size)
 		file_set(f, size, f->size, 0);
@@ -173,12 +101,12 @@ static inline void file_resize(struct file *f, uint64_t size)
 
 /* ---- names ---- */
 
-static inline unsigned slot_folder(int slot)
+unsigned slot_folder(int slot)
 {
 	return (unsigned)slot % FOLDERS;
 }
 
-static inline void folder_path(unsigned writer, unsigned folder, char *out, size_t size)
+void folder_path(unsigned writer, unsigned folder, char *out, size_t size)
 {
 	if (folder == SHARED)
 		snprintf(out, size, "shared");
@@ -188,7 +116,7 @@ static inline void folder_path(unsigned writer, unsigned folder, char *out, size
 		snprintf(out, size, "w%u", writer);
 }
 
-static inline void slot_path(unsigned writer, int slot, char *out, size_t size)
+void slot_path(unsigned writer, int slot, char *out, size_t size)
 {
 	if (slot_folder(slot) == SHARED) {
 		snprintf(out, size, "shared/w%u.%d", writer, slot / (int)FOLDERS);
@@ -198,12 +126,12 @@ static inline void slot_path(unsigned writer, int slot, char *out, size_t size)
 	snprintf(out + strlen(out), size - strlen(out), "/%d", slot / (int)FOLDERS);
 }
 
-static inline struct file *model_file(struct model *m, int slot)
+struct file *model_file(struct model *m, int slot)
 {
 	return m->slot[slot] == NOTHING ? NULL : &m->files[m->slot[slot]];
 }
 
-static inline bool folder_empty(const struct model *m, unsigned folder)
+static bool model_folder_empty(const struct model *m, unsigned folder)
 {
 	for (unsigned s = folder; s < m->slots_count; s += FOLDERS)
 		if (m->slot[s] != NOTHING)
@@ -211,7 +139,7 @@ static inline bool folder_empty(const struct model *m, unsigned folder)
 	return true;
 }
 
-static inline void model_init(struct model *m, unsigned slots_count)
+void model_init(struct model *m, unsigned slots_count)
 {
 	memset(m, 0, sizeof(*m));
 	m->slots_count = slots_count;
@@ -220,7 +148,7 @@ static inline void model_init(struct model *m, unsigned slots_count)
 		m->slot[s] = NOTHING;
 }
 
-static inline uint64_t model_bytes(const struct model *m)
+uint64_t model_bytes(const struct model *m)
 {
 	uint64_t sum = 0;
 
@@ -232,8 +160,7 @@ static inline uint64_t model_bytes(const struct model *m)
 
 /* ---- operations ---- */
 
-/* The error that `op` has to end with; 0: none. */
-static inline int model_expect(const struct model *m, const struct op *op)
+int model_expect(const struct model *m, const struct op *op)
 {
 	bool there;
 
@@ -241,13 +168,13 @@ static inline int model_expect(const struct model *m, const struct op *op)
 	case MKDIR:
 		return m->folder[op->a] ? EEXIST : 0;
 	case RMDIR:
-		return !m->folder[op->a]                ? ENOENT :
-		       folder_empty(m, (unsigned)op->a) ? 0 :
-							  ENOTEMPTY;
+		return !m->folder[op->a]                      ? ENOENT :
+		       model_folder_empty(m, (unsigned)op->a) ? 0 :
+								ENOTEMPTY;
 	case MOVEDIR:
-		return !m->folder[op->a]                                     ? ENOENT :
-		       m->folder[op->b] && !folder_empty(m, (unsigned)op->b) ? ENOTEMPTY :
-									       0;
+		return !m->folder[op->a]                                           ? ENOENT :
+		       m->folder[op->b] && !model_folder_empty(m, (unsigned)op->b) ? ENOTEMPTY :
+										     0;
 	default:
 		break;
 	}
@@ -270,14 +197,14 @@ static inline int model_expect(const struct model *m, const struct op *op)
 	}
 }
 
-static inline void model_unlink(struct model *m, int slot)
+static void model_unlink(struct model *m, int slot)
 {
 	if (m->slot[slot] != NOTHING)
 		m->files[m->slot[slot]].links--;
 	m->slot[slot] = NOTHING;
 }
 
-static inline void model_create(struct model *m, const struct op *op)
+static void model_create(struct model *m, const struct op *op)
 {
 	for (int i = 0; i < (int)m->slots_count; i++)
 		if (!m->files[i].links) {
@@ -288,8 +215,8 @@ static inline void model_create(struct model *m, const struct op *op)
 	abort(); /* there are as many files as slots */
 }
 
-/* What is in a folder keeps its NUMBERs when the folder is renamed. */
-static inline void model_move_folder(struct model *m, int from, int to)
+/* Rename a folder: the names in it keep their NUMBERs. */
+static void model_move_folder(struct model *m, int from, int to)
 {
 	m->folder[from] = false;
 	m->folder[to] = true;
@@ -299,7 +226,7 @@ static inline void model_move_folder(struct model *m, int from, int to)
 	}
 }
 
-static inline void model_make(struct model *m, const struct op *op)
+static void model_make(struct model *m, const struct op *op)
 {
 	if (op->kind == CREATE)
 		model_create(m, op);
@@ -309,8 +236,7 @@ static inline void model_make(struct model *m, const struct op *op)
 		m->folder[op->a] = op->kind == MKDIR;
 }
 
-/* What `op` does when it succeeds; of a write, its first op->size bytes. */
-static inline void model_apply(struct model *m, const struct op *op)
+void model_apply(struct model *m, const struct op *op)
 {
 	struct file *f;
 	int other;
@@ -335,7 +261,7 @@ static inline void model_apply(struct model *m, const struct op *op)
 		file_set(f, op->offset, op->offset + op->size, 0);
 		break;
 	case RENAME:
-		if (m->slot[op->a] == m->slot[op->b]) /* two names of one file: nothing is done */
+		if (m->slot[op->a] == m->slot[op->b]) /* two names of one file: nothing changes */
 			break;
 		model_unlink(m, op->b);
 		m->slot[op->b] = m->slot[op->a];
@@ -367,5 +293,3 @@ static inline void model_apply(struct model *m, const struct op *op)
 		break;
 	}
 }
-
-#endif
