@@ -13,16 +13,17 @@ static int walk(const void *bytes, size_t size)
 	struct lsm_slice block = {bytes, size};
 	struct block_cursor c;
 	struct iter *it = &c.it;
+	const char *reason;
 	int count = 0;
 
-	if (block_check(block))
+	if (block_check(block, &reason))
 		return -EUCLEAN;
 	block_cursor_init(&c);
 	block_cursor_reset(&c, block);
 	for (it->ops->first(it); it->valid; it->ops->next(it))
 		count++;
-	if (it->status)
-		count = it->status;
+	if (it->err)
+		count = it->err;
 	block_cursor_release(&c);
 	return count;
 }

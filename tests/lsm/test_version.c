@@ -38,10 +38,11 @@ static struct version *with(struct version *v, unsigned level, struct table_meta
 {
 	struct version_edit e = {0};
 	struct version *next = NULL;
+	const char *reason;
 
 	if (version_edit_add(&e, level, t))
 		bail("no memory");
-	if (version_apply(v, &e, &next))
+	if (version_apply(v, &e, &next, &reason))
 		next = NULL;
 	version_edit_release(&e);
 	table_meta_unref(t);
