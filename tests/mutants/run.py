@@ -12,8 +12,9 @@ The mistakes are in the *.list files beside this one. An entry of a list:
     ci: yes
     reason: why it is no mistake after all
 
-White space does not matter in the old text, so an entry outlives a new layout. "ci" is there
-for the few that CI tries, "reason" only where no test can tell the code from the right one.
+The old text begins and ends between words, and any white space may be between those, so an
+entry outlives a new layout. "ci" is there for the few that CI tries, "reason" only where no
+test can tell the code from the right one.
 
 Every worker has a copy of the tree (what git lists, so what is not committed too) and a
 build folder of its own below the scratch folder; nothing is built or changed in the tree
@@ -70,8 +71,12 @@ class Mistake:
         self.old, self.new = [], []
 
     def pattern(self):
-        """The old text, with any white space between its words."""
-        return re.compile(r"\s+".join(re.escape(word) for word in " ".join(self.old).split()))
+        """The old text: whole words, with any white space between them."""
+        text = " ".join(self.old).strip()
+        pattern = r"\s+".join(re.escape(word) for word in text.split())
+        before = r"(?<!\w)" if re.match(r"\w", text) else ""
+        behind = r"(?!\w)" if re.search(r"\w$", text) else ""
+        return re.compile(before + pattern + behind)
 
     def apply(self, text):
         """`text` with the mistake in it."""
@@ -226,7 +231,9 @@ class Copy:
     def clean_up(self):
         """Take away the mounts, and end the daemons, that a test has left which was ended."""
         with open("/proc/self/mountinfo", encoding="utf-8") as f:
-            left = [line.split()[4] for line in f if line.split()[4].startswith(self.tmp + "/")]
+            mounts = [re.sub(r"\\([0-7]{3})", lambda c: chr(int(c[1], 8)), line.split()[4])
+                      for line in f]
+        left = [path for path in mounts if path.startswith(self.tmp + "/")]
         for path in reversed(left):
             if subprocess.run(["umount", "-l", path], check=False,
                               stderr=subprocess.DEVNULL).returncode:
