@@ -225,26 +225,68 @@ static void test_emptied(struct bed t, bool damage)
 	bed_release(&t);
 }
 
-/* Reading a table fails: of what it refers to nothing is known. */
-static void test_unreadable(void)
+/* Values of which half are dead, in a table of small blocks; nothing is punched yet. */
+static struct bed half_dead(void)
 {
-	struct bed t = new_tree();
+	struct bed t = bed_new((struct lsm_options){
+		.segment_bytes = SEGMENT_BYTES, .l0_compact = 100, .block_bytes = 256});
 	struct lsm_iter *it;
 
 	put_values(&t);
 	bed_compact(&t);
 	for (unsigned i = 1; i < VALUES; i += 2)
 		bed_delete(&t, key_of(i));
-	/* The reader's tables have all values. */
+	/* Its tables have all values. */
 	it = lsm_iter_new(t.lsm, NULL);
 	bed_compact(&t);
+	/* The table is open now; of its blocks the last one is in the cache. */
+	if (!bed_has(&t, key_of(VALUES - 2), size_of(VALUES - 2), VALUES - 2))
+		bail("a value is lost");
 	storage_mem_fail(t.st, STORAGE_MEM_READ, 1, 0, EIO);
 	lsm_iter_free(it);
+	return t;
+}
+
+/* Reading a table fails: of what it refers to nothing is known. */
+static void test_unreadable(void)
+{
+	struct bed t = half_dead();
+
 	(void)bed_compact(&t);
-	is_int(punches(&t), 0, "nothing that it may refer to is punched");
+	usleep(100000);
+	(void)bed_compact(&t);
+	is_int(punches(&t), 0, "nothing that a table may refer to is punched if it cannot be read");
 	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
 	bed_reopen(&t);
 	is_int(wrong_values(&t, 2), 0, "nothing is lost");
+	bed_release(&t);
+}
+
+static int flip_table(void *ctx, const char *file, uint64_t size)
+{
+	return strstr(file, ".tab") ? storage_mem_flip(ctx, file, size / 4, 1) : 0;
+}
+
+/* A damaged table keeps its own segments from being punched, and no others. */
+static void test_damaged_table(void)
+{
+	struct bed t = half_dead();
+	uint64_t before;
+
+	if (t.st->ops->list(t.st, flip_table, t.st))
+		bail("cannot damage the table");
+	storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
+	bed_reopen(&t);
+	for (unsigned i = 0; i < 2 * VALUES; i++)
+		bed_put(&t, key_of(1000 + i), 12 << 10, i);
+	bed_compact(&t);
+	before = bed_stats(&t).segment_bytes;
+	for (unsigned i = 0; i < 2 * VALUES; i += 2)
+		bed_delete(&t, key_of(1000 + i));
+	bed_compact(&t);
+	ok(bed_soon(bed_stats(&t).segment_bytes + (400 << 10) < before),
+	   "beside a damaged table the space of others' values comes back");
+	ok(bed_has(&t, key_of(1001), 12 << 10, 1), "what is alive is whole");
 	bed_release(&t);
 }
 
@@ -326,6 +368,7 @@ int main(void)
 	run_test(test_emptied, new_tree(), false);
 	run_test(test_emptied, new_tree(), true);
 	run_test(test_unreadable);
+	run_test(test_damaged_table);
 	run_test(test_verify_memory);
 	run_test(test_descriptors);
 	return done();
