@@ -296,29 +296,26 @@ static void test_failed_sync(void)
 	bed_release(&t);
 }
 
-/* One call to write fails while a table is flushed: if the log is well, the next flush works. */
+/* One call to write fails while a table is flushed: of the table, or of the manifest. */
 static void test_failed_flush(void)
 {
-	unsigned failed = 0, read_only = 0, stays_failed = 0;
+	unsigned read_only = 0, stays_failed = 0;
 
 	for (unsigned nth = 1; nth <= 12; nth++) {
 		struct bed t = bed_new((struct lsm_options){.l0_compact = 100});
 
 		bed_put(&t, "a", 100, 1);
 		storage_mem_fail(t.st, STORAGE_MEM_WRITE, nth, 1, EIO);
-		failed += lsm_flush(t.lsm) != 0;
+		(void)lsm_flush(t.lsm);
 		storage_mem_fail(t.st, STORAGE_MEM_ANY, 0, 0, 0);
 		read_only += bed_stats(&t).read_only;
-		if (!bed_stats(&t).read_only) {
-			bed_put(&t, "b", 100, 2);
-			stays_failed += lsm_flush(t.lsm) != 0;
-		}
+		bed_put(&t, "b", 100, 2);
+		stays_failed += lsm_flush(t.lsm) != 0;
 		(void)lsm_close(t.lsm);
 		let_go(t.st);
 	}
-	ok(failed && failed > read_only, "a flush fails for a table or the manifest: %u, %u",
-	   failed, read_only);
-	is_int(stays_failed, 0, "the next one succeeds, with a new manifest");
+	is_int(read_only, 0, "a flush that fails does not make the tree read-only");
+	is_int(stays_failed, 0, "the next one succeeds, with a new manifest if need be");
 }
 
 /* ---- closing, and who may open ---- */
