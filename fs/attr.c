@@ -64,24 +64,6 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
 	return fs_errno(rc);
 }
 
-/* Add to the change that setuid, setgid and file capabilities go, as on a write by another. */
-int change_kill_priv(struct change *c)
-{
-	static const char name[] = "security.capability";
-	struct key k;
-
-	if (S_ISDIR(c->inode->type))
-		return 0;
-	c->attr.mode &= ~(mode_t)S_ISUID;
-	/* Without group execution the bit means mandatory locking, which stays. */
-	if (c->attr.mode & S_IXGRP)
-		c->attr.mode &= ~(mode_t)S_ISGID;
-	if (!(c->attr.flags & ATTR_XATTRS))
-		return 0;
-	return lsm_batch_delete(c->b,
-				key_make(&k, KEY_XATTR, c->inode->ino, name, sizeof(name) - 1));
-}
-
 static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, const struct stat *want,
 			      unsigned mask)
 {

@@ -12,36 +12,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "fs/data.h"
-
-#define SECOND_NS UINT64_C(1000000000)
-#define DAY_NS (86400 * SECOND_NS)
-
-uint64_t time_pack(struct timespec ts)
-{
-	/* As on ext4, the first and the last are whole seconds. */
-	if (ts.tv_sec <= TIME_S_MIN)
-		return 0;
-	if (ts.tv_sec >= TIME_S_MAX)
-		return (uint64_t)(TIME_S_MAX - TIME_S_MIN) * SECOND_NS;
-	return (uint64_t)(ts.tv_sec - TIME_S_MIN) * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
-
-struct timespec time_unpack(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / SECOND_NS) + TIME_S_MIN,
-				 .tv_nsec = (long)(ns % SECOND_NS)};
-}
-
-uint64_t time_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return time_pack(ts);
-}
+#define DAY_NS (86400 * UINT64_C(1000000000))
 
 void inode_stat(const struct inode *inode, struct stat *st)
 {
@@ -143,20 +115,6 @@ void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
 	inode_changed(fs, inode);
 }
 
-int inode_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned)
-{
-	struct key k;
-	int rc = 0;
-
-	if (flags & ATTR_EXTENTS)
-		rc = data_drop(b, ino);
-	if (!rc && flags & ATTR_XATTRS)
-		rc = key_drop_range(b, KEY_XATTR, ino);
-	if (!rc && orphaned)
-		rc = lsm_batch_delete(b, key_make(&k, KEY_ORPHAN, ino, NULL, 0));
-	return rc;
-}
-
 int change_begin(struct change *c, struct fs *fs, struct inode *inode)
 {
 	memset(c, 0, sizeof(*c));
@@ -215,6 +173,23 @@ int change_commit(struct change *c, unsigned flags)
 	}
 	inode_apply(c->fs, inode, &c->attr);
 	return 0;
+}
+
+int change_kill_priv(struct change *c)
+{
+	static const char name[] = "security.capability";
+	struct key k;
+
+	if (S_ISDIR(c->inode->type))
+		return 0;
+	c->attr.mode &= ~(mode_t)S_ISUID;
+	/* Without group execution the bit means mandatory locking, which stays. */
+	if (c->attr.mode & S_IXGRP)
+		c->attr.mode &= ~(mode_t)S_ISGID;
+	if (!(c->attr.flags & ATTR_XATTRS))
+		return 0;
+	return lsm_batch_delete(c->b,
+				key_make(&k, KEY_XATTR, c->inode->ino, name, sizeof(name) - 1));
 }
 
 void change_end(struct change *c)

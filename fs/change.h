@@ -5,6 +5,7 @@
 #define FS_CHANGE_H
 
 #include "fs/inode.h"
+#include "fs/time.h"
 
 /* ---- the record; REQUIRES: the inode's lock, shared for reading ---- */
 
@@ -28,9 +29,6 @@ int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct att
 void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr);
 /* Note that a record of it was written where it is now; inode_apply() does. */
 void inode_changed(struct fs *fs, const struct inode *inode);
-/* Add to `b` what frees its data and attributes in the store. */
-int inode_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned);
-
 /* ---- a change to one inode ---- */
 
 /*
@@ -51,14 +49,10 @@ int change_begin(struct change *c, struct fs *fs, struct inode *inode);
 int change_load(struct change *c); /* make c->content what it is in the store */
 /* `data` stays the caller's, until change_end(). */
 void change_content(struct change *c, const void *data, size_t size);
+/* Add to the change that setuid, setgid and file capabilities go, as on a write by another. */
+int change_kill_priv(struct change *c);
 int change_commit(struct change *c, unsigned flags);
 void change_end(struct change *c);
-
-/* As the clock has it, also when it was set back: a wrong time is not kept longer than that. */
-uint64_t time_now(void);
-/* To and from the times of struct attr; what is beyond is set to the first or last of them. */
-uint64_t time_pack(struct timespec ts);
-struct timespec time_unpack(uint64_t ns);
 
 /*
  * Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. Only in

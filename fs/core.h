@@ -123,34 +123,4 @@ int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why);
 /* A number no inode ever had. May write to the store. */
 int fs_ino_new(struct fs *fs, uint64_t *ino);
 
-/* [start, end) of all keys of `kind` and `ino`; start.size is 9. */
-void key_range(enum key_kind kind, uint64_t ino, struct key *start, struct key *end);
-static inline struct lsm_slice key_slice(const struct key *k)
-{
-	return (struct lsm_slice){k->bytes, k->size};
-}
-/* Drop every key of `kind` and `ino`. */
-int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino);
-
-/* count.c */
-int count_open(struct fs *fs);   /* take the count, or start counting */
-int count_wait(struct fs *fs);   /* until it is exact; an error if it never will be */
-void count_close(struct fs *fs); /* stop counting; write it down if it is exact */
-static inline void count_add(struct fs *fs, int n)
-{
-	atomic_fetch_add_explicit(&fs->count.files, n, memory_order_relaxed);
-}
-static inline uint64_t count_files(struct fs *fs)
-{
-	int64_t n = atomic_load_explicit(&fs->count.files, memory_order_relaxed);
-
-	return n < 0 ? 0 : (uint64_t)n;
-}
-
-/* prune.c */
-int prune_open(struct fs *fs);
-void prune_close(struct fs *fs);
-void prune_wake(struct fs *fs); /* the table has outgrown its share */
-bool prune_full(struct fs *fs); /* the table of inodes has outgrown its share */
-
 #endif

@@ -12,7 +12,7 @@
  *
  * Counted is what has a name: a file unlinked but open no longer is.
  */
-#include "fs/core.h"
+#include "fs/count.h"
 
 #include <errno.h>
 

@@ -1,27 +1,7 @@
 /*
- * data.c - extents: reading, writing, cutting, sharing and folding them.
+ * data.c - the content of larger files: reading, writing, cutting, sharing and folding extents.
  *
- * The rules of extents
- *
- * An extent is one entry of the tree: the key 'D' ino64 offset64, the value the
- * bytes of the file from `offset` on. Of one file's extents it always holds:
- *
- *   1. None is empty.
- *   2. None crosses a multiple of DATA_EXTENT_BYTES_MAX (the grid); so none is
- *      larger than that, and no extent before a multiple reaches past it.
- *   3. None reaches beyond 2^63 - 1, the largest size of a file.
- *   4. None reaches past the start of the next; what lies between is a hole.
- *
- * The file's bytes 0..9 and 131072..131073 as two extents of inode 5:
- *
- *   44 0000000000000005 0000000000000000 -> 10 bytes
- *   44 0000000000000005 0000000000020000 ->  2 bytes
- *
- * Rule 2 is why a look-up is cheap: what covers byte x starts in [grid below x,
- * x], so an iterator has bounds on both sides, and reading from a multiple on
- * needs no look backwards. A store written with another grid stays valid as
- * long as the new one is a multiple of it. An extent that breaks a rule is
- * damage: data_check() names it, the others return -EUCLEAN when they meet it.
+ * What an extent is, and the rules, are at the top of extent.c.
  *
  * Writing
  *
@@ -60,12 +40,6 @@
  * one write adds at most two extents and a fold of n bytes takes 8 extents of
  * n/8 bytes, so folding cannot follow every write.
  *
- * Lost extents
- *
- * What a repair found lost is an extent too, of a value that cannot be read
- * (lsm_batch_put_lost()): it is cut, shared, overwritten and counted as any other, but
- * reading it is -EUCLEAN. Folding leaves it alone, so that a write beside it works.
- *
  * After an error a batch may hold part of the work: the caller drops it.
  */
 #include "fs/data.h"
@@ -74,224 +48,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/key.h"
+#include "fs/extent.h"
 
-#define GRID ((uint64_t)DATA_EXTENT_BYTES_MAX)
-#define OFFSET_MAX ((uint64_t)INT64_MAX)
-#define SMALL 4096u
 #define RATIO 8u
 #define RATIO_CLOSE 2u
 #define ASK_EVERY 4096u       /* extents: some milliseconds */
 #define POINT_DELETES_MAX 16u /* of more keys in a row, one range record is smaller */
 
-static uint64_t grid_floor(uint64_t offset)
-{
-	return offset - offset % GRID;
-}
-
-/* The first multiple above or at `offset`, which is at most 2^63 - 1. */
-static uint64_t grid_ceil(uint64_t offset)
-{
-	return grid_floor(offset + GRID - 1);
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-/* ---- one extent after another ---- */
-
-/* An iterator over the extents of one file, and the one it stands on. */
-struct cursor {
-	struct lsm_iter *it;
-	uint64_t ino;
-	struct key lower, upper;
-	bool valid;
-	bool lost;           /* if valid: see above */
-	uint64_t start, end; /* if valid */
-};
-
-/* A key above those of all extents of `ino`. */
-static struct lsm_slice key_above(struct key *k, uint64_t ino)
-{
-	static const unsigned char tail[9] = {255, 255, 255, 255, 255, 255, 255, 255, 255};
-
-	return key_make(k, KEY_EXTENT, ino, tail, sizeof(tail));
-}
-
-/* Over the extents that start in [lower, upper). */
-static int cursor_open(struct cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
-		       uint64_t upper)
-{
-	struct lsm_iter_options options = {
-		.lower = key_extent(&c->lower, ino, lower),
-		.upper = key_extent(&c->upper, ino, upper),
-	};
-
-	c->ino = ino;
-	c->valid = false;
-	c->it = lsm_iter_new(lsm, &options);
-	return c->it ? 0 : -ENOMEM;
-}
-
-static void cursor_close(struct cursor *c)
-{
-	lsm_iter_free(c->it);
-}
-
-/* What the iterator stands on. Returns NULL, or in words which of the rules it breaks. */
-static const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *size)
-{
-	struct lsm_slice key = lsm_iter_key(it);
-
-	*start = 0;
-	*size = lsm_iter_size(it);
-	if (key.size != 1 + 8 + 8)
-		return "the key of an extent has a wrong size";
-	*start = key_get_u64((const unsigned char *)key.data + 9);
-	if (!*size)
-		return "an extent is empty";
-	if (*start > OFFSET_MAX || *size > OFFSET_MAX - *start)
-		return "an extent reaches beyond the largest offset";
-	if (*size > GRID - *start % GRID)
-		return "an extent crosses the grid";
-	return NULL;
-}
-
-/* The iterator was moved: see where to. */
-static int cursor_load(struct cursor *c)
-{
-	uint64_t size;
-
-	c->valid = lsm_iter_valid(c->it);
-	if (!c->valid)
-		return lsm_iter_status(c->it);
-	if (extent_decode(c->it, &c->start, &size)) {
-		c->valid = false;
-		return -EUCLEAN;
-	}
-	c->end = c->start + size;
-	c->lost = lsm_iter_lost(c->it);
-	return 0;
-}
-
-static int cursor_next(struct cursor *c)
-{
-	uint64_t end = c->end;
-	int r;
-
-	lsm_iter_next(c->it);
-	r = cursor_load(c);
-	if (!r && c->valid && c->start < end)
-		r = -EUCLEAN;
-	return r;
-}
-
-static int cursor_prev(struct cursor *c)
-{
-	uint64_t start = c->start;
-	int r;
-
-	lsm_iter_prev(c->it);
-	r = cursor_load(c);
-	if (!r && c->valid && c->end > start)
-		r = -EUCLEAN;
-	return r;
-}
-
-/* To the last extent that starts at or before `offset`. */
-static int cursor_seek_prev(struct cursor *c, uint64_t offset)
-{
-	struct key k;
-
-	lsm_iter_seek_prev(c->it, key_extent(&k, c->ino, offset));
-	return cursor_load(c);
-}
-
-/* To the first extent that ends after `offset`. */
-static int cursor_seek(struct cursor *c, uint64_t offset)
-{
-	struct key k;
-	int r;
-
-	if (offset % GRID) {
-		r = cursor_seek_prev(c, offset);
-		if (r || (c->valid && c->end > offset))
-			return r;
-		if (c->valid)
-			return cursor_next(c);
-	}
-	lsm_iter_seek(c->it, key_extent(&k, c->ino, offset));
-	return cursor_load(c);
-}
-
 /* ---- reading ---- */
-
-/* The file's bytes [from, to), which is within the cursor's bounds, into `buf`. */
-static int cursor_read(struct cursor *c, uint64_t from, uint64_t to, unsigned char *buf)
-{
-	uint64_t pos = from;
-	int r = cursor_seek(c, from);
-
-	while (!r && c->valid && c->start < to) {
-		uint64_t start = max_u64(c->start, pos), end = min_u64(c->end, to);
-
-		memset(buf + (pos - from), 0, start - pos);
-		r = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
-		if (r)
-			return r;
-		pos = end;
-		if (pos == to)
-			return 0;
-		r = cursor_next(c);
-	}
-	if (!r)
-		memset(buf + (pos - from), 0, to - pos);
-	return r;
-}
 
 int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size)
 {
-	struct cursor c;
+	struct extent_cursor c;
 	int r;
 
 	if (!size)
 		return 0;
 	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
 		return -EINVAL;
-	r = cursor_open(&c, lsm, ino, grid_floor(offset), offset + size);
+	r = extent_open(&c, lsm, ino, grid_floor(offset), offset + size);
 	if (r)
 		return r;
-	r = cursor_read(&c, offset, offset + size, buf);
-	cursor_close(&c);
+	r = extent_read(&c, offset, offset + size, buf);
+	extent_close(&c);
 	return r;
 }
 
 int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
 {
 	uint64_t at = data_seek_floor(offset);
-	struct cursor c;
+	struct extent_cursor c;
 	int r;
 
 	*out = offset;
 	if (offset >= OFFSET_MAX)
 		return !hole;
-	r = cursor_open(&c, lsm, ino, grid_floor(at), OFFSET_MAX);
+	r = extent_open(&c, lsm, ino, grid_floor(at), OFFSET_MAX);
 	if (r)
 		return r;
-	r = cursor_seek(&c, at);
+	r = extent_seek(&c, at);
 	if (hole) {
 		/* `at` is the start of a block all the way: is it data? */
 		while (!r && c.valid && c.start < at + DATA_SEEK_BYTES) {
 			if (c.end > at)
 				at = data_seek_floor(c.end + DATA_SEEK_BYTES - 1);
-			r = cursor_next(&c);
+			r = extent_next(&c);
 		}
 	} else if (!r && c.valid) {
 		at = max_u64(at, data_seek_floor(c.start));
@@ -300,7 +101,7 @@ int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_
 	}
 	if (!r)
 		*out = min_u64(max_u64(at, offset), OFFSET_MAX);
-	cursor_close(&c);
+	extent_close(&c);
 	return r;
 }
 
@@ -311,13 +112,13 @@ int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_
  * the same batch, one at `from` and one at each multiple of the grid: keys that
  * are put again need no delete.
  */
-static int cut(struct cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to, bool replaced,
-	       int64_t *delta)
+static int cut(struct extent_cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to,
+	       bool replaced, int64_t *delta)
 {
 	uint64_t gone[POINT_DELETES_MAX];
 	size_t gone_count = 0;
 	struct key k, k2;
-	int r = cursor_seek(c, from);
+	int r = extent_seek(c, from);
 
 	while (!r && c->valid && c->start < to) {
 		if (c->start < from)
@@ -336,7 +137,7 @@ static int cut(struct cursor *c, struct lsm_batch *batch, uint64_t from, uint64_
 		*delta -= (int64_t)(min_u64(c->end, to) - max_u64(c->start, from));
 		if (c->end >= to)
 			break;
-		r = cursor_next(c);
+		r = extent_next(c);
 	}
 	if (!r && gone_count > POINT_DELETES_MAX)
 		return lsm_batch_delete_range(batch, key_extent(&k, c->ino, from),
@@ -350,13 +151,13 @@ static int cut(struct cursor *c, struct lsm_batch *batch, uint64_t from, uint64_
 static int punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t from, uint64_t to,
 		 int64_t *delta)
 {
-	struct cursor c;
-	int r = cursor_open(&c, lsm, ino, grid_floor(from), to);
+	struct extent_cursor c;
+	int r = extent_open(&c, lsm, ino, grid_floor(from), to);
 
 	if (r)
 		return r;
 	r = cut(&c, batch, from, to, false, delta);
-	cursor_close(&c);
+	extent_close(&c);
 	return r;
 }
 
@@ -382,7 +183,8 @@ int data_drop(struct lsm_batch *batch, uint64_t ino)
 {
 	struct key start, end;
 
-	return lsm_batch_delete_range(batch, key_extent(&start, ino, 0), key_above(&end, ino));
+	return lsm_batch_delete_range(batch, key_extent(&start, ino, 0),
+				      extent_key_above(&end, ino));
 }
 
 /* ---- folding ---- */
@@ -423,7 +225,7 @@ static bool run_wants(const struct run *run, uint64_t size)
  * The cursor's extent overlaps or touches the run at its start (`back`) or its
  * end: take it in, or of a large one what is on that side. False: stop here.
  */
-static bool run_take(struct run *run, const struct cursor *c, bool back)
+static bool run_take(struct run *run, const struct extent_cursor *c, bool back)
 {
 	bool overlaps = c->start < run->to && c->end > run->from;
 	uint64_t size = back ? run->from - c->start : c->end - run->to;
@@ -452,27 +254,27 @@ static bool run_take(struct run *run, const struct cursor *c, bool back)
 	return true;
 }
 
-static int run_back(struct run *run, struct cursor *c)
+static int run_back(struct run *run, struct extent_cursor *c)
 {
 	int r;
 
 	if (run->from % GRID == 0)
 		return 0;
-	r = cursor_seek_prev(c, run->from - 1);
+	r = extent_seek_prev(c, run->from - 1);
 	while (!r && c->valid && c->end >= run->from && run_take(run, c, true) && run->from % GRID)
-		r = cursor_prev(c);
+		r = extent_prev(c);
 	return r;
 }
 
-static int run_forward(struct run *run, struct cursor *c)
+static int run_forward(struct run *run, struct extent_cursor *c)
 {
 	int r;
 
 	if (run->to % GRID == 0)
 		return 0;
-	r = cursor_seek(c, run->to);
+	r = extent_seek(c, run->to);
 	while (!r && c->valid && c->start <= run->to && run_take(run, c, false) && run->to % GRID)
-		r = cursor_next(c);
+		r = extent_next(c);
 	return r;
 }
 
@@ -484,8 +286,8 @@ struct write {
 	const unsigned char *data;
 	bool append;
 	bool one_piece;
-	struct run head, tail; /* the first and the last piece; the tail unused if one_piece */
-	struct cursor c;       /* if there is anything to look up */
+	struct run head, tail;  /* the first and the last piece; the tail unused if one_piece */
+	struct extent_cursor c; /* if there is anything to look up */
 };
 
 static bool is_small(const struct run *run)
@@ -528,9 +330,9 @@ static int write_merged(struct write *w, uint64_t from, uint64_t to)
 	if (!buf)
 		return -ENOMEM;
 	if (from < new_from)
-		r = cursor_read(&w->c, from, new_from, buf);
+		r = extent_read(&w->c, from, new_from, buf);
 	if (!r && new_to < to)
-		r = cursor_read(&w->c, new_to, to, buf + (new_to - from));
+		r = extent_read(&w->c, new_to, to, buf + (new_to - from));
 	if (!r) {
 		memcpy(buf + (new_from - from), w->data + (new_from - w->from), new_to - new_from);
 		r = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
@@ -585,7 +387,7 @@ int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t 
 		return write_pieces(&w, w.from, w.to);
 	}
 
-	r = cursor_open(&w.c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
+	r = extent_open(&w.c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
 	if (r)
 		return r;
 	r = write_fold(&w);
@@ -599,14 +401,14 @@ int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t 
 	if (!r)
 		r = write_pieces(&w, from, to);
 out:
-	cursor_close(&w.c);
+	extent_close(&w.c);
 	return r;
 }
 
 /* ---- sharing ---- */
 
 /* Put [start, end) of the source's extent under the keys of the target, cut at its grid. */
-static int clone_extent(struct lsm_batch *batch, const struct cursor *c, uint64_t start,
+static int clone_extent(struct lsm_batch *batch, const struct extent_cursor *c, uint64_t start,
 			uint64_t end, uint64_t to, uint64_t to_start)
 {
 	int r = 0;
@@ -627,7 +429,7 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta)
 {
 	uint64_t from_end = from_offset + size;
-	struct cursor c;
+	struct extent_cursor c;
 	int r;
 
 	*delta = 0;
@@ -639,10 +441,10 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 	r = punch(lsm, batch, to, to_offset, to_offset + size, delta);
 	if (r)
 		return r;
-	r = cursor_open(&c, lsm, from, grid_floor(from_offset), from_end);
+	r = extent_open(&c, lsm, from, grid_floor(from_offset), from_end);
 	if (r)
 		return r;
-	r = cursor_seek(&c, from_offset);
+	r = extent_seek(&c, from_offset);
 	while (!r && c.valid) {
 		uint64_t start = max_u64(c.start, from_offset), end = min_u64(c.end, from_end);
 
@@ -650,9 +452,9 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 		*delta += (int64_t)(end - start);
 		if (r || c.end >= from_end)
 			break;
-		r = cursor_next(&c);
+		r = extent_next(&c);
 	}
-	cursor_close(&c);
+	extent_close(&c);
 	return r;
 }
 
@@ -665,7 +467,7 @@ int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t in
 	struct lsm_iter_options options = {
 		.snapshot = snapshot,
 		.lower = key_extent(&lower, ino, 0),
-		.upper = key_above(&upper, ino),
+		.upper = extent_key_above(&upper, ino),
 		.no_cache = true,
 	};
 	uint64_t last_end = 0, count = 0;
@@ -695,235 +497,4 @@ int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t in
 		r = lsm_iter_status(it);
 	lsm_iter_free(it);
 	return r;
-}
-
-/* ---- repairing ---- */
-
-#define REPAIR_BATCH_OPS 1000u
-
-static int write_if_many(struct lsm *lsm, struct lsm_batch *b, size_t many)
-{
-	int r = 0;
-
-	if (lsm_batch_count(b) > many) {
-		r = lsm_write(lsm, b, 0);
-		lsm_batch_clear(b);
-	}
-	return r;
-}
-
-/* Of extents that overlap, which bytes are the newer ones? Nobody knows. */
-struct overlap {
-	bool open;
-	uint64_t from, to;
-};
-
-static int overlap_end(struct overlap *o, struct lsm_batch *b, uint64_t ino, uint64_t *dropped)
-{
-	struct key k;
-
-	if (!o->open)
-		return 0;
-	o->open = false;
-	++*dropped;
-	return lsm_batch_put_lost(b, key_extent(&k, ino, o->from), o->to - o->from);
-}
-
-/* The extent `it` is on starts before the one at `last` ends: that one keeps what is before. */
-static int overlap_begin(struct overlap *o, struct lsm_batch *b, uint64_t ino, struct lsm_iter *it,
-			 uint64_t last, uint64_t last_end, uint64_t start)
-{
-	struct key k;
-	int r;
-
-	lsm_iter_seek(it, key_extent(&k, ino, last));
-	r = lsm_iter_valid(it) ? lsm_batch_put_slice(b, (struct lsm_slice){k.bytes, k.size}, it, 0,
-						     start - last) :
-				 lsm_iter_status(it);
-	*o = (struct overlap){true, start, last_end};
-	lsm_iter_seek(it, key_extent(&k, ino, start));
-	return r;
-}
-
-int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped)
-{
-	struct key lower, upper;
-	struct lsm_iter_options options = {
-		.lower = key_extent(&lower, ino, 0),
-		.upper = key_above(&upper, ino),
-		.no_cache = true,
-	};
-	struct lsm_iter *it = lsm_iter_new(lsm, &options);
-	struct lsm_batch *b = lsm_batch_new();
-	struct overlap o = {0};
-	uint64_t last = 0, last_end = 0;
-	int r = it && b ? 0 : -ENOMEM;
-
-	*end = *stored = *dropped = 0;
-	if (!r)
-		lsm_iter_first(it);
-	for (; !r && lsm_iter_valid(it); lsm_iter_next(it)) {
-		uint64_t start, size, from;
-
-		if (extent_decode(it, &start, &size)) {
-			++*dropped;
-			r = lsm_batch_delete(b, lsm_iter_key(it));
-			continue;
-		}
-		if (o.open && start >= o.to)
-			r = overlap_end(&o, b, ino, dropped);
-		if (r)
-			break;
-		from = last_end > start ? last_end : start;
-		if (!o.open && start < last_end)
-			r = overlap_begin(&o, b, ino, it, last, last_end, start);
-		if (!r && o.open) {
-			o.to = max_u64(o.to, start + size);
-			if (start > o.from)
-				r = lsm_batch_delete(b, lsm_iter_key(it));
-		}
-		if (start + size > from)
-			*stored += start + size - from;
-		last = start;
-		last_end = max_u64(last_end, start + size);
-		if (!r && !o.open)
-			r = write_if_many(lsm, b, REPAIR_BATCH_OPS);
-	}
-	if (!r)
-		r = lsm_iter_status(it);
-	if (!r)
-		r = overlap_end(&o, b, ino, dropped);
-	if (!r)
-		r = write_if_many(lsm, b, 0);
-	*end = last_end;
-	lsm_batch_free(b);
-	lsm_iter_free(it);
-	return r;
-}
-
-static uint64_t cells(uint64_t from, uint64_t to)
-{
-	return from < to ? (to - 1) / GRID - from / GRID + 1 : 0;
-}
-
-/* Mark [from, to), a hole. */
-static int mark_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to)
-{
-	int r = 0;
-
-	while (!r && from < to) {
-		uint64_t piece = min_u64(to - from, GRID - from % GRID);
-		struct key k;
-
-		r = lsm_batch_put_lost(b, key_extent(&k, ino, from), piece);
-		if (!r)
-			r = write_if_many(lsm, b, REPAIR_BATCH_OPS);
-		from += piece;
-	}
-	return r;
-}
-
-/* Go over the holes of [from, to); with `b` mark them, else count the extents that takes. */
-static int each_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to,
-		     uint64_t *count, uint64_t *bytes)
-{
-	struct cursor c;
-	uint64_t pos = from;
-	int r = cursor_open(&c, lsm, ino, grid_floor(from), to);
-
-	*count = *bytes = 0;
-	if (r)
-		return r;
-	r = cursor_seek(&c, from);
-	while (!r && pos < to) {
-		uint64_t until = c.valid && c.start < to ? c.start : to;
-
-		if (until > pos) {
-			*count += cells(pos, until);
-			*bytes += until - pos;
-			if (b)
-				r = mark_hole(lsm, b, ino, pos, until);
-		}
-		if (!c.valid || c.start >= to)
-			break;
-		pos = c.end;
-		if (!r)
-			r = cursor_next(&c);
-	}
-	cursor_close(&c);
-	return r;
-}
-
-int data_mark_lost(struct lsm *lsm, uint64_t ino, uint64_t from, uint64_t to, uint64_t *marked)
-{
-	struct lsm_batch *b;
-	uint64_t count;
-	int r;
-
-	*marked = 0;
-	if (to > OFFSET_MAX)
-		to = OFFSET_MAX;
-	if (from >= to)
-		return 0;
-	r = each_hole(lsm, NULL, ino, from, to, &count, marked);
-	if (!r && count > DATA_LOST_MAX)
-		r = -EFBIG;
-	if (r || !count) {
-		*marked = 0;
-		return r;
-	}
-	b = lsm_batch_new();
-	r = b ? each_hole(lsm, b, ino, from, to, &count, marked) : -ENOMEM;
-	if (!r)
-		r = write_if_many(lsm, b, 0);
-	lsm_batch_free(b);
-	return r;
-}
-
-/* Put [from, to) of the extent at the cursor as one of its own, shared or as lost. */
-static int put_part(struct lsm_batch *b, const struct cursor *c, uint64_t from, uint64_t to,
-		    bool good)
-{
-	struct key k;
-	struct lsm_slice key = key_extent(&k, c->ino, c->start + from);
-
-	return good ? lsm_batch_put_slice(b, key, c->it, from, to - from) :
-		      lsm_batch_put_lost(b, key, to - from);
-}
-
-int data_repair_value(struct lsm *lsm, uint64_t ino, uint64_t offset, uint64_t *lost)
-{
-	struct lsm_batch *b = lsm_batch_new();
-	uint64_t size, from = 0, step = SMALL;
-	unsigned char bytes[SMALL];
-	bool good = true;
-	struct cursor c;
-	int r = cursor_open(&c, lsm, ino, offset, offset + 1);
-
-	*lost = 0;
-	if (r) {
-		lsm_batch_free(b);
-		return r;
-	}
-	r = b ? cursor_seek(&c, offset) : -ENOMEM;
-	/* It may be gone by now, break other rules, or be marked already. */
-	size = !r && c.valid && c.start == offset && !c.lost ? c.end - c.start : 0;
-	for (uint64_t pos = 0; !r && pos < size; pos += step) {
-		uint64_t n = min_u64(step, size - pos);
-		int err = lsm_iter_read(c.it, pos, bytes, n);
-
-		if (err && err != -EUCLEAN && err != -EIO)
-			r = err;
-		else if (pos && good != !err)
-			r = put_part(b, &c, from, pos, good), from = pos;
-		good = !err;
-		*lost += err ? n : 0;
-	}
-	if (!r && *lost)
-		r = put_part(b, &c, from, size, good);
-	if (!r)
-		r = write_if_many(lsm, b, 0);
-	lsm_batch_free(b);
-	cursor_close(&c);
-	return r == -EUCLEAN ? 0 : r;
 }

@@ -15,9 +15,8 @@
 #ifndef FS_DATA_H
 #define FS_DATA_H
 
-#include "lsm/lsm.h"
+#include "fs/extent.h"
 
-#define DATA_EXTENT_BYTES_MAX (128u << 10)
 #define DATA_SEEK_BYTES 4096u /* what a file reports as its block size: a hole is not smaller */
 
 static inline uint64_t data_seek_floor(uint64_t offset)
@@ -69,28 +68,5 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 typedef int data_finding_fn(void *ctx, uint64_t offset, const char *text);
 int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
 	       data_finding_fn *finding, void *ctx, uint64_t *stored, uint64_t *lost);
-
-/*
- * For a repair of a closed filesystem: what reading cannot make sense of is taken out or
- * marked as lost, so that reading it is an error and never the wrong bytes. Each writes
- * batches of its own.
- */
-
-/*
- * Of the extents of `ino`, drop those that break the rules, and mark as lost where they
- * overlap. `*end` is where the last one ends, `*stored` their sum, `*dropped` how many
- * pieces were given up.
- */
-int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped);
-
-/*
- * Mark what is a hole in [from, to) as lost; `*marked` is how many bytes. -EFBIG, with
- * nothing done, if that would take more than DATA_LOST_MAX extents.
- */
-#define DATA_LOST_MAX 65536u
-int data_mark_lost(struct lsm *lsm, uint64_t ino, uint64_t from, uint64_t to, uint64_t *marked);
-
-/* The extent at `offset` cannot be read whole: keep what can, and mark the rest as lost. */
-int data_repair_value(struct lsm *lsm, uint64_t ino, uint64_t offset, uint64_t *lost);
 
 #endif

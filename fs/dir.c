@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "fs/name.h"
+#include "fs/prune.h"
 
 /* A remembered name costs about 50 bytes; a seek steps over at most so many entries. */
 #define MARK_EVERY 256u

@@ -1,5 +1,5 @@
 /*
- * fs.c - opening and closing a filesystem, and what every call passes through.
+ * fs.c - opening and closing a filesystem, and the order of locks.
  *
  * Lock order. A thread that holds one of these only takes ones further down:
  *
@@ -30,142 +30,18 @@
 #include "fs/core.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "fs/change.h"
+#include "fs/count.h"
+#include "fs/inode.h"
+#include "fs/orphan.h"
+#include "fs/prune.h"
+#include "fs/time.h"
 
-/*
- * So many numbers are set aside with one write; after a crash they are never
- * used. Few enough not to matter out of 2^64, many enough that a create seldom
- * writes more than itself.
- */
-#define INO_STEP 4096u
-/* One batch frees so many orphans. */
-#define ORPHAN_STEP 256u
-/* A batch that had more in it keeps that memory; it is freed instead of kept. */
-#define BATCH_KEEP_BYTES (64u << 10)
 /* The table of inodes gets memory_bytes / INODE_SHARE; the tree gets the rest. */
 #define INODE_SHARE 8u
 #define MEMORY_BYTES_DEFAULT (256u << 20)
-
-void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	if (!fs->report)
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	fs->report(fs->report_ctx, level, text);
-}
-
-int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why)
-{
-	const unsigned char *k = key.data;
-	uint64_t ino = key.size >= 9 ? key_get_u64(k + 1) : 0;
-
-	if (key.size > 9 && k[0] == KEY_NAME)
-		fs_report(fs, LSM_REPORT_ERROR, "damaged: name \"%.*s\" in directory %llu: %s",
-			  (int)(key.size - 9), (const char *)k + 9, (unsigned long long)ino, why);
-	else
-		fs_report(fs, LSM_REPORT_ERROR, "damaged: record '%c' of inode %llu: %s",
-			  key.size ? k[0] : '?', (unsigned long long)ino, why);
-	return -EUCLEAN;
-}
-
-struct lsm_batch *fs_batch_get(struct fs *fs)
-{
-	struct lsm_batch *b = NULL;
-
-	pthread_mutex_lock(&fs->pool_lock);
-	if (fs->pool_count)
-		b = fs->pool[--fs->pool_count];
-	pthread_mutex_unlock(&fs->pool_lock);
-	return b ? b : lsm_batch_new();
-}
-
-void fs_batch_put(struct fs *fs, struct lsm_batch *b)
-{
-	bool small;
-
-	if (!b)
-		return;
-	small = lsm_batch_bytes(b) <= BATCH_KEEP_BYTES;
-	lsm_batch_clear(b);
-	if (small) {
-		pthread_mutex_lock(&fs->pool_lock);
-		if (fs->pool_count < BATCH_POOL) {
-			fs->pool[fs->pool_count++] = b;
-			b = NULL;
-		}
-		pthread_mutex_unlock(&fs->pool_lock);
-	}
-	lsm_batch_free(b);
-}
-
-int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags)
-{
-	return lsm_batch_count(b) ? lsm_write(fs->lsm, b, flags) : 0;
-}
-
-int fs_finish(struct fs *fs, int rc, bool sync)
-{
-	if (!rc && (sync || fs->sync) && !fs->read_only)
-		rc = lsm_sync(fs->lsm);
-	return fs_errno(rc);
-}
-
-void key_range(enum key_kind kind, uint64_t ino, struct key *start, struct key *end)
-{
-	key_make(start, kind, ino, NULL, 0);
-	if (ino < UINT64_MAX) {
-		key_make(end, kind, ino + 1, NULL, 0);
-	} else {
-		end->bytes[0] = (unsigned char)(kind + 1);
-		end->size = 1;
-	}
-}
-
-int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino)
-{
-	struct key start, end;
-
-	key_range(kind, ino, &start, &end);
-	return lsm_batch_delete_range(b, key_slice(&start), key_slice(&end));
-}
-
-/* ---- inode numbers ---- */
-
-int fs_ino_new(struct fs *fs, uint64_t *ino)
-{
-	int rc = 0;
-
-	*ino = 0;
-	pthread_mutex_lock(&fs->ino_lock);
-	if (fs->ino_next >= fs->ino_bound) {
-		struct lsm_batch *b = fs_batch_get(fs);
-		unsigned char bytes[8];
-
-		key_put_u64(bytes, fs->ino_next + INO_STEP);
-		rc = b ? lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){bytes, 8}) :
-			 -ENOMEM;
-		/* Order makes this safe without a sync: what uses a number comes later. */
-		if (!rc)
-			rc = fs_commit(fs, b, 0);
-		if (!rc)
-			fs->ino_bound = fs->ino_next + INO_STEP;
-		fs_batch_put(fs, b);
-	}
-	if (!rc)
-		*ino = fs->ino_next++;
-	pthread_mutex_unlock(&fs->ino_lock);
-	return rc;
-}
 
 /* ---- opening ---- */
 
@@ -300,40 +176,6 @@ static int root_load(struct fs *fs, struct lsm_value *value)
 	return 0;
 }
 
-/* Free what was nameless and in use when the process died. */
-static int orphans_free(struct fs *fs)
-{
-	static const unsigned char lower = KEY_ORPHAN, upper = KEY_ORPHAN + 1;
-	struct lsm_iter_options o = {.lower = {&lower, 1}, .upper = {&upper, 1}};
-	struct lsm_iter *it = lsm_iter_new(fs->lsm, &o);
-	struct lsm_batch *b = fs_batch_get(fs);
-	int rc = it && b ? 0 : -ENOMEM;
-
-	if (!rc)
-		lsm_iter_first(it);
-	while (!rc && lsm_iter_valid(it)) {
-		struct lsm_slice key = lsm_iter_key(it);
-
-		if (key.size == 9)
-			rc = inode_stage_free(b, key_get_u64((const char *)key.data + 1),
-					      ATTR_FLAGS, true);
-		else
-			rc = lsm_batch_delete(b, key);
-		if (!rc && lsm_batch_count(b) >= 3 * ORPHAN_STEP) {
-			rc = fs_commit(fs, b, LSM_FREES);
-			lsm_batch_clear(b);
-		}
-		lsm_iter_next(it);
-	}
-	if (!rc && it)
-		rc = lsm_iter_status(it);
-	if (!rc)
-		rc = fs_commit(fs, b, LSM_FREES);
-	fs_batch_put(fs, b);
-	lsm_iter_free(it);
-	return rc;
-}
-
 static void fs_free(struct fs *fs)
 {
 	while (fs->pool_count)
@@ -399,7 +241,7 @@ int fs_open(const char *path, const struct fs_options *options, struct fs **out)
 	}
 	if (!fs->read_only) {
 		/* Orphans only cost space: what cannot be freed now waits for another open. */
-		rc = orphans_free(fs);
+		rc = orphan_free_all(fs);
 		if (rc)
 			fs_report(fs, LSM_REPORT_WARNING, "cannot free deleted files: %s",
 				  strerror(-rc));

@@ -24,7 +24,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "fs/change.h" /* freeing orphans */
+#include "fs/change.h"
+#include "fs/orphan.h"
+#include "fs/prune.h"
 
 #define SHARD_BUCKETS_MIN 64u
 
@@ -96,15 +98,8 @@ void inode_table_release(struct fs *fs)
 			struct inode *inode, *next;
 
 			for (inode = s->buckets[n]; inode; inode = next) {
-				struct lsm_batch *b = NULL;
-
 				next = inode->next;
-				/* If this fails, the next open frees it. */
-				if (inode->where == INODE_NAMELESS && inode->orphaned)
-					b = fs_batch_get(fs);
-				if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
-					(void)fs_commit(fs, b, LSM_FREES);
-				fs_batch_put(fs, b);
+				orphan_free(fs, inode);
 				inode_destroy(inode);
 			}
 		}
@@ -179,14 +174,7 @@ static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
 static void inode_free(struct fs *fs, struct inode *inode)
 {
 	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
-	if (inode->where == INODE_NAMELESS && inode->orphaned) {
-		struct lsm_batch *b = fs_batch_get(fs);
-
-		/* If this fails, the next open frees it. */
-		if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
-			(void)fs_commit(fs, b, LSM_FREES);
-		fs_batch_put(fs, b);
-	}
+	orphan_free(fs, inode);
 	inode_destroy(inode);
 }
 

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 
 #include "fs/acl.h"
+#include "fs/count.h"
+#include "fs/orphan.h"
 
 /* A directory that held so many entries and is empty gets one range tombstone for all of them. */
 #define EMPTIED_ENTRIES_MIN 1000u
@@ -571,7 +573,7 @@ int name_stage_loss(struct fs *fs, struct lsm_batch *b, const struct inode *dir,
 		rc = lsm_batch_delete(b, key_make(&k, KEY_INODE, inode->ino, NULL, 0));
 	loss->freed = inode_is_only_mine(fs, inode);
 	if (!rc && loss->freed)
-		rc = inode_stage_free(b, inode->ino, inode->attr.flags, false);
+		rc = orphan_stage_free(b, inode->ino, inode->attr.flags, false);
 	else if (!rc && inode->attr.flags & ATTR_FLAGS)
 		rc = lsm_batch_put(b, key_make(&k, KEY_ORPHAN, inode->ino, NULL, 0),
 				   (struct lsm_slice){"", 0});

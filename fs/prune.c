@@ -15,6 +15,7 @@
  * which the kernel looks up one by one if it wants more.
  */
 #include "fs/inode.h"
+#include "fs/prune.h"
 
 #include <errno.h>
 #include <stdlib.h>

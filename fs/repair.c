@@ -41,7 +41,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "fs/data.h"
+#include "fs/repair_data.h"
 #include "fs/repair.h"
 
 typedef unsigned long long ull;

@@ -2,7 +2,8 @@
  * repair_record.c - one record in a repair: files with their extents, links, names.
  */
 #include "fs/acl.h"
-#include "fs/data.h"
+#include "fs/extent.h"
+#include "fs/repair_data.h"
 #include "fs/name.h"
 #include "fs/repair.h"
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/data.h"
+#include "fs/repair_data.h"
 #include "fs/repair.h"
 
 typedef unsigned long long ull;

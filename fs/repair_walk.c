@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "fs/change.h"
 #include "fs/repair.h"
+#include "fs/time.h"
 
 typedef unsigned long long ull;
 

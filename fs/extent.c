@@ -1,0 +1,163 @@
+/*
+ * extent.c - extents: their rules, and going over those of one file.
+ *
+ * The rules of extents
+ *
+ * An extent is one entry of the tree: the key 'D' ino64 offset64, the value the
+ * bytes of the file from `offset` on. Of one file's extents it always holds:
+ *
+ *   1. None is empty.
+ *   2. None crosses a multiple of DATA_EXTENT_BYTES_MAX (the grid); so none is
+ *      larger than that, and no extent before a multiple reaches past it.
+ *   3. None reaches beyond 2^63 - 1, the largest size of a file.
+ *   4. None reaches past the start of the next; what lies between is a hole.
+ *
+ * The file's bytes 0..9 and 131072..131073 as two extents of inode 5:
+ *
+ *   44 0000000000000005 0000000000000000 -> 10 bytes
+ *   44 0000000000000005 0000000000020000 ->  2 bytes
+ *
+ * Rule 2 is why a look-up is cheap: what covers byte x starts in [grid below x,
+ * x], so an iterator has bounds on both sides, and reading from a multiple on
+ * needs no look backwards. A store written with another grid stays valid as
+ * long as the new one is a multiple of it. An extent that breaks a rule is
+ * damage: data_check() names it, the others return -EUCLEAN when they meet it.
+ *
+ * Lost extents
+ *
+ * What a repair found lost is an extent too, of a value that cannot be read
+ * (lsm_batch_put_lost()): it is cut, shared, overwritten and counted as any other, but
+ * reading it is -EUCLEAN. Folding leaves it alone, so that a write beside it works.
+ */
+#include "fs/extent.h"
+
+struct lsm_slice extent_key_above(struct key *k, uint64_t ino)
+{
+	static const unsigned char tail[9] = {255, 255, 255, 255, 255, 255, 255, 255, 255};
+
+	return key_make(k, KEY_EXTENT, ino, tail, sizeof(tail));
+}
+
+int extent_open(struct extent_cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
+		uint64_t upper)
+{
+	struct lsm_iter_options options = {
+		.lower = key_extent(&c->lower, ino, lower),
+		.upper = key_extent(&c->upper, ino, upper),
+	};
+
+	c->ino = ino;
+	c->valid = false;
+	c->it = lsm_iter_new(lsm, &options);
+	return c->it ? 0 : -ENOMEM;
+}
+
+void extent_close(struct extent_cursor *c)
+{
+	lsm_iter_free(c->it);
+}
+
+const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *size)
+{
+	struct lsm_slice key = lsm_iter_key(it);
+
+	*start = 0;
+	*size = lsm_iter_size(it);
+	if (key.size != 1 + 8 + 8)
+		return "the key of an extent has a wrong size";
+	*start = key_get_u64((const unsigned char *)key.data + 9);
+	if (!*size)
+		return "an extent is empty";
+	if (*start > OFFSET_MAX || *size > OFFSET_MAX - *start)
+		return "an extent reaches beyond the largest offset";
+	if (*size > GRID - *start % GRID)
+		return "an extent crosses the grid";
+	return NULL;
+}
+
+/* The iterator was moved: see where to. */
+static int extent_load(struct extent_cursor *c)
+{
+	uint64_t size;
+
+	c->valid = lsm_iter_valid(c->it);
+	if (!c->valid)
+		return lsm_iter_status(c->it);
+	if (extent_decode(c->it, &c->start, &size)) {
+		c->valid = false;
+		return -EUCLEAN;
+	}
+	c->end = c->start + size;
+	c->lost = lsm_iter_lost(c->it);
+	return 0;
+}
+
+int extent_next(struct extent_cursor *c)
+{
+	uint64_t end = c->end;
+	int r;
+
+	lsm_iter_next(c->it);
+	r = extent_load(c);
+	if (!r && c->valid && c->start < end)
+		r = -EUCLEAN;
+	return r;
+}
+
+int extent_prev(struct extent_cursor *c)
+{
+	uint64_t start = c->start;
+	int r;
+
+	lsm_iter_prev(c->it);
+	r = extent_load(c);
+	if (!r && c->valid && c->end > start)
+		r = -EUCLEAN;
+	return r;
+}
+
+int extent_seek_prev(struct extent_cursor *c, uint64_t offset)
+{
+	struct key k;
+
+	lsm_iter_seek_prev(c->it, key_extent(&k, c->ino, offset));
+	return extent_load(c);
+}
+
+int extent_seek(struct extent_cursor *c, uint64_t offset)
+{
+	struct key k;
+	int r;
+
+	if (offset % GRID) {
+		r = extent_seek_prev(c, offset);
+		if (r || (c->valid && c->end > offset))
+			return r;
+		if (c->valid)
+			return extent_next(c);
+	}
+	lsm_iter_seek(c->it, key_extent(&k, c->ino, offset));
+	return extent_load(c);
+}
+
+int extent_read(struct extent_cursor *c, uint64_t from, uint64_t to, unsigned char *buf)
+{
+	uint64_t pos = from;
+	int r = extent_seek(c, from);
+
+	while (!r && c->valid && c->start < to) {
+		uint64_t start = max_u64(c->start, pos), end = min_u64(c->end, to);
+
+		memset(buf + (pos - from), 0, start - pos);
+		r = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
+		if (r)
+			return r;
+		pos = end;
+		if (pos == to)
+			return 0;
+		r = extent_next(c);
+	}
+	if (!r)
+		memset(buf + (pos - from), 0, to - pos);
+	return r;
+}

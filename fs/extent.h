@@ -1,0 +1,74 @@
+/*
+ * extent.h - the extents of one file, one after another. See the top of extent.c.
+ */
+#ifndef FS_EXTENT_H
+#define FS_EXTENT_H
+
+#include "fs/core.h"
+
+#define DATA_EXTENT_BYTES_MAX (128u << 10)
+
+#define GRID ((uint64_t)DATA_EXTENT_BYTES_MAX)
+#define OFFSET_MAX ((uint64_t)INT64_MAX)
+#define SMALL 4096u /* bytes: the tree puts values of this size and more into segments */
+
+static inline uint64_t grid_floor(uint64_t offset)
+{
+	return offset - offset % GRID;
+}
+
+/* The first multiple above or at `offset`, which is at most 2^63 - 1. */
+static inline uint64_t grid_ceil(uint64_t offset)
+{
+	return grid_floor(offset + GRID - 1);
+}
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* An iterator over the extents of one file, and the one it stands on. */
+struct extent_cursor {
+	struct lsm_iter *it;
+	uint64_t ino;
+	struct key lower, upper;
+	bool valid;
+	bool lost;           /* if valid: see the top of extent.c */
+	uint64_t start, end; /* if valid */
+};
+
+/* A key above those of all extents of `ino`. */
+struct lsm_slice extent_key_above(struct key *k, uint64_t ino);
+
+/* What the iterator stands on. Returns NULL, or in words which of the rules it breaks. */
+const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *size);
+
+/*
+ * Begin a cursor over the extents that start in [lower, upper); it stands on none yet.
+ * 0, -ENOMEM. Close it only after a success.
+ */
+int extent_open(struct extent_cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
+		uint64_t upper);
+void extent_close(struct extent_cursor *c);
+
+/*
+ * Move the cursor. `c->valid` says if there is an extent. 0; -EUCLEAN where an extent breaks
+ * the rules; what the tree says.
+ */
+int extent_next(struct extent_cursor *c);
+int extent_prev(struct extent_cursor *c);
+/* To the last extent that starts at or before `offset`. */
+int extent_seek_prev(struct extent_cursor *c, uint64_t offset);
+/* To the first extent that ends after `offset`. */
+int extent_seek(struct extent_cursor *c, uint64_t offset);
+
+/* The file's bytes [from, to), which is within the cursor's bounds, into `buf`. */
+int extent_read(struct extent_cursor *c, uint64_t from, uint64_t to, unsigned char *buf);
+
+#endif
