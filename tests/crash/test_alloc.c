@@ -13,8 +13,8 @@
 #include <inttypes.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/crash/alloc.h"
-#include "tests/lsm/model.h"
+#include "tests/support/alloc.h"
+#include "tests/support/lsm_model.h"
 
 #define FAILS_DEFAULT 100
 #define BATCHES 40

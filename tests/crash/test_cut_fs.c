@@ -5,7 +5,7 @@
  * there after a cut must be one of the texts the model wrote, fs_check() must find
  * nothing, and the number of inodes must be right.
  */
-#include "tests/crash/fs_workload.h"
+#include "tests/support/fs_workload.h"
 
 #define CUTS_DEFAULT 1500
 

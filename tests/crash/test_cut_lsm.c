@@ -5,7 +5,7 @@
  * compactions, segments, manifests, reopens. How it is cut, and what has to hold, is in
  * cuts.h; here a state is that after a batch, all of it is compared and must verify.
  */
-#include "tests/crash/cuts.h"
+#include "tests/support/cuts.h"
 
 #define CUTS_DEFAULT 5000
 

@@ -18,7 +18,7 @@
  *
  * STRIDE=1 in the environment: every byte; the default takes one of a few.
  */
-#include "tests/crash/damages.h"
+#include "tests/support/damages.h"
 
 #define STRIDE_DEFAULT 7
 #define WATCHDOG_SECONDS 900

@@ -16,8 +16,8 @@
  *
  * STRIDE=n: see damages.h; of the large store FLIPS=n, SEED=n.
  */
-#include "tests/crash/damages.h"
-#include "tests/crash/fs_workload.h"
+#include "tests/support/damages.h"
+#include "tests/support/fs_workload.h"
 
 #define STRIDE_DEFAULT 29
 #define FLIPS_DEFAULT 30

@@ -20,8 +20,8 @@
  * FAILS=n in the environment: n points for each kind, picked by SEED; FAILS=all: each one.
  * NTH=n: only the points around the nth of each kind.
  */
-#include "tests/crash/alloc.h"
-#include "tests/crash/fs_workload.h"
+#include "tests/support/alloc.h"
+#include "tests/support/fs_workload.h"
 
 #define FAILS_DEFAULT 8
 #define WATCHDOG_SECONDS 600

@@ -14,7 +14,7 @@
 #include <inttypes.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
 
 #define FAILS_DEFAULT 16
 #define BATCHES 120

@@ -22,7 +22,7 @@
 
 #include "fs/fs.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define STRIDE_DEFAULT 101
 #define WATCHDOG_SECONDS 900

@@ -5,7 +5,7 @@
 #include <sys/xattr.h>
 
 #include "fs/acl.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 static struct fixture f;
 

@@ -6,7 +6,7 @@
 
 #include <linux/falloc.h>
 
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 static struct fixture f;
 

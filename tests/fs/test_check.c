@@ -3,7 +3,7 @@
  * other calls answer EIO to what is damaged, and go on.
  */
 #include "fs/core.h"
-#include "tests/fs/raw.h"
+#include "tests/support/fs_raw.h"
 
 static char found[8192];
 

@@ -15,7 +15,7 @@
 
 #include "fs/data.h"
 #include "fs/key.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define FILES 3
 #define MODEL_BYTES (1u << 20)

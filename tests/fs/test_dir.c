@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define NAMES 3000u
 

@@ -4,7 +4,7 @@
  */
 #include <linux/falloc.h>
 
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define SIZE_MAX_MODEL (600u << 10)
 

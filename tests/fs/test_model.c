@@ -3,7 +3,7 @@
  * result expected of both, everything compared again and again, with the
  * filesystem closed and reopened in between, and everything forgotten.
  */
-#include "tests/fs/model.h"
+#include "tests/support/fs_twin.h"
 
 #define STEPS 30000u
 

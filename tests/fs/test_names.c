@@ -1,7 +1,7 @@
 /*
  * Names: what each call does and which error it gives, as Linux has it.
  */
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 static struct fixture f;
 

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 
 #include "fs/key.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 static struct fixture f;
 

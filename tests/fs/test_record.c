@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fs/record.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 static void test_example(void)
 {

@@ -4,7 +4,7 @@
  * more, and a second repair has nothing to do.
  */
 #include "fs/core.h"
-#include "tests/fs/raw.h"
+#include "tests/support/fs_raw.h"
 
 static char told[16384];
 

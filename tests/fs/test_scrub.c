@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "fs/fs.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define THREADS 3u
 #define DIRS 4u

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 #include "fs/fs.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 #define THREADS 4u
 #define STEPS 4000u

@@ -6,7 +6,7 @@
  * The input: pairs of pieces, a key and its value. An empty filesystem lies beneath, so
  * that most get past the superblock.
  */
-#include "tests/fuzz/fuzz.h"
+#include "tests/support/fuzz.h"
 
 #include "fs/fs.h"
 #include "fs/key.h"

@@ -6,12 +6,12 @@
  * The tree's threads run as they like, so an input does not always take the same path.
  */
 #include "tests/storage/storage_mem.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/support/fuzz.h"
 
 /* Few files, as many as fit in a directory, but some of several extents. */
 #define NODES 20u
 #define BYTES (300u << 10)
-#include "tests/fs/model.h"
+#include "tests/support/fs_twin.h"
 
 #define STEPS_MAX 2000u
 

@@ -6,8 +6,8 @@
  * The tree's threads run as they like, so an input does not always take the same
  * path: what was found may need the same input several times to be seen again.
  */
-#include "tests/fuzz/fuzz.h"
-#include "tests/lsm/model_run.h"
+#include "tests/support/fuzz.h"
+#include "tests/support/lsm_twin.h"
 
 /* Far smaller than anywhere else: an input has room for a few hundred operations. */
 static const struct set sets[] = {

@@ -3,7 +3,7 @@
  */
 #include <xxhash.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/support/fuzz.h"
 
 #include "fs/acl.h"
 #include "fs/record.h"

@@ -6,7 +6,7 @@
  *
  * The input is pieces, each with its size in front; see build().
  */
-#include "tests/fuzz/fuzz.h"
+#include "tests/support/fuzz.h"
 
 #include "lsm/batch.h"
 #include "lsm/table/block.h"

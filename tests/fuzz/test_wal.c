@@ -4,7 +4,7 @@
  */
 #include <xxhash.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/support/fuzz.h"
 
 #include "lsm/base/coding.h"
 #include "tests/storage/storage_mem.h"

@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
 
 #define ROUNDS_DEFAULT 12
 #define WATCHDOG_SECONDS 600

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "lsm/table/block.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define ENTRIES_MAX 200
 

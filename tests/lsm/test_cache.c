@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "lsm/table/cache.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define CHARGE 10000
 #define LIMIT ((size_t)100000) /* too small for more than one shard */

@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include "lsm/table/filter.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define KEYS 20000
 

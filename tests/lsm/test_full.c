@@ -15,7 +15,7 @@
 
 #include "lsm/lsm.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define DISK_BYTES (24u << 20)
 #define ROUNDS 12

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "lsm/memtable.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 static uint64_t rnd_state = 88172645463325252u;
 

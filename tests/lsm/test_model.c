@@ -13,7 +13,7 @@
  */
 #include <getopt.h>
 
-#include "tests/lsm/model_run.h"
+#include "tests/support/lsm_twin.h"
 
 #define WATCHDOG_SECONDS 600
 

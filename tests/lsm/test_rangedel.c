@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include "lsm/table/rangedel.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define TOMBSTONES_MAX 40
 

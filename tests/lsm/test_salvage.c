@@ -1,7 +1,7 @@
 /*
  * Tables that have lost their footer or index: the blocks are found without them.
  */
-#include "tests/lsm/table_fixture.h"
+#include "tests/support/table_fixture.h"
 
 static const struct range ranges[] = {{7, "a", "b"}, {9, "prefixa", "prefixc"}};
 

@@ -7,7 +7,7 @@
 
 #include "lsm/base/ikey.h"
 #include "lsm/segment.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define SEGMENT 7u
 

@@ -1,7 +1,7 @@
 /* The storage in a local directory, and the helpers that are the same for all. */
 #include "lsm/base/report.h"
 #include "lsm/storage/storage.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>

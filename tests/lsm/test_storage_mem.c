@@ -1,6 +1,6 @@
 /* The storage in memory: as a storage, as a disk that loses power, and as one that fails. */
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "tests/lsm/table_fixture.h"
+#include "tests/support/table_fixture.h"
 
 static void test_hex(void)
 {

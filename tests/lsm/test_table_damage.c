@@ -3,7 +3,7 @@
  */
 #include <xxhash.h>
 
-#include "tests/lsm/table_fixture.h"
+#include "tests/support/table_fixture.h"
 
 /* Read all that a damaged table gives. True: nothing wrong came; `*errors` counts -EUCLEAN. */
 static bool only_right_answers(uint64_t number, uint64_t bytes, int *errors)

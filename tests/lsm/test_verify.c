@@ -8,7 +8,7 @@
 #include "lsm/lsm.h"
 #include "lsm/manifest.h"
 #include "tests/storage/storage_mem.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #define KEYS 60u
 

@@ -2,7 +2,7 @@
 #include "lsm/base/buf.h"
 #include "tests/storage/storage_mem.h"
 #include "lsm/wal.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 #include <pthread.h>
 #include <unistd.h>

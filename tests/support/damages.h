@@ -10,7 +10,7 @@
 #ifndef TESTS_CRASH_DAMAGES_H
 #define TESTS_CRASH_DAMAGES_H
 
-#include "tests/crash/cuts.h"
+#include "tests/support/cuts.h"
 
 #define DAMAGES_FILES_MAX 64
 

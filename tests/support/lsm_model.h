@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 #include "lsm/lsm.h"
-#include "tests/rng.h"
-#include "tests/tap.h"
+#include "tests/support/rng.h"
+#include "tests/support/tap.h"
 
 #define MODEL_NONE SIZE_MAX
 #define MODEL_BATCH_OPS_MAX 20

@@ -19,7 +19,7 @@
 #include <inttypes.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
 
 #define CUTS_WATCHDOG_SECONDS 600
 #define CUTS_AT_SPAN 40 /* with AT: so many calls before and behind */

@@ -11,7 +11,7 @@
 #include "lsm/table/block.h"
 #include "lsm/table/table.h"
 #include "lsm/table/table_format.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 static _Thread_local uint64_t rng_state = 88172645463325252u;
 static inline uint64_t rng(void)

@@ -9,8 +9,8 @@
 #ifndef TESTS_FS_MODEL_H
 #define TESTS_FS_MODEL_H
 
-#include "tests/fs/fixture.h"
-#include "tests/rng.h"
+#include "tests/support/fs_fixture.h"
+#include "tests/support/rng.h"
 
 #ifndef NODES
 #define NODES 400u  /* inodes at most at a time */

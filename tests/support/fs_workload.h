@@ -7,7 +7,7 @@
 #ifndef TESTS_CRASH_FS_WORKLOAD_H
 #define TESTS_CRASH_FS_WORKLOAD_H
 
-#include "tests/crash/fs_model.h"
+#include "tests/support/fs_model.h"
 
 /* ---- operations ---- */
 

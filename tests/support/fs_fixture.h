@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "fs/fs.h"
-#include "tests/tap.h"
+#include "tests/support/tap.h"
 
 struct fixture {
 	char dir[64], store[80];

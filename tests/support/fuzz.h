@@ -19,7 +19,7 @@
 #include <inttypes.h>
 #include <stdint.h>
 
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
 
 /* To be defined by each fuzzer. */
 static void fuzz_one(const uint8_t *data, size_t size);

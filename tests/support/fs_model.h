@@ -16,9 +16,9 @@
 
 #include <xxhash.h>
 
-#include "tests/crash/cuts.h"
-#include "tests/crash/fs_xattrs.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/cuts.h"
+#include "tests/support/fs_xattrs.h"
+#include "tests/support/fs_fixture.h"
 
 #define FS_MODEL_NODES 64u
 #define FS_MODEL_NAMES 9u

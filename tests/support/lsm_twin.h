@@ -11,7 +11,7 @@
 #include <inttypes.h>
 
 #include "tests/storage/storage_mem.h"
-#include "tests/lsm/model.h"
+#include "tests/support/lsm_model.h"
 
 #define VIEWS_MAX 5
 

@@ -5,7 +5,7 @@
 #define TESTS_FS_RAW_H
 
 #include "fs/core.h"
-#include "tests/fs/fixture.h"
+#include "tests/support/fs_fixture.h"
 
 static struct lsm *lsm; /* of the closed store */
 
