@@ -1,25 +1,49 @@
 /*
  * fs.c - opening and closing a filesystem, and the order of locks.
  *
- * Lock order. A thread that holds one of these only takes ones further down:
+ * The order of locks
  *
- *   1. fs->rename_lock     by a rename between two directories: then no
- *                          directory changes its ancestors but by us
- *   2. inode locks         in this order among themselves:
- *      a. directories before anything else;
- *      b. a directory before what is below it; only rename needs two that are
- *         not one below the other: the one with the lower number first, then
- *         (by number) the children it works on, which by then are known not to
- *         be above either of the two
- *      c. other inodes by ascending number
- *   3. fs->ino_lock        while it raises the bound of inode numbers
- *   4. the tree            lsm_*() calls; they may wait for the disk
- *   5. shard, pool, prune and count locks: held for a few instructions, and
- *      never while calling anything
+ * A thread that holds one of these only takes ones further down:
  *
- * No cycle can come from (b): a thread that waits for a directory's lock while
- * it holds another's either goes down the tree, or is the one rename that holds
- * rename_lock and has checked who is above whom.
+ *   LOCK_DIR_STREAM  an open directory, while it is read
+ *   LOCK_COUNT_JOIN  waiting for the thread that counts inodes (count.c)
+ *   LOCK_RENAME      fs->rename_lock: see below
+ *   LOCK_INODE       any number of inodes, in the order below
+ *   LOCK_INO         fs->ino_lock, while it raises the bound of inode numbers
+ *   LOCK_SHARD, LOCK_POOL, LOCK_PRUNE
+ *                    held for a few instructions, and never while calling anything
+ *   the tree's       lsm_*() calls; they may wait for the disk
+ *
+ * The order of inodes
+ *
+ * The lock of a directory also guards its names: which there are, and what they stand for. So
+ * while a directory is locked, even shared, none of its children changes its parent.
+ *
+ *   1. Directories come before all others.
+ *   2. A thread without rename_lock holds at most two directories: one, and then a child of
+ *      it. It only goes down the tree.
+ *   3. Whoever needs two directories of which none is the parent of the other takes
+ *      rename_lock first. That is a rename between two directories, and a rename or exchange
+ *      of two directories within one. Under it no directory but the holder's changes its
+ *      parent. The holder takes first the directories that the names are in: the upper one
+ *      before the lower one, and by ascending number if neither is above the other. Then it
+ *      takes the directories that it moves or replaces. It has checked that none of these is
+ *      above a directory that it holds.
+ *   4. Other inodes come by ascending number.
+ *   5. No inode twice, not even shared: a waiting writer stops new readers.
+ *
+ * Why no threads wait for each other in a ring. Threads that wait for an inode that is no
+ * directory hold lower ones, or directories, which nobody waits for who holds only such
+ * inodes: a ring consists of threads that wait for directories. A thread by rule 2 waits for a
+ * directory below the one that it holds. So from any thread of a ring on, one waits for
+ * something further and further below, and the ring can only close through the one thread
+ * that holds rename_lock, if that thread holds a directory below the one it waits for. By
+ * rule 3 it never does.
+ *
+ * Rule 3 is what siblings need, too. If a thread could lock two children of one directory by
+ * number, without rename_lock, it could hold c2 and wait for c1. A second one, listing c1,
+ * holds c1 and waits for d in it. A third, which renames between d and c2, holds d and waits
+ * for c2.
  *
  * A read takes the lock of one inode, shared, and none that is global. A change
  * takes the locks of all inodes whose records it writes, builds one batch,

@@ -28,6 +28,7 @@ struct renaming {
 	struct fs *fs;
 	struct end from, to;
 	bool exchange, replaces; /* replaces: there is something at `to` that goes */
+	bool alone;              /* fs->rename_lock is to be held */
 	struct loss loss;        /* its */
 	struct lsm_batch *b;
 };
@@ -40,8 +41,8 @@ static bool is_above(const struct inode *above, const struct inode *dir)
 	return dir != NULL;
 }
 
-/* Lock two in the order of fs.c; any may be NULL or the same as the other. */
-static void lock_two(struct inode *a, struct inode *b, bool b_first)
+/* Lock one or two; any may be NULL or the same as the other. */
+static void rename_lock_two(struct inode *a, struct inode *b, bool b_first)
 {
 	struct inode *first = b_first ? b : a, *second = b_first ? a : b;
 
@@ -51,7 +52,7 @@ static void lock_two(struct inode *a, struct inode *b, bool b_first)
 		inode_lock(second);
 }
 
-static void unlock_two(struct inode *a, struct inode *b)
+static void rename_unlock_two(struct inode *a, struct inode *b)
 {
 	if (a)
 		inode_unlock(a);
@@ -59,26 +60,26 @@ static void unlock_two(struct inode *a, struct inode *b)
 		inode_unlock(b);
 }
 
-static void lock_dirs(struct renaming *r)
+static void rename_lock_dirs(struct renaming *r)
 {
 	struct inode *a = r->from.dir, *b = r->to.dir;
 	bool b_first = false;
 
-	if (a != b) {
+	if (r->alone)
 		pthread_mutex_lock(&r->fs->rename_lock);
+	if (a != b)
 		b_first = is_above(b, a) || (!is_above(a, b) && b->ino < a->ino);
-	}
-	lock_two(a, b, b_first);
+	rename_lock_two(a, b, b_first);
 }
 
-static void unlock_dirs(struct renaming *r)
+static void rename_unlock_dirs(struct renaming *r)
 {
-	unlock_two(r->from.dir, r->to.dir);
-	if (r->from.dir != r->to.dir)
+	rename_unlock_two(r->from.dir, r->to.dir);
+	if (r->alone)
 		pthread_mutex_unlock(&r->fs->rename_lock);
 }
 
-static void lock_children(struct renaming *r)
+static void rename_lock_children(struct renaming *r)
 {
 	struct inode *a = r->from.n.inode, *b = r->to.n.inode;
 	bool b_first = false;
@@ -87,7 +88,7 @@ static void lock_children(struct renaming *r)
 		b_first = r->to.is_dir;
 	else if (b)
 		b_first = b->ino < a->ino;
-	lock_two(a, b, b_first);
+	rename_lock_two(a, b, b_first);
 }
 
 /*
@@ -105,6 +106,7 @@ static int find(struct renaming *r, unsigned flags)
 	if (rc)
 		return rc;
 	from->is_dir = S_ISDIR(from->n.inode->type);
+	to->is_dir = r->replaces = false;
 	rc = name_find(r->fs, to->dir, to->name, &to->n);
 	if (rc == -ENOENT)
 		rc = r->exchange ? -ENOENT : 0;
@@ -258,6 +260,33 @@ static int get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
 	return rc ? rc : S_ISDIR((*dir)->type) ? 0 : -ENOTDIR;
 }
 
+/*
+ * Do it, or find out why not: `*err`. False, with nothing done: it takes fs->rename_lock, which
+ * could not be known before the names were looked up.
+ */
+static bool rename_try(struct renaming *r, unsigned flags, int *err)
+{
+	bool alone = r->alone;
+
+	rename_lock_dirs(r);
+	*err = find(r, flags);
+	/* Two directories, of which none is the parent of the other: rule 3 of fs.c. */
+	if (!*err && r->from.is_dir && r->to.is_dir)
+		alone = true;
+	if (!*err && alone == r->alone) {
+		rename_lock_children(r);
+		*err = rename_locked(r);
+		rename_unlock_two(r->from.n.inode, r->to.n.inode);
+	}
+	rename_unlock_dirs(r);
+	if (alone == r->alone)
+		return true;
+	name_release(r->fs, &r->from.n);
+	name_release(r->fs, &r->to.n);
+	r->from.n = r->to.n = (struct name){0};
+	return false;
+}
+
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
 	      const char *new_name, unsigned flags)
 {
@@ -272,15 +301,10 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
 		rc = get_dir(fs, parent, &r.from.dir);
 	if (!rc)
 		rc = get_dir(fs, new_parent, &r.to.dir);
-	if (!rc) {
-		lock_dirs(&r);
-		rc = find(&r, flags);
-		if (!rc) {
-			lock_children(&r);
-			rc = rename_locked(&r);
-			unlock_two(r.from.n.inode, r.to.n.inode);
-		}
-		unlock_dirs(&r);
+	r.alone = r.from.dir != r.to.dir;
+	if (!rc && !rename_try(&r, flags, &rc)) {
+		r.alone = true;
+		(void)rename_try(&r, flags, &rc);
 	}
 	name_release(fs, &r.from.n);
 	name_release(fs, &r.to.n);
