@@ -190,7 +190,7 @@ static struct lsm_slice acl_key(struct key *k, uint64_t ino, enum acl_kind kind)
 
 /* Read the one of `kind`; `value` keeps its bytes. Returns 0; 1 if there is none; an error. */
 static int acl_read(struct fs *fs, const struct inode *inode, enum acl_kind kind,
-		    struct lsm_value *value, struct acl *acl)
+		    struct lsm_value *value, struct acl *acl) REQUIRES_SHARED(*inode)
 {
 	struct lsm_slice key;
 	const char *why;
@@ -219,8 +219,10 @@ int acl_stage_mode(struct change *c)
 {
 	struct lsm_value value = {0};
 	struct acl acl;
-	int rc = acl_read(c->fs, c->inode, ACL_ACCESS, &value, &acl);
+	int rc;
 
+	inode_assert_held(c->inode);
+	rc = acl_read(c->fs, c->inode, ACL_ACCESS, &value, &acl);
 	if (!rc) {
 		acl_set_mode(&acl, c->attr.mode);
 		rc = acl_stage(c->b, c->inode->ino, &acl);

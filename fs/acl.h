@@ -61,7 +61,7 @@ struct acl_inherited {
  * Release `in` in any case. REQUIRES: dir locked.
  */
 int acl_inherit(struct fs *fs, const struct inode *dir, mode_t umask, struct attr *attr,
-		struct acl_inherited *in);
+		struct acl_inherited *in) REQUIRES_SHARED(*dir);
 /* Add it to `b`. */
 int acl_stage_inherited(struct lsm_batch *b, uint64_t ino, const struct acl_inherited *in);
 static inline void acl_inherited_release(struct acl_inherited *in)

@@ -18,7 +18,7 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 		return rc;
 	inode_lock_shared(inode);
 	inode_stat(inode, st);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	return 0;
 }
@@ -32,7 +32,7 @@ bool fs_atime_due(struct fs *fs, uint64_t ino)
 		return false;
 	inode_lock_shared(inode);
 	due = inode_touch_due(fs, inode);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	return due;
 }
@@ -56,7 +56,7 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
 		buf[content.size] = '\0';
 		touch = inode_touch_due(fs, inode);
 	}
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	if (touch)
 		inode_touch(fs, inode);
 	lsm_value_release(&value);
@@ -108,7 +108,7 @@ static void set_times(struct change *c, const struct stat *want, unsigned mask)
 }
 
 static int setattr_locked(struct fs *fs, struct inode *inode, const struct fs_cred *cred,
-			  const struct stat *want, unsigned mask)
+			  const struct stat *want, unsigned mask) REQUIRES(*inode)
 {
 	struct change c;
 	int rc;

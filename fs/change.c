@@ -20,6 +20,7 @@ void inode_stat(const struct inode *inode, struct stat *st)
 	const struct attr *a = &inode->attr;
 	uint64_t stored = 0;
 
+	inode_assert_shared(inode);
 	memset(st, 0, sizeof(*st));
 	st->st_ino = inode->ino;
 	st->st_mode = a->mode;
@@ -62,6 +63,7 @@ int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *va
 	struct key k;
 	int rc;
 
+	inode_assert_shared(inode);
 	*content = (struct lsm_slice){inode->content, inode->attr.content_size};
 	if (inode->where == INODE_NAMELESS || !inode->attr.content_size)
 		return 0;
@@ -88,6 +90,7 @@ int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct att
 	struct key k;
 	size_t size;
 
+	inode_assert_held(inode);
 	if (inode->where == INODE_NAMELESS) {
 		if (!(attr->flags & ATTR_FLAGS) || inode->orphaned)
 			return 0;
@@ -108,6 +111,7 @@ void inode_changed(struct fs *fs, const struct inode *inode)
 
 void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
 {
+	inode_assert_held(inode);
 	inode->attr = *attr;
 	inode->touched = false;
 	if (inode->where == INODE_NAMELESS && attr->flags & ATTR_FLAGS)
@@ -117,6 +121,7 @@ void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
 
 int change_begin(struct change *c, struct fs *fs, struct inode *inode)
 {
+	inode_assert_held(inode);
 	memset(c, 0, sizeof(*c));
 	c->fs = fs;
 	c->inode = inode;
@@ -129,6 +134,7 @@ int change_load(struct change *c)
 {
 	int rc;
 
+	inode_assert_held(c->inode);
 	if (c->content_known)
 		return 0;
 	rc = inode_content(c->fs, c->inode, &c->value, &c->content);
@@ -149,6 +155,7 @@ int change_commit(struct change *c, unsigned flags)
 	void *copy = NULL;
 	int rc = 0;
 
+	inode_assert_held(inode);
 	if (inode->where == INODE_NAMELESS) {
 		if (c->content_new && c->content.size) {
 			copy = malloc(c->content.size);
@@ -205,6 +212,7 @@ bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 	const struct attr *a = &inode->attr;
 	uint64_t now;
 
+	inode_assert_shared(inode);
 	if (fs->atime == FS_NOATIME || fs->read_only)
 		return false;
 	if (fs->atime == FS_STRICTATIME)

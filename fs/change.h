@@ -9,14 +9,14 @@
 
 /* ---- the record; REQUIRES: the inode's lock, shared for reading ---- */
 
-void inode_stat(const struct inode *inode, struct stat *st);
+void inode_stat(const struct inode *inode, struct stat *st) REQUIRES_SHARED(*inode);
 
 /* The key of its record; not when NAMELESS. */
-struct lsm_slice inode_key(const struct inode *inode, struct key *k);
+struct lsm_slice inode_key(const struct inode *inode, struct key *k) REQUIRES_SHARED(*inode);
 
 /* Its content in the record (or in memory), within `*value` or the inode. */
 int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *value,
-		  struct lsm_slice *content);
+		  struct lsm_slice *content) REQUIRES_SHARED(*inode);
 
 /*
  * Add to `b` its record as it will be: with `attr`, and `content` of
@@ -24,11 +24,11 @@ int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *va
  * its entry in the list of orphans.
  */
 int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct attr *attr,
-		const void *content);
+		const void *content) REQUIRES(*inode);
 /* After the batch was written: this is how it is now. */
-void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr);
+void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr) REQUIRES(*inode);
 /* Note that a record of it was written where it is now; inode_apply() does. */
-void inode_changed(struct fs *fs, const struct inode *inode);
+void inode_changed(struct fs *fs, const struct inode *inode) REQUIRES(*inode);
 /* ---- a change to one inode ---- */
 
 /*
@@ -45,7 +45,7 @@ struct change {
 	struct lsm_value value;
 };
 /* REQUIRES: inode locked until change_end(). */
-int change_begin(struct change *c, struct fs *fs, struct inode *inode);
+int change_begin(struct change *c, struct fs *fs, struct inode *inode) REQUIRES(*inode);
 int change_load(struct change *c); /* make c->content what it is in the store */
 /* `data` stays the caller's, until change_end(). */
 void change_content(struct change *c, const void *data, size_t size);
@@ -59,11 +59,12 @@ void change_end(struct change *c);
  * memory: reading would be writing otherwise. It reaches the store with the next
  * change, or with inode_settle().
  */
-void inode_touch(struct fs *fs, struct inode *inode);
-void inode_touch_locked(struct fs *fs, struct inode *inode); /* REQUIRES: its lock */
+void inode_touch(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
+void inode_touch_locked(struct fs *fs, struct inode *inode)
+	REQUIRES(*inode); /* REQUIRES: its lock */
 /* Write an atime that is only in memory, before the inode leaves it; takes its lock. */
-void inode_settle(struct fs *fs, struct inode *inode);
+void inode_settle(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
 /* Do they? REQUIRES: lock, shared. */
-bool inode_touch_due(const struct fs *fs, const struct inode *inode);
+bool inode_touch_due(const struct fs *fs, const struct inode *inode) REQUIRES_SHARED(*inode);
 
 #endif

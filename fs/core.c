@@ -46,10 +46,10 @@ struct lsm_batch *fs_batch_get(struct fs *fs)
 {
 	struct lsm_batch *b = NULL;
 
-	pthread_mutex_lock(&fs->pool_lock);
+	mutex_lock(&fs->pool_lock);
 	if (fs->pool_count)
 		b = fs->pool[--fs->pool_count];
-	pthread_mutex_unlock(&fs->pool_lock);
+	mutex_unlock(&fs->pool_lock);
 	return b ? b : lsm_batch_new();
 }
 
@@ -62,12 +62,12 @@ void fs_batch_put(struct fs *fs, struct lsm_batch *b)
 	small = lsm_batch_bytes(b) <= BATCH_KEEP_BYTES;
 	lsm_batch_clear(b);
 	if (small) {
-		pthread_mutex_lock(&fs->pool_lock);
+		mutex_lock(&fs->pool_lock);
 		if (fs->pool_count < BATCH_POOL) {
 			fs->pool[fs->pool_count++] = b;
 			b = NULL;
 		}
-		pthread_mutex_unlock(&fs->pool_lock);
+		mutex_unlock(&fs->pool_lock);
 	}
 	lsm_batch_free(b);
 }
@@ -91,7 +91,7 @@ int fs_ino_new(struct fs *fs, uint64_t *ino)
 	int rc = 0;
 
 	*ino = 0;
-	pthread_mutex_lock(&fs->ino_lock);
+	mutex_lock(&fs->ino_lock);
 	if (fs->ino_next >= fs->ino_bound) {
 		struct lsm_batch *b = fs_batch_get(fs);
 		unsigned char bytes[8];
@@ -108,6 +108,6 @@ int fs_ino_new(struct fs *fs, uint64_t *ino)
 	}
 	if (!rc)
 		*ino = fs->ino_next++;
-	pthread_mutex_unlock(&fs->ino_lock);
+	mutex_unlock(&fs->ino_lock);
 	return rc;
 }

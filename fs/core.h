@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/key.h"
 #include "fs/record.h"
+#include "lsm/base/lock.h"
 
 #define FS_FORMAT_VERSION 1u
 
@@ -23,11 +24,25 @@
 #define INODE_SHARDS 64u
 #define BATCH_POOL 16u
 
+/* The ranks of the locks of fs/, in the order in which they are taken; fs.c explains it. */
+enum {
+	LOCK_DIR_STREAM = LOCK_FS_FIRST, /* of an open directory */
+	LOCK_COUNT_JOIN,
+	LOCK_RENAME,
+	LOCK_INODE, /* of all inodes, see inode_lock.h */
+	LOCK_INO,   /* of the inode numbers */
+	/* leaves: nothing is taken under these */
+	LOCK_SHARD,
+	LOCK_POOL,
+	LOCK_PRUNE,
+};
+_Static_assert(LOCK_PRUNE < (int)LOCK_LSM_FIRST, "the locks of lsm/ come after those of fs/");
+
 struct inode;
 
 /* A part of the table of inodes in memory. */
 struct shard {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	/* guarded by lock */
 	struct inode **buckets;
 	size_t mask, count;
@@ -36,7 +51,7 @@ struct shard {
 /* Counting the inodes after a crash; see count.c. */
 struct count {
 	/* guarded by join_lock */
-	pthread_mutex_t join_lock;
+	struct mutex join_lock;
 	pthread_t thread;
 	bool running;
 	/* atomic */
@@ -49,7 +64,7 @@ struct count {
 
 /* Asking the kernel to drop names; see prune.c. */
 struct prune {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	pthread_cond_t wake, idle;
 	/* guarded by lock */
 	fs_prune_fn *fn;
@@ -80,12 +95,12 @@ struct fs {
 	_Atomic uint64_t inodes, inode_bytes;
 	_Atomic uint64_t own_changes; /* written 'I' records; see inode_enter() */
 
-	pthread_mutex_t rename_lock; /* see the lock order in fs.c */
-	pthread_mutex_t ino_lock;
+	struct mutex rename_lock; /* see the lock order in fs.c */
+	struct mutex ino_lock;
 	/* guarded by ino_lock */
 	uint64_t ino_next, ino_bound;
 
-	pthread_mutex_t pool_lock;
+	struct mutex pool_lock;
 	/* guarded by pool_lock */
 	struct lsm_batch *pool[BATCH_POOL];
 	unsigned pool_count;
@@ -121,6 +136,6 @@ void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, .
 int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why);
 
 /* A number no inode ever had. May write to the store. */
-int fs_ino_new(struct fs *fs, uint64_t *ino);
+int fs_ino_new(struct fs *fs, uint64_t *ino) EXCLUDES(fs->ino_lock);
 
 #endif

@@ -69,7 +69,9 @@ int count_open(struct fs *fs)
 	struct lsm_batch *b = NULL;
 	int rc;
 
-	pthread_mutex_init(&fs->count.join_lock, NULL);
+	rc = mutex_init(&fs->count.join_lock, LOCK_COUNT_JOIN);
+	if (rc)
+		return rc;
 	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_COUNT), &value);
 	if (!rc && value.size == 8) {
 		atomic_store(&fs->count.files, (int64_t)key_get_u64(value.data));
@@ -93,17 +95,17 @@ int count_open(struct fs *fs)
 	fs_batch_put(fs, b);
 	lsm_value_release(&value);
 	if (rc)
-		pthread_mutex_destroy(&fs->count.join_lock);
+		mutex_destroy(&fs->count.join_lock);
 	return rc;
 }
 
 int count_wait(struct fs *fs)
 {
-	pthread_mutex_lock(&fs->count.join_lock);
+	mutex_lock(&fs->count.join_lock);
 	if (fs->count.running)
 		pthread_join(fs->count.thread, NULL);
 	fs->count.running = false;
-	pthread_mutex_unlock(&fs->count.join_lock);
+	mutex_unlock(&fs->count.join_lock);
 	return fs->count.error;
 }
 
@@ -121,5 +123,5 @@ void count_close(struct fs *fs)
 			(void)fs_commit(fs, b, 0);
 		fs_batch_put(fs, b);
 	}
-	pthread_mutex_destroy(&fs->count.join_lock);
+	mutex_destroy(&fs->count.join_lock);
 }

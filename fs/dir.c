@@ -27,7 +27,7 @@
 struct fs_dir {
 	struct fs *fs;
 	struct inode *inode; /* with a reference */
-	pthread_mutex_t lock;
+	struct mutex lock;
 	/* guarded by lock */
 	struct lsm_snapshot *snapshot;
 	uint64_t stamp;      /* inode->changes, from before the snapshot */
@@ -56,7 +56,7 @@ static void dir_reset(struct fs_dir *dir)
 }
 
 /* Take the names of this moment. */
-static int dir_snapshot(struct fs_dir *dir)
+static int dir_snapshot(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	dir_reset(dir);
 	inode_lock_shared(dir->inode);
@@ -65,7 +65,7 @@ static int dir_snapshot(struct fs_dir *dir)
 	dir->empty = !dir->inode->attr.entries;
 	if (!dir->empty)
 		dir->snapshot = lsm_snapshot_take(dir->fs->lsm);
-	inode_unlock(dir->inode);
+	inode_unlock_shared(dir->inode);
 	return dir->empty || dir->snapshot ? 0 : -ENOMEM;
 }
 
@@ -79,7 +79,11 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 	if (!dir)
 		return -ENOMEM;
 	dir->fs = fs;
-	pthread_mutex_init(&dir->lock, NULL);
+	rc = mutex_init(&dir->lock, LOCK_DIR_STREAM);
+	if (rc) {
+		free(dir);
+		return rc;
+	}
 	key_range(KEY_NAME, ino, &dir->start, &dir->end);
 	rc = inode_get(fs, ino, &dir->inode);
 	if (!rc)
@@ -104,12 +108,12 @@ void fs_dir_close(struct fs_dir *dir)
 	dir_reset(dir);
 	free(dir->marks);
 	inode_put(dir->fs, dir->inode);
-	pthread_mutex_destroy(&dir->lock);
+	mutex_destroy(&dir->lock);
 	free(dir);
 }
 
 /* A copy of the name the iterator is at; NULL: no memory. */
-static char *name_here(struct fs_dir *dir)
+static char *name_here(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	struct lsm_slice key = lsm_iter_key(dir->it);
 
@@ -117,7 +121,7 @@ static char *name_here(struct fs_dir *dir)
 }
 
 /* Remember where we are, if it is a place to. Without memory the next seek takes longer. */
-static void dir_mark(struct fs_dir *dir)
+static void dir_mark(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	char *name;
 
@@ -138,14 +142,14 @@ static void dir_mark(struct fs_dir *dir)
 		dir->marks[dir->mark_count++] = name;
 }
 
-static void dir_step(struct fs_dir *dir)
+static void dir_step(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	lsm_iter_next(dir->it);
 	dir->index++;
 	dir_mark(dir);
 }
 
-static int dir_iterate(struct fs_dir *dir)
+static int dir_iterate(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	struct lsm_iter_options o = {.snapshot = dir->snapshot,
 				     .lower = key_slice(&dir->start),
@@ -156,7 +160,7 @@ static int dir_iterate(struct fs_dir *dir)
 	return dir->it ? 0 : -ENOMEM;
 }
 
-static void dir_seek_name(struct fs_dir *dir, const char *name)
+static void dir_seek_name(struct fs_dir *dir, const char *name) REQUIRES(dir->lock)
 {
 	struct key k;
 
@@ -168,7 +172,7 @@ static void dir_seek_name(struct fs_dir *dir, const char *name)
  * memtables and files for as long as somebody keeps the directory open. One that met an
  * error has no place: the next call finds it by its index, and the error if it is still there.
  */
-static void dir_park(struct fs_dir *dir)
+static void dir_park(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	if (!dir->it)
 		return;
@@ -179,7 +183,7 @@ static void dir_park(struct fs_dir *dir)
 }
 
 /* Bring the iterator to the name at `index`, or to the end. */
-static int dir_seek(struct fs_dir *dir, uint64_t index)
+static int dir_seek(struct fs_dir *dir, uint64_t index) REQUIRES(dir->lock)
 {
 	bool parked = !dir->it && dir->parked;
 	size_t mark = 0;
@@ -211,7 +215,7 @@ static int dir_seek(struct fs_dir *dir, uint64_t index)
  * if it went. `record` is what the snapshot has.
  */
 static int resolve(struct fs_dir *dir, const char *name, const struct record *record,
-		   struct inode **out, struct stat *st)
+		   struct inode **out, struct stat *st) REQUIRES(dir->lock)
 {
 	struct name n = {0};
 	int rc = 1;
@@ -229,9 +233,9 @@ static int resolve(struct fs_dir *dir, const char *name, const struct record *re
 	if (*out) {
 		inode_lock_shared(*out);
 		inode_stat(*out, st);
-		inode_unlock(*out);
+		inode_unlock_shared(*out);
 	}
-	inode_unlock(dir->inode);
+	inode_unlock_shared(dir->inode);
 	/* Damage was reported; the name is listed, and looking it up will say EIO. */
 	return rc == -ENOENT || rc == -EUCLEAN ? 0 : rc;
 }
@@ -258,6 +262,7 @@ static int give_name(struct reading *r)
 	const char *why;
 	int rc;
 
+	mutex_assert_held(&dir->lock);
 	if (!name_possible(bytes)) {
 		/* Nobody could ask for it, and the kernel would refuse all the others too. */
 		fs_corrupt(dir->fs, key, "no file can have this name");
@@ -301,7 +306,7 @@ static int give_dots(struct reading *r, bool parent)
 
 	inode_lock_shared(inode);
 	st.st_ino = parent && inode->parent ? inode->parent->ino : inode->ino;
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	if (r->fn(r->ctx, parent ? ".." : ".", &st, false, parent ? 2 : 1))
 		return 1;
 	r->any = true;
@@ -313,6 +318,7 @@ static int read_locked(struct reading *r, uint64_t offset)
 	struct fs_dir *dir = r->dir;
 	int rc = 0;
 
+	mutex_assert_held(&dir->lock);
 	/* Without a snapshot: it is the first read, or taking the last one failed. */
 	if (!offset || (!dir->empty && !dir->snapshot))
 		rc = dir_snapshot(dir);
@@ -346,17 +352,17 @@ int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_di
 	bool touch;
 	int rc;
 
-	pthread_mutex_lock(&dir->lock);
+	mutex_lock(&dir->lock);
 	rc = read_locked(&r, offset);
 	dir_park(dir);
-	pthread_mutex_unlock(&dir->lock);
+	mutex_unlock(&dir->lock);
 	if (rc < 0)
 		/* What was given out holds references, so it counts; the error comes next time. */
 		return r.any ? 0 : fs_errno(rc);
 	if (!offset && !dir->noatime) {
 		inode_lock_shared(dir->inode);
 		touch = inode_touch_due(dir->fs, dir->inode);
-		inode_unlock(dir->inode);
+		inode_unlock_shared(dir->inode);
 		if (touch)
 			inode_touch(dir->fs, dir->inode);
 	}

@@ -61,7 +61,7 @@ static void stored_add(struct change *c, int64_t delta)
 
 /* REQUIRES: inode locked, shared. */
 static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset, void *buf,
-		       size_t size, size_t *got)
+		       size_t size, size_t *got) REQUIRES_SHARED(*inode)
 {
 	const struct attr *a = &inode->attr;
 	struct lsm_value value = {0};
@@ -105,7 +105,7 @@ static int read_file(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, si
 	inode_lock_shared(inode);
 	rc = read_locked(fs, inode, offset, buf, size, got);
 	touch = touch && !rc && size && inode_touch_due(fs, inode);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	if (touch)
 		inode_touch(fs, inode);
 	inode_put(fs, inode);
@@ -155,7 +155,7 @@ int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *
 		*out = a->size;
 		rc = whence == SEEK_DATA;
 	}
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	return rc == 1 ? -ENXIO : fs_errno(rc);
 }
@@ -266,7 +266,7 @@ static int stage_outgrow(struct change *c, uint64_t offset, const void *data, si
 
 /* REQUIRES: inode locked. */
 static int write_locked(struct fs *fs, struct inode *inode, uint64_t offset, const void *data,
-			size_t size, unsigned flags)
+			size_t size, unsigned flags) REQUIRES(*inode)
 {
 	unsigned char buf[FS_INLINE_BYTES_MAX];
 	uint64_t end = offset + size, new_size;
@@ -358,6 +358,7 @@ static int stage_punch(struct change *c, uint64_t offset, uint64_t end,
  * there is, beside what the file has, is told so now, and not in the middle of writing.
  */
 static int check_space(struct fs *fs, const struct inode *inode, uint64_t size)
+	REQUIRES_SHARED(*inode)
 {
 	uint64_t free_bytes, total_bytes;
 	int rc;
@@ -369,7 +370,7 @@ static int check_space(struct fs *fs, const struct inode *inode, uint64_t size)
 }
 
 static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64_t offset,
-			    uint64_t size)
+			    uint64_t size) REQUIRES(*inode)
 {
 	unsigned char buf[FS_INLINE_BYTES_MAX];
 	bool punch = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
@@ -437,6 +438,7 @@ static int copy_clone(struct copying *p)
 	struct change c;
 	int rc;
 
+	inode_assert_held(p->to);
 	if (p->size > CLONE_BYTES_MAX)
 		p->size = CLONE_BYTES_MAX;
 	end = p->to_offset + p->size;
@@ -464,6 +466,8 @@ static int copy_bytes(struct copying *p)
 	void *buf = malloc(size);
 	int rc;
 
+	inode_assert_held(p->from);
+	inode_assert_held(p->to);
 	if (!buf)
 		return -ENOMEM;
 	rc = read_locked(p->fs, p->from, p->from_offset, buf, size, &got);
@@ -480,6 +484,8 @@ static int copy_locked(struct copying *p)
 	const struct attr *from = &p->from->attr, *to = &p->to->attr;
 	uint64_t end;
 
+	inode_assert_held(p->from);
+	inode_assert_held(p->to);
 	if (p->from_offset >= from->size)
 		return 0;
 	if (p->size > from->size - p->from_offset)
@@ -497,12 +503,28 @@ static int copy_locked(struct copying *p)
 	return copy_bytes(p);
 }
 
+/* The analysis cannot follow these two: there may be two inodes or one. */
+static void copy_lock(struct copying *p) NO_OTHER_THREADS
+{
+	bool in_order = p->from->ino < p->to->ino;
+
+	inode_lock(in_order ? p->from : p->to);
+	if (p->from != p->to)
+		inode_lock(in_order ? p->to : p->from);
+}
+
+static void copy_unlock(struct copying *p) NO_OTHER_THREADS
+{
+	inode_unlock(p->from);
+	if (p->from != p->to)
+		inode_unlock(p->to);
+}
+
 int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
 		  uint64_t to_offset, size_t size, size_t *copied)
 {
 	struct copying p = {
 		.fs = fs, .from_offset = from_offset, .to_offset = to_offset, .size = size};
-	struct inode *first, *second;
 	int rc;
 
 	*copied = 0;
@@ -514,16 +536,10 @@ int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t t
 		inode_put(fs, p.from);
 		return rc;
 	}
-	first = from < to ? p.from : p.to;
-	second = from < to ? p.to : p.from;
-	inode_lock(first);
-	if (second != first)
-		inode_lock(second);
+	copy_lock(&p);
 	if (size)
 		rc = copy_locked(&p);
-	if (second != first)
-		inode_unlock(second);
-	inode_unlock(first);
+	copy_unlock(&p);
 	inode_put(fs, p.from);
 	inode_put(fs, p.to);
 	*copied = p.copied;

@@ -3,7 +3,7 @@
  *
  * The order of locks
  *
- * A thread that holds one of these only takes ones further down:
+ * A thread that holds one of these only takes ones further down (the ranks in core.h):
  *
  *   LOCK_DIR_STREAM  an open directory, while it is read
  *   LOCK_COUNT_JOIN  waiting for the thread that counts inodes (count.c)
@@ -45,11 +45,13 @@
  * holds c1 and waits for d in it. A third, which renames between d and c2, holds d and waits
  * for c2.
  *
+ * inode_lock.c asserts the order where a lock is taken.
+ *
  * A read takes the lock of one inode, shared, and none that is global. A change
  * takes the locks of all inodes whose records it writes, builds one batch,
  * writes it, and only then changes what is in memory: a failed write changed
  * nothing. Durability (a `sync` mount, O_SYNC) is waited for after the locks
- * are given back, so that many threads in one directory share one sync.
+ * are released, so that many threads in one directory share one sync.
  */
 #include "fs/core.h"
 
@@ -204,44 +206,64 @@ static void fs_free(struct fs *fs)
 {
 	while (fs->pool_count)
 		lsm_batch_free(fs->pool[--fs->pool_count]);
-	pthread_mutex_destroy(&fs->pool_lock);
-	pthread_mutex_destroy(&fs->ino_lock);
-	pthread_mutex_destroy(&fs->rename_lock);
+	mutex_destroy(&fs->pool_lock);
+	mutex_destroy(&fs->ino_lock);
+	mutex_destroy(&fs->rename_lock);
 	free(fs);
 }
 
-static void init(struct fs *fs, const struct fs_options *options, struct lsm_options *lsm_options)
+/* A filesystem with its options and locks, and no tree yet; NULL: no memory. */
+static struct fs *fs_new(const struct fs_options *options)
 {
-	size_t memory =
-		options->lsm.memory_bytes ? options->lsm.memory_bytes : MEMORY_BYTES_DEFAULT;
+	struct fs *fs = calloc(1, sizeof(*fs));
 
+	if (!fs)
+		return NULL;
+	if (mutex_init(&fs->pool_lock, LOCK_POOL))
+		goto no_pool;
+	if (mutex_init(&fs->ino_lock, LOCK_INO))
+		goto no_ino;
+	if (mutex_init(&fs->rename_lock, LOCK_RENAME))
+		goto no_rename;
 	fs->atime = options->atime;
 	fs->sync = options->sync;
 	fs->acl = options->acl;
 	fs->read_only = options->lsm.read_only;
 	fs->report = options->lsm.report;
 	fs->report_ctx = options->lsm.report_ctx;
+	return fs;
+no_rename:
+	mutex_destroy(&fs->ino_lock);
+no_ino:
+	mutex_destroy(&fs->pool_lock);
+no_pool:
+	free(fs);
+	return NULL;
+}
+
+/* Open the tree below `fs`, and part the memory between the two. */
+static int fs_open_tree(struct fs *fs, const char *path, const struct fs_options *options)
+{
+	struct lsm_options lsm_options = options->lsm;
+	size_t memory =
+		options->lsm.memory_bytes ? options->lsm.memory_bytes : MEMORY_BYTES_DEFAULT;
+
 	fs->inode_bytes_max = memory / INODE_SHARE;
-	pthread_mutex_init(&fs->pool_lock, NULL);
-	pthread_mutex_init(&fs->ino_lock, NULL);
-	pthread_mutex_init(&fs->rename_lock, NULL);
-	*lsm_options = options->lsm;
-	lsm_options->memory_bytes = memory - fs->inode_bytes_max;
+	lsm_options.memory_bytes = memory - fs->inode_bytes_max;
+	return lsm_open(path, &lsm_options, &fs->lsm);
 }
 
 int fs_open(const char *path, const struct fs_options *options, struct fs **out)
 {
-	struct lsm_options lsm_options;
 	struct lsm_value value = {0};
 	struct fs *fs;
 	int rc;
 
 	*out = NULL;
-	fs = calloc(1, sizeof(*fs));
+	fs = fs_new(options);
 	if (!fs)
 		return -ENOMEM;
-	init(fs, options, &lsm_options);
-	rc = lsm_open(path, &lsm_options, &fs->lsm);
+	rc = fs_open_tree(fs, path, options);
 	if (rc) {
 		fs_free(fs);
 		return rc;

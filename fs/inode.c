@@ -57,18 +57,23 @@ int inode_table_init(struct fs *fs)
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
+		int err = mutex_init(&s->lock, LOCK_SHARD);
+
+		if (err)
+			return err;
 		s->buckets = calloc(SHARD_BUCKETS_MIN, sizeof(*s->buckets));
-		if (!s->buckets)
+		if (!s->buckets) {
+			mutex_destroy(&s->lock);
 			return -ENOMEM;
+		}
 		s->mask = SHARD_BUCKETS_MIN - 1;
-		pthread_mutex_init(&s->lock, NULL);
 	}
 	return 0;
 }
 
 static void inode_destroy(struct inode *inode)
 {
-	pthread_rwlock_destroy(&inode->lock);
+	inode_lock_destroy(inode);
 	free(inode->name);
 	free(inode->content);
 	free(inode);
@@ -104,7 +109,7 @@ void inode_table_release(struct fs *fs)
 			}
 		}
 		free(s->buckets);
-		pthread_mutex_destroy(&s->lock);
+		mutex_destroy(&s->lock);
 	}
 }
 
@@ -137,7 +142,7 @@ static void shard_grow(struct shard *s)
 }
 
 /* REQUIRES: s->lock. */
-static struct inode *shard_find(const struct shard *s, uint64_t ino)
+static struct inode *shard_find(const struct shard *s, uint64_t ino) REQUIRES(s->lock)
 {
 	struct inode *inode = *shard_bucket(s, ino);
 
@@ -147,7 +152,7 @@ static struct inode *shard_find(const struct shard *s, uint64_t ino)
 }
 
 /* REQUIRES: s->lock. */
-static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
+static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode) REQUIRES(s->lock)
 {
 	struct inode **bucket = shard_bucket(s, inode->ino);
 
@@ -159,7 +164,7 @@ static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
 }
 
 /* REQUIRES: s->lock. */
-static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
+static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode) REQUIRES(s->lock)
 {
 	struct inode **link = shard_bucket(s, inode->ino);
 
@@ -185,16 +190,16 @@ static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uin
 		struct shard *s = ino_shard(fs, inode->ino);
 		struct inode *parent;
 
-		pthread_mutex_lock(&s->lock);
+		mutex_lock(&s->lock);
 		assert(inode->refs >= refs);
 		inode->refs -= refs;
 		inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
 		if (inode->refs || inode->lookups) {
-			pthread_mutex_unlock(&s->lock);
+			mutex_unlock(&s->lock);
 			return;
 		}
 		shard_remove(fs, s, inode);
-		pthread_mutex_unlock(&s->lock);
+		mutex_unlock(&s->lock);
 		parent = inode->parent;
 		inode_free(fs, inode);
 		inode = parent;
@@ -208,13 +213,13 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 	struct shard *s = ino_shard(fs, ino);
 	struct inode *inode;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode = shard_find(s, ino);
 	if (inode) {
 		inode->refs++;
 		inode->used = true;
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	*out = inode;
 	return inode ? 0 : -ESTALE;
 }
@@ -223,9 +228,9 @@ void inode_ref(struct fs *fs, struct inode *inode)
 {
 	struct shard *s = ino_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode->refs++;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 void inode_put(struct fs *fs, struct inode *inode)
@@ -237,19 +242,19 @@ void inode_keep(struct fs *fs, struct inode *inode)
 {
 	struct shard *s = ino_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode->lookups++;
 	inode->refs--;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 void inode_hold(struct fs *fs, struct inode *inode)
 {
 	struct shard *s = ino_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode->lookups++;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 /* Whether the caller's one reference and `count` lookups are all that is left. */
@@ -258,9 +263,9 @@ static bool inode_is_last(struct fs *fs, struct inode *inode, uint64_t count)
 	struct shard *s = ino_shard(fs, inode->ino);
 	bool last;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	last = inode->refs == 1 && inode->lookups <= count;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return last;
 }
 
@@ -280,9 +285,9 @@ bool inode_is_only_mine(struct fs *fs, struct inode *inode)
 	struct shard *s = ino_shard(fs, inode->ino);
 	bool mine;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	mine = inode->refs == 1 && !inode->lookups;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return mine;
 }
 
@@ -290,14 +295,17 @@ struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
 			enum inode_where where, struct inode *parent, const char *name)
 {
 	struct inode *inode = calloc(1, sizeof(*inode));
-	pthread_rwlockattr_t lock_attr;
 
 	if (!inode)
 		return NULL;
+	if (inode_lock_init(inode)) {
+		free(inode);
+		return NULL;
+	}
 	if (name) {
 		inode->name = strdup(name);
 		if (!inode->name) {
-			free(inode);
+			inode_destroy(inode);
 			return NULL;
 		}
 	}
@@ -309,11 +317,6 @@ struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
 	inode->used = true;
 	if (S_ISDIR(inode->type))
 		inode->entries_max = attr->entries;
-	/* A stream of readers must not starve who wants to create. */
-	pthread_rwlockattr_init(&lock_attr);
-	pthread_rwlockattr_setkind_np(&lock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&inode->lock, &lock_attr);
-	pthread_rwlockattr_destroy(&lock_attr);
 	inode->parent = parent;
 	if (parent)
 		inode_ref(fs, parent);
@@ -325,9 +328,9 @@ void inode_add(struct fs *fs, struct inode *inode)
 {
 	struct shard *s = ino_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	shard_insert(fs, s, inode);
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
 		prune_wake(fs);
 }
@@ -348,6 +351,7 @@ void inode_discard(struct fs *fs, struct inode *inode)
  * parent is locked, so they may be read here.)
  */
 static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_t type)
+	REQUIRES_SHARED(*dir)
 {
 	if (inode->type != type)
 		return false;
@@ -357,7 +361,7 @@ static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_
 /* As inode_enter(), for a record at hand that is good while `*counter` is `stamp`. */
 static int enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
 		 enum inode_where where, const _Atomic uint64_t *counter, uint64_t stamp,
-		 struct inode **out)
+		 struct inode **out) REQUIRES_SHARED(*dir)
 {
 	struct shard *s = ino_shard(fs, record->ino);
 	struct inode *made, *found;
@@ -366,7 +370,7 @@ static int enter(struct fs *fs, struct inode *dir, const char *name, const struc
 	made = inode_new(fs, record->ino, &record->attr, where, dir, name);
 	if (!made)
 		return -ENOMEM;
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	found = shard_find(s, record->ino);
 	if (found) {
 		found->refs++;
@@ -377,7 +381,7 @@ static int enter(struct fs *fs, struct inode *dir, const char *name, const struc
 		shard_insert(fs, s, made);
 		found = made;
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	if (found != made)
 		inode_discard(fs, made);
 	*out = found;
@@ -388,7 +392,7 @@ static int enter(struct fs *fs, struct inode *dir, const char *name, const struc
 
 /* Find the inode of a link. */
 static int enter_link(struct fs *fs, struct inode *dir, const char *name, const struct record *link,
-		      struct inode **out)
+		      struct inode **out) REQUIRES_SHARED(*dir)
 {
 	struct lsm_value value = {0};
 	struct key k;
@@ -428,6 +432,7 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 	struct key k;
 	int rc = 0;
 
+	inode_assert_shared(dir);
 	*out = NULL;
 	key = key_make(&k, KEY_NAME, dir->ino, name, strlen(name));
 	if (record->kind == RECORD_INODE && record->attr.nlink != 1)
@@ -451,6 +456,7 @@ void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, stru
 {
 	struct inode *old_parent = inode->parent;
 
+	inode_assert_held(inode);
 	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
 	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
 	free(inode->name);

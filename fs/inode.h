@@ -6,6 +6,7 @@
 #define FS_INODE_H
 
 #include "fs/core.h"
+#include "fs/inode_lock.h"
 
 enum inode_where {
 	INODE_NAMED,    /* the record is under 'N' parent name */
@@ -13,7 +14,7 @@ enum inode_where {
 	INODE_NAMELESS, /* no record: an orphan lives in memory only */
 };
 
-struct inode {
+struct LOCK_ATTRIBUTE(capability("inode")) inode {
 	/* constant */
 	uint64_t ino;
 	mode_t type; /* S_IFREG, ... */
@@ -27,8 +28,8 @@ struct inode {
 	/* atomic: of a directory, how often a record in its range was written */
 	_Atomic uint64_t changes;
 
-	pthread_rwlock_t lock;
-	/* guarded by lock */
+	pthread_rwlock_t rwlock; /* see inode_lock.h */
+	/* guarded by rwlock */
 	struct attr attr;
 	enum inode_where where;
 	bool orphaned; /* nameless, and 'O' ino is in the store */
@@ -45,19 +46,6 @@ struct inode {
 	void *content;        /* when NAMELESS: attr.content_size bytes */
 	uint64_t entries_max; /* of a directory: most entries since it was empty */
 };
-
-static inline void inode_lock(struct inode *inode)
-{
-	pthread_rwlock_wrlock(&inode->lock);
-}
-static inline void inode_lock_shared(struct inode *inode)
-{
-	pthread_rwlock_rdlock(&inode->lock);
-}
-static inline void inode_unlock(struct inode *inode)
-{
-	pthread_rwlock_unlock(&inode->lock);
-}
 
 /* ---- the table ---- */
 
@@ -94,13 +82,13 @@ void inode_discard(struct fs *fs, struct inode *inode);
  * REQUIRES: dir locked, at least shared.
  */
 int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
-		uint64_t stamp, struct inode **out);
+		uint64_t stamp, struct inode **out) REQUIRES_SHARED(*dir);
 
 /*
  * Move it: `name` (malloc()ed) becomes its own; it takes a reference on
  * `parent` and gives back the one on the last. REQUIRES: its lock.
  */
 void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,
-		char *name);
+		char *name) REQUIRES(*inode);
 
 #endif

@@ -43,35 +43,23 @@ bool name_possible(struct lsm_slice name)
 	       (bytes[0] != '.' || (name.size > 1 && (name.size > 2 || bytes[1] != '.')));
 }
 
-int name_dir(struct fs *fs, uint64_t ino, bool exclusive, struct inode **dir)
+int name_dir(struct fs *fs, uint64_t ino, struct inode **dir)
 {
 	int rc = inode_get(fs, ino, dir);
 
 	if (rc)
 		return rc;
-	if (!S_ISDIR((*dir)->type)) {
-		inode_put(fs, *dir);
-		*dir = NULL;
-		return -ENOTDIR;
-	}
-	if (exclusive)
-		inode_lock(*dir);
-	else
-		inode_lock_shared(*dir);
-	if (exclusive && (*dir)->where == INODE_NAMELESS) {
-		name_dir_end(fs, *dir);
-		*dir = NULL;
-		return -ENOENT;
-	}
-	return 0;
+	if (S_ISDIR((*dir)->type))
+		return 0;
+	inode_put(fs, *dir);
+	*dir = NULL;
+	return -ENOTDIR;
 }
 
-void name_dir_end(struct fs *fs, struct inode *dir)
+int name_dir_alive(const struct inode *dir)
 {
-	if (!dir)
-		return;
-	inode_unlock(dir);
-	inode_put(fs, dir);
+	inode_assert_shared(dir);
+	return dir->where == INODE_NAMELESS ? -ENOENT : 0;
 }
 
 static struct lsm_slice name_key(struct key *k, const struct inode *dir, const char *name)
@@ -86,6 +74,7 @@ int name_find(struct fs *fs, struct inode *dir, const char *name, struct name *n
 	const char *why;
 	int rc;
 
+	inode_assert_shared(dir);
 	do {
 		n->stamp = atomic_load(&dir->changes);
 		rc = lsm_get(fs->lsm, NULL, key, &n->value);
@@ -108,6 +97,7 @@ void name_release(struct fs *fs, struct name *n)
 
 int name_content(struct fs *fs, const struct inode *dir, struct name *n, struct lsm_slice *content)
 {
+	inode_assert_shared(n->inode);
 	if (n->inode->where == INODE_NAMED && n->record.kind == RECORD_INODE &&
 	    atomic_load(&dir->changes) == n->stamp) {
 		*content = n->record.content;
@@ -154,6 +144,7 @@ int name_stage_dir(struct lsm_batch *b, const struct inode *dir, int entries, in
 {
 	int rc = 0;
 
+	inode_assert_held(dir);
 	*next = dir->attr;
 	next->entries = count_changed(next->entries, entries);
 	next->subdirs = count_changed(next->subdirs, subdirs);
@@ -181,20 +172,22 @@ static void reply(struct fs *fs, struct inode *inode, struct stat *st)
 {
 	inode_lock_shared(inode);
 	inode_stat(inode, st);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_hold(fs, inode);
 }
 
-static int lookup_dots(struct fs *fs, struct inode *dir, const char *name, struct stat *st)
+/* "." and ".." of `dir`. */
+static void lookup_dots(struct fs *fs, struct inode *dir, const char *name, struct stat *st)
 {
-	struct inode *inode = name[1] && dir->parent ? dir->parent : dir;
+	struct inode *inode;
 
+	inode_lock_shared(dir);
+	inode = name[1] && dir->parent ? dir->parent : dir;
 	inode_ref(fs, inode);
-	/* The parent's lock comes before ours. */
-	name_dir_end(fs, dir);
+	/* The parent's lock comes before this one. */
+	inode_unlock_shared(dir);
 	reply(fs, inode, st);
 	inode_put(fs, inode);
-	return 0;
 }
 
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
@@ -208,16 +201,20 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct stat *st)
 	rc = name_check(name, &size);
 	if (rc)
 		return rc;
-	rc = name_dir(fs, parent, false, &dir);
+	rc = name_dir(fs, parent, &dir);
 	if (rc)
 		return rc;
-	if (name_is_dots(name))
-		return lookup_dots(fs, dir, name, st);
-	rc = name_find(fs, dir, name, &n);
-	if (!rc)
-		reply(fs, n.inode, st);
-	name_dir_end(fs, dir);
-	name_release(fs, &n);
+	if (name_is_dots(name)) {
+		lookup_dots(fs, dir, name, st);
+	} else {
+		inode_lock_shared(dir);
+		rc = name_find(fs, dir, name, &n);
+		if (!rc)
+			reply(fs, n.inode, st);
+		inode_unlock_shared(dir);
+		name_release(fs, &n);
+	}
+	inode_put(fs, dir);
 	return fs_errno(rc);
 }
 
@@ -231,6 +228,7 @@ void fs_forget(struct fs *fs, uint64_t ino, uint64_t count)
 
 /* The attributes of something new in `dir`, which may pass its group on. */
 static struct attr attr_new(const struct fs_cred *cred, const struct inode *dir, mode_t mode)
+	REQUIRES_SHARED(*dir)
 {
 	struct attr a = {.mode = mode, .uid = cred->uid, .gid = cred->gid, .nlink = 1};
 
@@ -248,6 +246,7 @@ static struct attr attr_new(const struct fs_cred *cred, const struct inode *dir,
 
 /* Is there no such name yet? REQUIRES: dir locked. */
 static int name_is_free(struct fs *fs, const struct inode *dir, const char *name)
+	REQUIRES_SHARED(*dir)
 {
 	struct lsm_value value = {0};
 	struct key k;
@@ -263,6 +262,7 @@ static int name_is_free(struct fs *fs, const struct inode *dir, const char *name
  */
 static int name_make(struct fs *fs, struct inode *dir, const char *name, const struct attr *attr,
 		     const struct acl_inherited *inherited, const char *target, struct stat *st)
+	REQUIRES(*dir)
 {
 	struct inode *inode = NULL;
 	struct lsm_batch *b = NULL;
@@ -293,7 +293,9 @@ static int name_make(struct fs *fs, struct inode *dir, const char *name, const s
 	}
 	name_apply_dir(fs, dir, &dir_attr);
 	count_add(fs, 1);
+	inode_lock_shared(inode);
 	inode_stat(inode, st);
+	inode_unlock_shared(inode);
 	inode_add(fs, inode);
 	inode_keep(fs, inode);
 	return 0;
@@ -312,12 +314,14 @@ static int create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, co
 	rc = name_check(name, &size);
 	if (rc)
 		return rc;
-	rc = name_dir(fs, parent, true, &dir);
+	rc = name_dir(fs, parent, &dir);
 	if (rc)
 		return rc;
-	if (name_is_dots(name)) {
+	inode_lock(dir);
+	rc = name_dir_alive(dir);
+	if (!rc && name_is_dots(name)) {
 		rc = -EEXIST;
-	} else {
+	} else if (!rc) {
 		attr = attr_new(cred, dir, mode);
 		if (target)
 			attr.size = attr.content_size = (uint32_t)strlen(target);
@@ -328,7 +332,8 @@ static int create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, co
 			rc = name_make(fs, dir, name, &attr, &inherited, target, st);
 		acl_inherited_release(&inherited);
 	}
-	name_dir_end(fs, dir);
+	inode_unlock(dir);
+	inode_put(fs, dir);
 	rc = fs_finish(fs, rc, false);
 	/* Made, but it may not last: with the error the caller gets no reference. */
 	if (rc)
@@ -379,7 +384,7 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, uint64_t parent, mode_
 	       struct stat *st)
 {
 	struct inode *dir, *inode = NULL;
-	struct acl_inherited inherited;
+	struct acl_inherited inherited = {0};
 	struct lsm_batch *b = NULL;
 	struct attr attr;
 	uint64_t ino;
@@ -388,13 +393,17 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, uint64_t parent, mode_
 	memset(st, 0, sizeof(*st));
 	if (fs->read_only)
 		return -EROFS;
-	rc = name_dir(fs, parent, true, &dir);
+	rc = name_dir(fs, parent, &dir);
 	if (rc)
 		return rc;
+	inode_lock(dir);
+	rc = name_dir_alive(dir);
 	attr = attr_new(cred, dir, S_IFREG | (mode & 07777));
 	attr.nlink = 0;
-	rc = acl_inherit(fs, dir, cred->umask, &attr, &inherited);
-	name_dir_end(fs, dir);
+	if (!rc)
+		rc = acl_inherit(fs, dir, cred->umask, &attr, &inherited);
+	inode_unlock(dir);
+	inode_put(fs, dir);
 	if (!rc)
 		rc = fs_ino_new(fs, &ino);
 	if (!rc) {
@@ -404,8 +413,11 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, uint64_t parent, mode_
 	}
 	if (!rc)
 		rc = acl_stage_inherited(b, ino, &inherited);
-	if (!rc)
+	if (!rc) {
+		inode_lock(inode);
 		rc = inode_stage(b, inode, &attr, NULL);
+		inode_unlock(inode);
+	}
 	if (!rc)
 		rc = fs_commit(fs, b, 0);
 	fs_batch_put(fs, b);
@@ -414,9 +426,11 @@ int fs_tmpfile(struct fs *fs, const struct fs_cred *cred, uint64_t parent, mode_
 		inode_discard(fs, inode);
 		return fs_errno(rc);
 	}
+	inode_lock(inode);
 	inode->linkable = true;
 	inode->orphaned = attr.flags & ATTR_FLAGS;
 	inode_stat(inode, st);
+	inode_unlock(inode);
 	inode_add(fs, inode);
 	inode_keep(fs, inode);
 	return 0;
@@ -455,6 +469,7 @@ static int link_another(struct linking *l)
 	size_t size;
 	int rc;
 
+	inode_assert_held(inode);
 	rc = inode_content(l->fs, inode, &value, &content);
 	if (!rc) {
 		size = record_encode(bytes, inode->ino, &l->attr, content.data);
@@ -477,6 +492,8 @@ static int link_locked(struct linking *l)
 	char *name = NULL;
 	int rc;
 
+	inode_assert_held(l->dir);
+	inode_assert_held(inode);
 	if (first && !inode->linkable)
 		return -ENOENT;
 	if (inode->attr.nlink >= FS_LINKS_MAX)
@@ -528,14 +545,18 @@ int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, stru
 	rc = inode_get(fs, ino, &l.inode);
 	if (rc)
 		return rc;
-	rc = S_ISDIR(l.inode->type) ? -EPERM : name_dir(fs, parent, true, &l.dir);
+	rc = S_ISDIR(l.inode->type) ? -EPERM : name_dir(fs, parent, &l.dir);
 	if (!rc) {
+		inode_lock(l.dir);
 		inode_lock(l.inode);
-		rc = name_is_dots(name) ? -EEXIST : link_locked(&l);
+		rc = name_dir_alive(l.dir);
+		if (!rc)
+			rc = name_is_dots(name) ? -EEXIST : link_locked(&l);
 		if (!rc)
 			inode_stat(l.inode, st);
 		inode_unlock(l.inode);
-		name_dir_end(fs, l.dir);
+		inode_unlock(l.dir);
+		inode_put(fs, l.dir);
 	}
 	rc = fs_finish(fs, rc, false);
 	if (!rc)
@@ -555,6 +576,7 @@ int name_stage_loss(struct fs *fs, struct lsm_batch *b, const struct inode *dir,
 	struct key k;
 	int rc = 0;
 
+	inode_assert_held(inode);
 	memset(loss, 0, sizeof(*loss));
 	if (inode->where == INODE_NAMELESS)
 		return fs_corrupt(fs, key_make(&k, KEY_INODE, inode->ino, NULL, 0),
@@ -607,6 +629,7 @@ void name_apply_loss(struct fs *fs, struct inode *inode, struct loss *loss)
 }
 
 static int remove_locked(struct fs *fs, struct inode *dir, const char *name, struct name *n)
+	REQUIRES(*dir)
 {
 	bool is_dir = S_ISDIR(n->inode->type);
 	struct loss loss = {0};
@@ -614,6 +637,7 @@ static int remove_locked(struct fs *fs, struct inode *dir, const char *name, str
 	struct lsm_batch *b;
 	int rc;
 
+	inode_assert_held(n->inode);
 	if (is_dir && n->inode->attr.entries)
 		return -ENOTEMPTY;
 	b = fs_batch_get(fs);
@@ -639,10 +663,13 @@ static int remove_name(struct fs *fs, uint64_t parent, const char *name, bool is
 	struct inode *dir;
 	int rc;
 
-	rc = name_dir(fs, parent, true, &dir);
+	rc = name_dir(fs, parent, &dir);
 	if (rc)
 		return rc;
-	rc = name_find(fs, dir, name, &n);
+	inode_lock(dir);
+	rc = name_dir_alive(dir);
+	if (!rc)
+		rc = name_find(fs, dir, name, &n);
 	if (!rc && is_dir != !!S_ISDIR(n.inode->type))
 		rc = is_dir ? -ENOTDIR : -EISDIR;
 	if (!rc) {
@@ -650,7 +677,8 @@ static int remove_name(struct fs *fs, uint64_t parent, const char *name, bool is
 		rc = remove_locked(fs, dir, name, &n);
 		inode_unlock(n.inode);
 	}
-	name_dir_end(fs, dir);
+	inode_unlock(dir);
+	inode_put(fs, dir);
 	name_release(fs, &n);
 	return fs_finish(fs, rc, false);
 }

@@ -18,11 +18,12 @@ static inline bool name_is_dots(const char *name)
 bool name_possible(struct lsm_slice name);
 
 /*
- * The directory `ino`, locked, `exclusive`ly for a change. -ESTALE, -ENOTDIR;
- * for a change -ENOENT if it was removed. name_dir_end() unlocks and puts; NULL is fine.
+ * The directory `ino`, with a reference for inode_put(). 0, -ESTALE, -ENOTDIR; `*dir` is NULL
+ * after an error.
  */
-int name_dir(struct fs *fs, uint64_t ino, bool exclusive, struct inode **dir);
-void name_dir_end(struct fs *fs, struct inode *dir);
+int name_dir(struct fs *fs, uint64_t ino, struct inode **dir);
+/* 0 if names may still be made in `dir`; -ENOENT if it was removed. */
+int name_dir_alive(const struct inode *dir) REQUIRES_SHARED(*dir);
 
 /* A name found, and what it stands for. Release with name_release(), found or not. */
 struct name {
@@ -35,10 +36,12 @@ struct name {
  * Find `name` in `dir`. Returns 0; -ENOENT; an error.
  * REQUIRES: dir locked, at least shared. `n` starts as {0}.
  */
-int name_find(struct fs *fs, struct inode *dir, const char *name, struct name *n);
+int name_find(struct fs *fs, struct inode *dir, const char *name, struct name *n)
+	REQUIRES_SHARED(*dir);
 void name_release(struct fs *fs, struct name *n);
 /* The record's content of what was found; REQUIRES: both locked. Avoids a second read if it can. */
-int name_content(struct fs *fs, const struct inode *dir, struct name *n, struct lsm_slice *content);
+int name_content(struct fs *fs, const struct inode *dir, struct name *n, struct lsm_slice *content)
+	REQUIRES_SHARED(*dir);
 
 /* Add to `b` the entry `name` of `dir`: the whole record, or a link. */
 int name_stage(struct lsm_batch *b, const struct inode *dir, const char *name, uint64_t ino,
@@ -48,9 +51,9 @@ int name_stage_link(struct lsm_batch *b, const struct inode *dir, const char *na
 int name_stage_delete(struct lsm_batch *b, const struct inode *dir, const char *name);
 /* Add to `b` the record of `dir` with its counts changed and its times `*next` = now. */
 int name_stage_dir(struct lsm_batch *b, const struct inode *dir, int entries, int subdirs,
-		   struct attr *next);
+		   struct attr *next) REQUIRES(*dir);
 /* After the batch was written. */
-void name_apply_dir(struct fs *fs, struct inode *dir, const struct attr *next);
+void name_apply_dir(struct fs *fs, struct inode *dir, const struct attr *next) REQUIRES(*dir);
 
 /* What losing a name makes of an inode. */
 struct loss {
@@ -63,7 +66,7 @@ struct loss {
  * entry itself. REQUIRES: both locked.
  */
 int name_stage_loss(struct fs *fs, struct lsm_batch *b, const struct inode *dir, struct name *n,
-		    struct loss *loss);
-void name_apply_loss(struct fs *fs, struct inode *inode, struct loss *loss);
+		    struct loss *loss) REQUIRES(*dir);
+void name_apply_loss(struct fs *fs, struct inode *inode, struct loss *loss) REQUIRES(*inode);
 
 #endif

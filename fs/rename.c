@@ -41,8 +41,12 @@ static bool is_above(const struct inode *above, const struct inode *dir)
 	return dir != NULL;
 }
 
-/* Lock one or two; any may be NULL or the same as the other. */
-static void rename_lock_two(struct inode *a, struct inode *b, bool b_first)
+/*
+ * The analysis cannot follow these five: which locks they take depends on the inodes.
+ *
+ * Lock one or two; any may be NULL or the same as the other.
+ */
+static void rename_lock_two(struct inode *a, struct inode *b, bool b_first) NO_OTHER_THREADS
 {
 	struct inode *first = b_first ? b : a, *second = b_first ? a : b;
 
@@ -52,7 +56,7 @@ static void rename_lock_two(struct inode *a, struct inode *b, bool b_first)
 		inode_lock(second);
 }
 
-static void rename_unlock_two(struct inode *a, struct inode *b)
+static void rename_unlock_two(struct inode *a, struct inode *b) NO_OTHER_THREADS
 {
 	if (a)
 		inode_unlock(a);
@@ -60,26 +64,26 @@ static void rename_unlock_two(struct inode *a, struct inode *b)
 		inode_unlock(b);
 }
 
-static void rename_lock_dirs(struct renaming *r)
+static void rename_lock_dirs(struct renaming *r) NO_OTHER_THREADS
 {
 	struct inode *a = r->from.dir, *b = r->to.dir;
 	bool b_first = false;
 
 	if (r->alone)
-		pthread_mutex_lock(&r->fs->rename_lock);
+		mutex_lock(&r->fs->rename_lock);
 	if (a != b)
 		b_first = is_above(b, a) || (!is_above(a, b) && b->ino < a->ino);
 	rename_lock_two(a, b, b_first);
 }
 
-static void rename_unlock_dirs(struct renaming *r)
+static void rename_unlock_dirs(struct renaming *r) NO_OTHER_THREADS
 {
 	rename_unlock_two(r->from.dir, r->to.dir);
 	if (r->alone)
-		pthread_mutex_unlock(&r->fs->rename_lock);
+		mutex_unlock(&r->fs->rename_lock);
 }
 
-static void rename_lock_children(struct renaming *r)
+static void rename_lock_children(struct renaming *r) NO_OTHER_THREADS
 {
 	struct inode *a = r->from.n.inode, *b = r->to.n.inode;
 	bool b_first = false;
@@ -100,6 +104,8 @@ static int find(struct renaming *r, unsigned flags)
 	struct end *from = &r->from, *to = &r->to;
 	int rc;
 
+	inode_assert_held(from->dir);
+	inode_assert_held(to->dir);
 	if (from->dir->where == INODE_NAMELESS || to->dir->where == INODE_NAMELESS)
 		return -ENOENT;
 	rc = name_find(r->fs, from->dir, from->name, &from->n);
@@ -137,6 +143,8 @@ static int stage_move(struct renaming *r, struct end *from, const struct end *to
 	struct inode *inode = from->n.inode;
 	int rc = 0;
 
+	inode_assert_held(from->dir);
+	inode_assert_held(inode);
 	from->attr = inode->attr;
 	from->attr.ctime = time_now();
 	from->new_name = strdup(to->name);
@@ -161,6 +169,8 @@ static int stage_dirs(struct renaming *r)
 	int moved = from->is_dir, back = r->exchange && to->is_dir;
 	int rc;
 
+	inode_assert_held(from->dir);
+	inode_assert_held(to->dir);
 	if (from->dir == to->dir)
 		return name_stage_dir(r->b, from->dir, -(int)r->replaces, -lost, &from->dir_attr);
 	rc = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved, &from->dir_attr);
@@ -174,6 +184,7 @@ static int stage(struct renaming *r)
 	struct end *from = &r->from, *to = &r->to;
 	int rc = 0;
 
+	inode_assert_held(to->dir);
 	if (r->replaces && to->is_dir && to->n.inode->attr.entries)
 		return -ENOTEMPTY;
 	if (from->n.inode->where == INODE_NAMELESS ||
@@ -204,6 +215,7 @@ static void apply_move(struct fs *fs, struct end *from, const struct end *to)
 {
 	struct inode *inode = from->n.inode;
 
+	inode_assert_held(inode);
 	inode_changed(fs, inode);
 	inode_move(fs, inode, inode->where, to->dir, from->new_name);
 	from->new_name = NULL;
@@ -215,11 +227,15 @@ static int rename_locked(struct renaming *r)
 	struct end *from = &r->from, *to = &r->to;
 	int rc = stage(r);
 
+	inode_assert_held(from->dir);
+	inode_assert_held(to->dir);
 	if (!rc)
 		rc = fs_commit(r->fs, r->b, r->replaces ? LSM_FREES : 0);
 	if (!rc) {
-		if (r->replaces)
+		if (r->replaces) {
+			inode_assert_held(to->n.inode);
 			name_apply_loss(r->fs, to->n.inode, &r->loss);
+		}
 		apply_move(r->fs, from, to);
 		if (r->exchange)
 			apply_move(r->fs, to, from);

@@ -39,6 +39,7 @@ static struct lsm_iter *xattr_iter(struct fs *fs, uint64_t ino, struct key *star
 
 /* Is `key` there, and (`*only`) no other? 0, -ENODATA, or an error. */
 static int find_only(struct fs *fs, const struct inode *inode, struct lsm_slice key, bool *only)
+	REQUIRES_SHARED(*inode)
 {
 	struct key start, end;
 	struct lsm_iter *it;
@@ -77,6 +78,7 @@ struct xattr_change {
 };
 
 static int change_locked(struct fs *fs, struct inode *inode, const struct xattr_change *x)
+	REQUIRES(*inode)
 {
 	struct change c;
 	int rc = change_begin(&c, fs, inode);
@@ -97,7 +99,7 @@ static int change_locked(struct fs *fs, struct inode *inode, const struct xattr_
 }
 
 static int set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
-		      struct lsm_slice value, int flags)
+		      struct lsm_slice value, int flags) REQUIRES(*inode)
 {
 	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
 	struct lsm_value old = {0};
@@ -128,7 +130,7 @@ static int acl_check(struct fs *fs, const struct inode *inode, enum acl_kind kin
 }
 
 static int set_acl_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
-			  struct lsm_slice key, struct lsm_slice value, int flags)
+			  struct lsm_slice key, struct lsm_slice value, int flags) REQUIRES(*inode)
 {
 	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
 	struct acl acl;
@@ -211,7 +213,7 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size
 	rc = acl_check(fs, inode, kind);
 	if (!rc)
 		rc = inode->attr.flags & ATTR_XATTRS ? lsm_get(fs->lsm, NULL, key, &v) : 1;
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	if (!rc && kind && acl_decode((struct lsm_slice){v.data, v.size}, &acl, &why))
 		rc = fs_corrupt(fs, key, why);
@@ -229,7 +231,7 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size
 }
 
 static int list_locked(struct fs *fs, const struct inode *inode, char *list, size_t size,
-		       size_t *got)
+		       size_t *got) REQUIRES_SHARED(*inode)
 {
 	struct key start, end;
 	struct lsm_iter *it;
@@ -273,13 +275,13 @@ int fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size, size_t *g
 		return rc;
 	inode_lock_shared(inode);
 	rc = list_locked(fs, inode, list, size, got);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	return fs_errno(rc);
 }
 
 static int remove_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
-			 struct lsm_slice key)
+			 struct lsm_slice key) REQUIRES(*inode)
 {
 	struct xattr_change x = {.key = key, .mode = inode->attr.mode};
 	int rc = acl_check(fs, inode, kind);
