@@ -169,8 +169,7 @@ static int check_extents(struct check *c, const struct place *p, const struct re
 	uint64_t stored = 0, lost = 0;
 	int rc;
 
-	rc = data_check(c->fs->lsm, c->snapshot, r->ino, r->attr.size, on_extent, &f, &stored,
-			&lost);
+	rc = data_check(c->fs, c->snapshot, r->ino, r->attr.size, on_extent, &f, &stored, &lost);
 	if (rc && !is_damage(rc))
 		return rc;
 	if (lost)

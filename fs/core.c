@@ -36,6 +36,9 @@ int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why)
 	if (key.size > 9 && k[0] == KEY_NAME)
 		fs_report(fs, LSM_REPORT_ERROR, "damaged: name \"%.*s\" in directory %llu: %s",
 			  (int)(key.size - 9), (const char *)k + 9, (unsigned long long)ino, why);
+	else if (key.size == 17 && k[0] == KEY_EXTENT)
+		fs_report(fs, LSM_REPORT_ERROR, "damaged: content of inode %llu at byte %llu: %s",
+			  (unsigned long long)ino, (unsigned long long)key_get_u64(k + 9), why);
 	else
 		fs_report(fs, LSM_REPORT_ERROR, "damaged: record '%c' of inode %llu: %s",
 			  key.size ? k[0] : '?', (unsigned long long)ino, why);

@@ -23,6 +23,7 @@
 
 #define INODE_SHARDS 64u
 #define BATCH_POOL 16u
+#define EXTENT_CELLS_GOOD 8192u
 
 /* The ranks of the locks of fs/, in the order in which they are taken; fs.c explains it. */
 enum {
@@ -93,7 +94,8 @@ struct fs {
 	struct shard shards[INODE_SHARDS];
 	/* atomic */
 	_Atomic uint64_t inodes, inode_bytes;
-	_Atomic uint64_t own_changes; /* written 'I' records; see inode_enter() */
+	_Atomic uint64_t cells_good[EXTENT_CELLS_GOOD]; /* see extent.c */
+	_Atomic uint64_t own_changes;                   /* written 'I' records; see inode_enter() */
 
 	struct mutex rename_lock; /* see the lock order in fs.c */
 	struct mutex ino_lock;

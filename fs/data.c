@@ -57,7 +57,7 @@
 
 /* ---- reading ---- */
 
-int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size)
+int data_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size)
 {
 	struct extent_cursor c;
 	int r;
@@ -66,7 +66,7 @@ int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t 
 		return 0;
 	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
 		return -EINVAL;
-	r = extent_open(&c, lsm, ino, grid_floor(offset), offset + size);
+	r = extent_open(&c, fs, ino, grid_floor(offset), offset + size);
 	if (r)
 		return r;
 	r = extent_read(&c, offset, offset + size, buf);
@@ -74,7 +74,7 @@ int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t 
 	return r;
 }
 
-int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
+int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
 {
 	uint64_t at = data_seek_floor(offset);
 	struct extent_cursor c;
@@ -83,7 +83,7 @@ int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_
 	*out = offset;
 	if (offset >= OFFSET_MAX)
 		return !hole;
-	r = extent_open(&c, lsm, ino, grid_floor(at), OFFSET_MAX);
+	r = extent_open(&c, fs, ino, grid_floor(at), OFFSET_MAX);
 	if (r)
 		return r;
 	r = extent_seek(&c, at);
@@ -135,8 +135,7 @@ static int cut(struct extent_cursor *c, struct lsm_batch *batch, uint64_t from, 
 			gone_count++;
 		}
 		*delta -= (int64_t)(min_u64(c->end, to) - max_u64(c->start, from));
-		if (c->end >= to)
-			break;
+		/* Also behind the last one: does it overlap what stays? */
 		r = extent_next(c);
 	}
 	if (!r && gone_count > POINT_DELETES_MAX)
@@ -148,11 +147,11 @@ static int cut(struct extent_cursor *c, struct lsm_batch *batch, uint64_t from, 
 }
 
 /* [from, to) a hole, as above; 0 <= from < to <= 2^63 - 1. */
-static int punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t from, uint64_t to,
+static int punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t from, uint64_t to,
 		 int64_t *delta)
 {
 	struct extent_cursor c;
-	int r = extent_open(&c, lsm, ino, grid_floor(from), to);
+	int r = extent_open(&c, fs, ino, grid_floor(from), grid_ceil(to));
 
 	if (r)
 		return r;
@@ -161,22 +160,22 @@ static int punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_
 	return r;
 }
 
-int data_punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
-	       uint64_t size, int64_t *delta)
+int data_punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset, uint64_t size,
+	       int64_t *delta)
 {
 	*delta = 0;
 	if (!size || offset >= OFFSET_MAX)
 		return 0;
-	return punch(lsm, batch, ino, offset, offset + min_u64(size, OFFSET_MAX - offset), delta);
+	return punch(fs, batch, ino, offset, offset + min_u64(size, OFFSET_MAX - offset), delta);
 }
 
-int data_truncate(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t size,
+int data_truncate(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t size,
 		  int64_t *delta)
 {
 	*delta = 0;
 	if (size >= OFFSET_MAX)
 		return 0;
-	return punch(lsm, batch, ino, size, OFFSET_MAX, delta);
+	return punch(fs, batch, ino, size, OFFSET_MAX, delta);
 }
 
 int data_drop(struct lsm_batch *batch, uint64_t ino)
@@ -362,7 +361,7 @@ static int write_pieces(struct write *w, uint64_t from, uint64_t to)
 	return r;
 }
 
-int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+int data_write(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
 	       const void *data, size_t size, uint64_t end, int64_t *delta)
 {
 	struct write w = {
@@ -387,7 +386,7 @@ int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t 
 		return write_pieces(&w, w.from, w.to);
 	}
 
-	r = extent_open(&w.c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
+	r = extent_open(&w.c, fs, ino, grid_floor(w.from), grid_ceil(w.to));
 	if (r)
 		return r;
 	r = write_fold(&w);
@@ -425,7 +424,7 @@ static int clone_extent(struct lsm_batch *batch, const struct extent_cursor *c, 
 	return r;
 }
 
-int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
+int data_clone(struct fs *fs, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
 	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta)
 {
 	uint64_t from_end = from_offset + size;
@@ -438,21 +437,20 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 	if (max_u64(from_offset, to_offset) > OFFSET_MAX ||
 	    size > OFFSET_MAX - max_u64(from_offset, to_offset))
 		return -EINVAL;
-	r = punch(lsm, batch, to, to_offset, to_offset + size, delta);
+	r = punch(fs, batch, to, to_offset, to_offset + size, delta);
 	if (r)
 		return r;
-	r = extent_open(&c, lsm, from, grid_floor(from_offset), from_end);
+	r = extent_open(&c, fs, from, grid_floor(from_offset), from_end);
 	if (r)
 		return r;
 	r = extent_seek(&c, from_offset);
-	while (!r && c.valid) {
+	while (!r && c.valid && c.start < from_end) {
 		uint64_t start = max_u64(c.start, from_offset), end = min_u64(c.end, from_end);
 
 		r = clone_extent(batch, &c, start, end, to, to_offset + (start - from_offset));
 		*delta += (int64_t)(end - start);
-		if (r || c.end >= from_end)
-			break;
-		r = extent_next(&c);
+		if (!r)
+			r = extent_next(&c);
 	}
 	extent_close(&c);
 	return r;
@@ -460,7 +458,7 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
 
 /* ---- checking ---- */
 
-int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
+int data_check(struct fs *fs, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
 	       data_finding_fn *finding, void *ctx, uint64_t *stored, uint64_t *lost)
 {
 	struct key lower, upper;
@@ -475,7 +473,7 @@ int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t in
 	int r = 0;
 
 	*stored = *lost = 0;
-	it = lsm_iter_new(lsm, &options);
+	it = lsm_iter_new(fs->lsm, &options);
 	if (!it)
 		return -ENOMEM;
 	for (lsm_iter_first(it); !r && lsm_iter_valid(it); lsm_iter_next(it)) {
@@ -486,12 +484,12 @@ int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t in
 		*stored += bytes;
 		*lost += lsm_iter_lost(it) ? bytes : 0;
 		if (!text && start < last_end)
-			text = "an extent overlaps the one before";
+			text = EXTENT_OVERLAP;
 		if (!text && end > size)
 			text = "an extent reaches beyond the end of the file";
 		if ((text || ++count % ASK_EVERY == 0) && finding(ctx, start, text))
 			r = -EINTR;
-		last_end = end; /* 0 after a damaged one: no telling where that ends */
+		last_end = max_u64(last_end, end);
 	}
 	if (!r)
 		r = lsm_iter_status(it);

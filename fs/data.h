@@ -24,22 +24,22 @@ static inline uint64_t data_seek_floor(uint64_t offset)
 	return offset - offset % DATA_SEEK_BYTES;
 }
 
-int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size);
+int data_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size);
 
 /*
  * Write `size` bytes at `offset`. `end` is a bound: no extent of the file
  * reaches beyond it (so an append needs no look-up). May fold small neighbours
  * into larger extents.
  */
-int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+int data_write(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
 	       const void *data, size_t size, uint64_t end, int64_t *delta);
 
 /* Make [offset, offset + size) a hole, exactly. */
-int data_punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
-	       uint64_t size, int64_t *delta);
+int data_punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset, uint64_t size,
+	       int64_t *delta);
 
 /* Drop everything at and beyond `size`. */
-int data_truncate(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t size,
+int data_truncate(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t size,
 		  int64_t *delta);
 
 /* Drop everything of the inode, in one record, without looking (the store needs no reading). */
@@ -50,13 +50,13 @@ int data_drop(struct lsm_batch *batch, uint64_t ino);
  * (`hole` true; always found), by blocks of DATA_SEEK_BYTES: one with a byte of
  * data in it is data. Returns 0; 1 when there is no more data.
  */
-int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out);
+int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t *out);
 
 /*
  * Make [to_offset, + size) of `to` what [from_offset, + size) of `from` is,
  * holes included, sharing what is in segments. The ranges do not overlap.
  */
-int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
+int data_clone(struct fs *fs, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
 	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta);
 
 /*
@@ -66,7 +66,7 @@ int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t
  * called now and then with `text` NULL; when it returns non-zero that is the end, -EINTR.
  */
 typedef int data_finding_fn(void *ctx, uint64_t offset, const char *text);
-int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
+int data_check(struct fs *fs, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
 	       data_finding_fn *finding, void *ctx, uint64_t *stored, uint64_t *lost);
 
 #endif

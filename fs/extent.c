@@ -20,8 +20,15 @@
  * Rule 2 is why a look-up is cheap: what covers byte x starts in [grid below x,
  * x], so an iterator has bounds on both sides, and reading from a multiple on
  * needs no look backwards. A store written with another grid stays valid as
- * long as the new one is a multiple of it. An extent that breaks a rule is
- * damage: data_check() names it, the others return -EUCLEAN when they meet it.
+ * long as the new one is a multiple of it.
+ *
+ * An extent that breaks a rule is damage: data_check() names it, and all others report it and
+ * return -EUCLEAN when they meet it. Of two that overlap nobody can tell which bytes are the
+ * newer ones. An extent may even lie inside of another, with or without more beside it, and
+ * then the last one that starts before byte x says nothing about what covers x. So before a
+ * seek to the middle of a cell of the grid all keys of that cell are gone over, once: what was
+ * found good stays good, as every change keeps the rules. fs->cells_good remembers the last
+ * cells that were found good, for 1 GiB of files, by a hash of 64 bits.
  *
  * Lost extents
  *
@@ -31,6 +38,8 @@
  */
 #include "fs/extent.h"
 
+#include <assert.h>
+
 struct lsm_slice extent_key_above(struct key *k, uint64_t ino)
 {
 	static const unsigned char tail[9] = {255, 255, 255, 255, 255, 255, 255, 255, 255};
@@ -38,7 +47,7 @@ struct lsm_slice extent_key_above(struct key *k, uint64_t ino)
 	return key_make(k, KEY_EXTENT, ino, tail, sizeof(tail));
 }
 
-int extent_open(struct extent_cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
+int extent_open(struct extent_cursor *c, struct fs *fs, uint64_t ino, uint64_t lower,
 		uint64_t upper)
 {
 	struct lsm_iter_options options = {
@@ -46,9 +55,10 @@ int extent_open(struct extent_cursor *c, struct lsm *lsm, uint64_t ino, uint64_t
 		.upper = key_extent(&c->upper, ino, upper),
 	};
 
+	c->fs = fs;
 	c->ino = ino;
 	c->valid = false;
-	c->it = lsm_iter_new(lsm, &options);
+	c->it = lsm_iter_new(fs->lsm, &options);
 	return c->it ? 0 : -ENOMEM;
 }
 
@@ -75,18 +85,24 @@ const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *
 	return NULL;
 }
 
+static int extent_corrupt(struct extent_cursor *c, const char *why)
+{
+	c->valid = false;
+	return fs_corrupt(c->fs, lsm_iter_key(c->it), why);
+}
+
 /* The iterator was moved: see where to. */
 static int extent_load(struct extent_cursor *c)
 {
+	const char *why;
 	uint64_t size;
 
 	c->valid = lsm_iter_valid(c->it);
 	if (!c->valid)
 		return lsm_iter_status(c->it);
-	if (extent_decode(c->it, &c->start, &size)) {
-		c->valid = false;
-		return -EUCLEAN;
-	}
+	why = extent_decode(c->it, &c->start, &size);
+	if (why)
+		return extent_corrupt(c, why);
 	c->end = c->start + size;
 	c->lost = lsm_iter_lost(c->it);
 	return 0;
@@ -95,25 +111,27 @@ static int extent_load(struct extent_cursor *c)
 int extent_next(struct extent_cursor *c)
 {
 	uint64_t end = c->end;
-	int r;
+	int err;
 
+	assert(c->valid);
 	lsm_iter_next(c->it);
-	r = extent_load(c);
-	if (!r && c->valid && c->start < end)
-		r = -EUCLEAN;
-	return r;
+	err = extent_load(c);
+	if (!err && c->valid && c->start < end)
+		err = extent_corrupt(c, EXTENT_OVERLAP);
+	return err;
 }
 
 int extent_prev(struct extent_cursor *c)
 {
 	uint64_t start = c->start;
-	int r;
+	int err;
 
+	assert(c->valid);
 	lsm_iter_prev(c->it);
-	r = extent_load(c);
-	if (!r && c->valid && c->end > start)
-		r = -EUCLEAN;
-	return r;
+	err = extent_load(c);
+	if (!err && c->valid && c->end > start)
+		err = extent_corrupt(c, "an extent overlaps the one behind");
+	return err;
 }
 
 int extent_seek_prev(struct extent_cursor *c, uint64_t offset)
@@ -124,15 +142,51 @@ int extent_seek_prev(struct extent_cursor *c, uint64_t offset)
 	return extent_load(c);
 }
 
+/* What stands in fs->cells_good for a cell that was found good. */
+static uint64_t extent_cell_tag(uint64_t ino, uint64_t cell)
+{
+	uint64_t h = ino * 0x9e3779b97f4a7c15u + cell / GRID;
+
+	h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
+	h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
+	return h ? h : 1;
+}
+
+/* Go over all extents of the cell that begins at `cell`, unless it is known to be good. */
+static int extent_check_cell(struct fs *fs, uint64_t ino, uint64_t cell)
+{
+	uint64_t tag = extent_cell_tag(ino, cell);
+	_Atomic uint64_t *slot = &fs->cells_good[tag % EXTENT_CELLS_GOOD];
+	struct extent_cursor c;
+	struct key k;
+	int err;
+
+	if (atomic_load_explicit(slot, memory_order_relaxed) == tag)
+		return 0;
+	err = extent_open(&c, fs, ino, cell, cell + GRID);
+	if (err)
+		return err;
+	lsm_iter_seek(c.it, key_extent(&k, ino, cell));
+	err = extent_load(&c);
+	while (!err && c.valid)
+		err = extent_next(&c);
+	extent_close(&c);
+	if (!err)
+		atomic_store_explicit(slot, tag, memory_order_relaxed);
+	return err;
+}
+
 int extent_seek(struct extent_cursor *c, uint64_t offset)
 {
 	struct key k;
-	int r;
+	int err;
 
 	if (offset % GRID) {
-		r = extent_seek_prev(c, offset);
-		if (r || (c->valid && c->end > offset))
-			return r;
+		err = extent_check_cell(c->fs, c->ino, grid_floor(offset));
+		if (!err)
+			err = extent_seek_prev(c, offset);
+		if (err || (c->valid && c->end > offset))
+			return err;
 		if (c->valid)
 			return extent_next(c);
 	}
@@ -149,12 +203,13 @@ int extent_read(struct extent_cursor *c, uint64_t from, uint64_t to, unsigned ch
 		uint64_t start = max_u64(c->start, pos), end = min_u64(c->end, to);
 
 		memset(buf + (pos - from), 0, start - pos);
+		if (c->lost)
+			return extent_corrupt(c, "its bytes were lost before a repair");
 		r = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
 		if (r)
 			return r;
 		pos = end;
-		if (pos == to)
-			return 0;
+		/* Also behind the last one: what overlaps it may have the right bytes. */
 		r = extent_next(c);
 	}
 	if (!r)

@@ -35,6 +35,7 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 
 /* An iterator over the extents of one file, and the one it stands on. */
 struct extent_cursor {
+	struct fs *fs;
 	struct lsm_iter *it;
 	uint64_t ino;
 	struct key lower, upper;
@@ -46,26 +47,32 @@ struct extent_cursor {
 /* A key above those of all extents of `ino`. */
 struct lsm_slice extent_key_above(struct key *k, uint64_t ino);
 
+#define EXTENT_OVERLAP "an extent overlaps the one before"
+
 /* What the iterator stands on. Returns NULL, or in words which of the rules it breaks. */
 const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *size);
 
 /*
- * Begin a cursor over the extents that start in [lower, upper); it stands on none yet.
- * 0, -ENOMEM. Close it only after a success.
+ * Begin a cursor over the extents that start in [lower, upper), where `lower` is a multiple
+ * of the grid or no extent before it matters. It stands on none yet. Returns 0 or -ENOMEM;
+ * close it only after a success.
  */
-int extent_open(struct extent_cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
+int extent_open(struct extent_cursor *c, struct fs *fs, uint64_t ino, uint64_t lower,
 		uint64_t upper);
 void extent_close(struct extent_cursor *c);
 
 /*
- * Move the cursor. `c->valid` says if there is an extent. 0; -EUCLEAN where an extent breaks
- * the rules; what the tree says.
+ * Move the cursor. `c->valid` says if there is an extent. Returns 0; -EUCLEAN, reported, where an
+ * extent breaks the rules; or what the tree says.
  */
 int extent_next(struct extent_cursor *c);
 int extent_prev(struct extent_cursor *c);
 /* To the last extent that starts at or before `offset`. */
 int extent_seek_prev(struct extent_cursor *c, uint64_t offset);
-/* To the first extent that ends after `offset`. */
+/*
+ * To the first extent that ends after `offset`. An overlap in the cell that `offset` is in is
+ * found, wherever in it.
+ */
 int extent_seek(struct extent_cursor *c, uint64_t offset);
 
 /* The file's bytes [from, to), which is within the cursor's bounds, into `buf`. */

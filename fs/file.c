@@ -75,7 +75,7 @@ static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset
 	if (size > a->size - offset)
 		size = (size_t)(a->size - offset);
 	if (a->flags & ATTR_EXTENTS) {
-		rc = data_read(fs->lsm, inode->ino, offset, buf, size);
+		rc = data_read(fs, inode->ino, offset, buf, size);
 	} else {
 		rc = inode_content(fs, inode, &value, &content);
 		if (!rc) {
@@ -141,7 +141,7 @@ int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *
 	if (offset >= a->size) {
 		rc = 1;
 	} else if (a->flags & ATTR_EXTENTS) {
-		rc = data_seek(fs->lsm, ino, offset, whence == SEEK_HOLE, out);
+		rc = data_seek(fs, ino, offset, whence == SEEK_HOLE, out);
 	} else {
 		*out = offset;
 		data_end = data_seek_floor(a->content_size + DATA_SEEK_BYTES - 1ull);
@@ -170,8 +170,8 @@ static int stage_extents(struct change *c)
 
 	rc = change_load(c);
 	if (!rc && c->content.size)
-		rc = data_write(c->fs->lsm, c->b, c->inode->ino, 0, c->content.data,
-				c->content.size, 0, &delta);
+		rc = data_write(c->fs, c->b, c->inode->ino, 0, c->content.data, c->content.size, 0,
+				&delta);
 	if (rc)
 		return rc;
 	c->attr.flags |= ATTR_EXTENTS;
@@ -191,7 +191,7 @@ int file_stage_size(struct change *c, uint64_t size)
 			c->attr.flags &= ~ATTR_EXTENTS;
 			c->attr.stored = 0;
 		} else if (size < c->attr.size) {
-			rc = data_truncate(c->fs->lsm, c->b, c->inode->ino, size, &delta);
+			rc = data_truncate(c->fs, c->b, c->inode->ino, size, &delta);
 			stored_add(c, delta);
 		}
 	} else if (size > FS_INLINE_BYTES_MAX) {
@@ -232,7 +232,7 @@ static int stage_inline(struct change *c, uint64_t offset, const void *data, siz
 static int stage_outgrow(struct change *c, uint64_t offset, const void *data, size_t size,
 			 void **copy)
 {
-	struct lsm *lsm = c->fs->lsm;
+	struct fs *fs = c->fs;
 	uint64_t ino = c->inode->ino;
 	int64_t delta = 0, more = 0;
 	size_t keep;
@@ -250,12 +250,12 @@ static int stage_outgrow(struct change *c, uint64_t offset, const void *data, si
 			return -ENOMEM;
 		memcpy(*copy, c->content.data, keep);
 		memcpy((char *)*copy + keep, data, size);
-		rc = data_write(lsm, c->b, ino, 0, *copy, keep + size, 0, &delta);
+		rc = data_write(fs, c->b, ino, 0, *copy, keep + size, 0, &delta);
 	} else {
 		if (keep)
-			rc = data_write(lsm, c->b, ino, 0, c->content.data, keep, 0, &delta);
+			rc = data_write(fs, c->b, ino, 0, c->content.data, keep, 0, &delta);
 		if (!rc)
-			rc = data_write(lsm, c->b, ino, offset, data, size, 0, &more);
+			rc = data_write(fs, c->b, ino, offset, data, size, 0, &more);
 	}
 	c->attr.flags |= ATTR_EXTENTS;
 	c->attr.stored = 0;
@@ -282,7 +282,7 @@ static int write_locked(struct fs *fs, struct inode *inode, uint64_t offset, con
 	if (rc) {
 		/* nothing was added */
 	} else if (c.attr.flags & ATTR_EXTENTS) {
-		rc = data_write(fs->lsm, c.b, inode->ino, offset, data, size, c.attr.size, &delta);
+		rc = data_write(fs, c.b, inode->ino, offset, data, size, c.attr.size, &delta);
 		stored_add(&c, delta);
 	} else if (new_size <= FS_INLINE_BYTES_MAX) {
 		rc = stage_inline(&c, offset, data, size, buf);
@@ -335,7 +335,7 @@ static int stage_punch(struct change *c, uint64_t offset, uint64_t end,
 	if (offset >= end)
 		return 0;
 	if (c->attr.flags & ATTR_EXTENTS) {
-		rc = data_punch(c->fs->lsm, c->b, c->inode->ino, offset, end - offset, &delta);
+		rc = data_punch(c->fs, c->b, c->inode->ino, offset, end - offset, &delta);
 		stored_add(c, delta);
 		return rc;
 	}
@@ -444,8 +444,8 @@ static int copy_clone(struct copying *p)
 	end = p->to_offset + p->size;
 	rc = change_begin(&c, p->fs, p->to);
 	if (!rc)
-		rc = data_clone(p->fs->lsm, c.b, p->from->ino, p->from_offset, p->to->ino,
-				p->to_offset, p->size, &delta);
+		rc = data_clone(p->fs, c.b, p->from->ino, p->from_offset, p->to->ino, p->to_offset,
+				p->size, &delta);
 	c.attr.flags |= ATTR_EXTENTS;
 	stored_add(&c, delta);
 	if (end > c.attr.size)

@@ -399,7 +399,7 @@ static int settle_values(struct repair *r)
 		const struct key *k = &r->c.spots[i].first;
 
 		if (k->size == 17 && k->bytes[0] == KEY_EXTENT) {
-			rc = data_repair_value(lsm, key_get_u64(k->bytes + 1),
+			rc = data_repair_value(r->c.fs, key_get_u64(k->bytes + 1),
 					       key_get_u64(k->bytes + 9), &lost);
 		} else if (k->size) {
 			/* An older version may be the bad one. */

@@ -12,12 +12,12 @@
 
 #define REPAIR_BATCH_OPS 1000u
 
-static int write_if_many(struct lsm *lsm, struct lsm_batch *b, size_t many)
+static int write_if_many(struct fs *fs, struct lsm_batch *b, size_t many)
 {
 	int r = 0;
 
 	if (lsm_batch_count(b) > many) {
-		r = lsm_write(lsm, b, 0);
+		r = lsm_write(fs->lsm, b, 0);
 		lsm_batch_clear(b);
 	}
 	return r;
@@ -56,7 +56,7 @@ static int overlap_begin(struct overlap *o, struct lsm_batch *b, uint64_t ino, s
 	return r;
 }
 
-int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped)
+int data_repair(struct fs *fs, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped)
 {
 	struct key lower, upper;
 	struct lsm_iter_options options = {
@@ -64,7 +64,7 @@ int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, 
 		.upper = extent_key_above(&upper, ino),
 		.no_cache = true,
 	};
-	struct lsm_iter *it = lsm_iter_new(lsm, &options);
+	struct lsm_iter *it = lsm_iter_new(fs->lsm, &options);
 	struct lsm_batch *b = lsm_batch_new();
 	struct overlap o = {0};
 	uint64_t last = 0, last_end = 0;
@@ -98,14 +98,14 @@ int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, 
 		last = start;
 		last_end = max_u64(last_end, start + size);
 		if (!r && !o.open)
-			r = write_if_many(lsm, b, REPAIR_BATCH_OPS);
+			r = write_if_many(fs, b, REPAIR_BATCH_OPS);
 	}
 	if (!r)
 		r = lsm_iter_status(it);
 	if (!r)
 		r = overlap_end(&o, b, ino, dropped);
 	if (!r)
-		r = write_if_many(lsm, b, 0);
+		r = write_if_many(fs, b, 0);
 	*end = last_end;
 	lsm_batch_free(b);
 	lsm_iter_free(it);
@@ -118,7 +118,7 @@ static uint64_t cells(uint64_t from, uint64_t to)
 }
 
 /* Mark [from, to), a hole. */
-static int mark_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to)
+static int mark_hole(struct fs *fs, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to)
 {
 	int r = 0;
 
@@ -128,19 +128,19 @@ static int mark_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_
 
 		r = lsm_batch_put_lost(b, key_extent(&k, ino, from), piece);
 		if (!r)
-			r = write_if_many(lsm, b, REPAIR_BATCH_OPS);
+			r = write_if_many(fs, b, REPAIR_BATCH_OPS);
 		from += piece;
 	}
 	return r;
 }
 
 /* Go over the holes of [from, to); with `b` mark them, else count the extents that takes. */
-static int each_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to,
+static int each_hole(struct fs *fs, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to,
 		     uint64_t *count, uint64_t *bytes)
 {
 	struct extent_cursor c;
 	uint64_t pos = from;
-	int r = extent_open(&c, lsm, ino, grid_floor(from), to);
+	int r = extent_open(&c, fs, ino, grid_floor(from), to);
 
 	*count = *bytes = 0;
 	if (r)
@@ -153,7 +153,7 @@ static int each_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_
 			*count += cells(pos, until);
 			*bytes += until - pos;
 			if (b)
-				r = mark_hole(lsm, b, ino, pos, until);
+				r = mark_hole(fs, b, ino, pos, until);
 		}
 		if (!c.valid || c.start >= to)
 			break;
@@ -165,7 +165,7 @@ static int each_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_
 	return r;
 }
 
-int data_mark_lost(struct lsm *lsm, uint64_t ino, uint64_t from, uint64_t to, uint64_t *marked)
+int data_mark_lost(struct fs *fs, uint64_t ino, uint64_t from, uint64_t to, uint64_t *marked)
 {
 	struct lsm_batch *b;
 	uint64_t count;
@@ -176,7 +176,7 @@ int data_mark_lost(struct lsm *lsm, uint64_t ino, uint64_t from, uint64_t to, ui
 		to = OFFSET_MAX;
 	if (from >= to)
 		return 0;
-	r = each_hole(lsm, NULL, ino, from, to, &count, marked);
+	r = each_hole(fs, NULL, ino, from, to, &count, marked);
 	if (!r && count > DATA_LOST_MAX)
 		r = -EFBIG;
 	if (r || !count) {
@@ -184,9 +184,9 @@ int data_mark_lost(struct lsm *lsm, uint64_t ino, uint64_t from, uint64_t to, ui
 		return r;
 	}
 	b = lsm_batch_new();
-	r = b ? each_hole(lsm, b, ino, from, to, &count, marked) : -ENOMEM;
+	r = b ? each_hole(fs, b, ino, from, to, &count, marked) : -ENOMEM;
 	if (!r)
-		r = write_if_many(lsm, b, 0);
+		r = write_if_many(fs, b, 0);
 	lsm_batch_free(b);
 	return r;
 }
@@ -202,14 +202,14 @@ static int put_part(struct lsm_batch *b, const struct extent_cursor *c, uint64_t
 		      lsm_batch_put_lost(b, key, to - from);
 }
 
-int data_repair_value(struct lsm *lsm, uint64_t ino, uint64_t offset, uint64_t *lost)
+int data_repair_value(struct fs *fs, uint64_t ino, uint64_t offset, uint64_t *lost)
 {
 	struct lsm_batch *b = lsm_batch_new();
 	uint64_t size, from = 0, step = SMALL;
 	unsigned char bytes[SMALL];
 	bool good = true;
 	struct extent_cursor c;
-	int r = extent_open(&c, lsm, ino, offset, offset + 1);
+	int r = extent_open(&c, fs, ino, offset, offset + 1);
 
 	*lost = 0;
 	if (r) {
@@ -233,7 +233,7 @@ int data_repair_value(struct lsm *lsm, uint64_t ino, uint64_t offset, uint64_t *
 	if (!r && *lost)
 		r = put_part(b, &c, from, size, good);
 	if (!r)
-		r = write_if_many(lsm, b, 0);
+		r = write_if_many(fs, b, 0);
 	lsm_batch_free(b);
 	extent_close(&c);
 	return r == -EUCLEAN ? 0 : r;

@@ -47,11 +47,11 @@ static int mark_lost(struct repair *r, uint64_t ino, uint64_t size, uint64_t mis
 	for (size_t i = 0; !rc && i < r->table_spots; i++) {
 		if (!spot_range(&r->c.spots[i], ino, size, &from, &to))
 			continue;
-		rc = data_mark_lost(r->c.fs->lsm, ino, from, to, &more);
+		rc = data_mark_lost(r->c.fs, ino, from, to, &more);
 		*marked += more;
 	}
 	if (!rc && *marked < missing) {
-		rc = data_mark_lost(r->c.fs->lsm, ino, 0, size, &more);
+		rc = data_mark_lost(r->c.fs, ino, 0, size, &more);
 		*marked += more;
 	}
 	return rc;
@@ -62,7 +62,7 @@ static int settle_extents(struct repair *r, struct at *a, struct attr *attr, boo
 {
 	uint64_t end, stored, dropped, marked = 0, ino = a->rec.ino;
 	char buf[CHECK_PATH_BYTES];
-	int rc = data_repair(r->c.fs->lsm, ino, &end, &stored, &dropped);
+	int rc = data_repair(r->c.fs, ino, &end, &stored, &dropped);
 
 	if (rc)
 		return rc;

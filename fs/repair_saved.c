@@ -44,16 +44,16 @@ int repair_orphans(struct repair *r)
 static int take_extents(struct repair *r, uint64_t from, uint64_t to, uint64_t end)
 {
 	const uint64_t step = UINT64_C(128) * DATA_EXTENT_BYTES_MAX;
-	struct lsm *lsm = r->c.fs->lsm;
+	struct fs *fs = r->c.fs;
 	uint64_t offset = 0;
 	int64_t delta;
 	int rc;
 
 	while (offset < end) {
-		rc = data_seek(lsm, from, offset, false, &offset);
+		rc = data_seek(fs, from, offset, false, &offset);
 		if (rc)
 			return rc < 0 ? rc : 0;
-		rc = data_clone(lsm, r->b, from, offset, to, offset,
+		rc = data_clone(fs, r->b, from, offset, to, offset,
 				end - offset < step ? end - offset : step, &delta);
 		if (!rc)
 			rc = repair_flush(r);
@@ -69,11 +69,11 @@ static int save_extents(struct repair *r, uint64_t ino)
 {
 	struct attr attr = repair_attr(S_IFREG | 0600);
 	uint64_t end, stored, dropped, marked, self = ino;
-	struct lsm *lsm = r->c.fs->lsm;
+	struct fs *fs = r->c.fs;
 	int rc = repair_flush(r);
 
 	if (!rc)
-		rc = data_repair(lsm, ino, &end, &stored, &dropped);
+		rc = data_repair(fs, ino, &end, &stored, &dropped);
 	if (!rc && dropped)
 		repair_say(r, LOST, "content of inode %llu: %llu parts of it break the rules: lost",
 			   (ull)ino, (ull)dropped);
@@ -87,7 +87,7 @@ static int save_extents(struct repair *r, uint64_t ino)
 		rc = repair_flush(r);
 	if (rc || !end)
 		return rc;
-	rc = data_mark_lost(lsm, self, 0, end, &marked);
+	rc = data_mark_lost(fs, self, 0, end, &marked);
 	attr.size = end;
 	attr.stored = stored + marked;
 	attr.flags = ATTR_EXTENTS;
