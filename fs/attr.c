@@ -11,11 +11,11 @@
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 {
 	struct inode *inode;
-	int rc = inode_get(fs, ino, &inode);
+	int err = inode_get(fs, ino, &inode);
 
 	memset(st, 0, sizeof(*st));
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	inode_lock_shared(inode);
 	inode_stat(inode, st);
 	inode_unlock_shared(inode);
@@ -43,15 +43,15 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
 	struct lsm_slice content;
 	struct inode *inode;
 	bool touch = false;
-	int rc;
+	int err;
 
 	buf[0] = '\0';
-	rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	inode_lock_shared(inode);
-	rc = S_ISLNK(inode->type) ? inode_content(fs, inode, &value, &content) : -EINVAL;
-	if (!rc) {
+	err = S_ISLNK(inode->type) ? inode_content(fs, inode, &value, &content) : -EINVAL;
+	if (!err) {
 		memcpy(buf, content.data, content.size);
 		buf[content.size] = '\0';
 		touch = inode_touch_due(fs, inode);
@@ -61,13 +61,13 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
 		inode_touch(fs, inode);
 	lsm_value_release(&value);
 	inode_put(fs, inode);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
-static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, const struct stat *want,
-			      unsigned mask)
+static int attr_set_owner_and_mode(struct change *c, const struct fs_cred *cred,
+				   const struct stat *want, unsigned mask)
 {
-	int rc = 0;
+	int err = 0;
 
 	if (mask & FS_SET_UID)
 		c->attr.uid = want->st_uid;
@@ -75,7 +75,7 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 		c->attr.gid = want->st_gid;
 	/* Also for root: who gave a program away did not mean to give his rights with it. */
 	if (mask & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV))
-		rc = change_kill_priv(c);
+		err = change_kill_priv(c);
 	if (mask & FS_SET_KILL_SGID && !S_ISDIR(c->inode->type))
 		c->attr.mode &= ~(mode_t)S_ISGID;
 	if (mask & FS_SET_MODE) {
@@ -84,13 +84,13 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 		if (mode & S_ISGID && cred && !cred->privileged && cred->gid != c->attr.gid)
 			mode &= ~(mode_t)S_ISGID;
 		c->attr.mode = c->inode->type | mode;
-		if (!rc)
-			rc = acl_stage_mode(c);
+		if (!err)
+			err = acl_stage_mode(c);
 	}
-	return rc;
+	return err;
 }
 
-static void set_times(struct change *c, const struct stat *want, unsigned mask)
+static void attr_set_times(struct change *c, const struct stat *want, unsigned mask)
 {
 	uint64_t now = time_now();
 
@@ -107,52 +107,52 @@ static void set_times(struct change *c, const struct stat *want, unsigned mask)
 	c->attr.ctime = mask & FS_SET_CTIME ? time_pack(want->st_ctim) : now;
 }
 
-static int setattr_locked(struct fs *fs, struct inode *inode, const struct fs_cred *cred,
-			  const struct stat *want, unsigned mask) REQUIRES(*inode)
+static int attr_set_locked(struct fs *fs, struct inode *inode, const struct fs_cred *cred,
+			   const struct stat *want, unsigned mask) REQUIRES(*inode)
 {
 	struct change c;
-	int rc;
+	int err;
 
-	rc = change_begin(&c, fs, inode);
-	if (!rc)
-		rc = set_owner_and_mode(&c, cred, want, mask);
-	if (!rc && mask & FS_SET_SIZE)
-		rc = file_stage_size(&c, (uint64_t)want->st_size);
-	if (!rc) {
-		set_times(&c, want, mask);
-		rc = change_commit(&c, mask & FS_SET_SIZE &&
-						       (uint64_t)want->st_size <= inode->attr.size ?
-					       LSM_FREES :
-					       0);
+	err = change_begin(&c, fs, inode);
+	if (!err)
+		err = attr_set_owner_and_mode(&c, cred, want, mask);
+	if (!err && mask & FS_SET_SIZE)
+		err = file_stage_size(&c, (uint64_t)want->st_size);
+	if (!err) {
+		attr_set_times(&c, want, mask);
+		err = change_commit(&c, mask & FS_SET_SIZE && (uint64_t)want->st_size <=
+								      inode->attr.size ?
+						LSM_FREES :
+						0);
 	}
 	change_end(&c);
-	return rc;
+	return err;
 }
 
 int fs_setattr(struct fs *fs, const struct fs_cred *cred, uint64_t ino, const struct stat *want,
 	       unsigned mask, struct stat *st)
 {
 	struct inode *inode;
-	int rc;
+	int err;
 
 	memset(st, 0, sizeof(*st));
-	rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	if (mask & FS_SET_SIZE) {
 		if (S_ISDIR(inode->type))
-			rc = -EISDIR;
+			err = -EISDIR;
 		else if (!S_ISREG(inode->type) || want->st_size < 0)
-			rc = -EINVAL;
+			err = -EINVAL;
 	}
-	if (!rc) {
+	if (!err) {
 		inode_lock(inode);
 		if (mask)
-			rc = setattr_locked(fs, inode, cred, want, mask);
-		if (!rc)
+			err = attr_set_locked(fs, inode, cred, want, mask);
+		if (!err)
 			inode_stat(inode, st);
 		inode_unlock(inode);
 	}
 	inode_put(fs, inode);
-	return fs_finish(fs, rc, false);
+	return fs_finish(fs, err, false);
 }

@@ -61,20 +61,20 @@ int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *va
 	struct lsm_slice key;
 	const char *why;
 	struct key k;
-	int rc;
+	int err;
 
 	inode_assert_shared(inode);
 	*content = (struct lsm_slice){inode->content, inode->attr.content_size};
 	if (inode->where == INODE_NAMELESS || !inode->attr.content_size)
 		return 0;
 	key = inode_key(inode, &k);
-	rc = lsm_get(fs->lsm, NULL, key, value);
-	if (rc == 1)
+	err = lsm_get(fs->lsm, NULL, key, value);
+	if (err == LSM_ABSENT)
 		return fs_corrupt(fs, key, "it is gone");
-	if (rc)
-		return rc;
-	rc = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
-	if (rc)
+	if (err)
+		return err;
+	err = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
+	if (err)
 		return fs_corrupt(fs, key, why);
 	if (record.kind != RECORD_INODE || record.ino != inode->ino ||
 	    record.content.size != inode->attr.content_size)
@@ -132,14 +132,14 @@ int change_begin(struct change *c, struct fs *fs, struct inode *inode)
 
 int change_load(struct change *c)
 {
-	int rc;
+	int err;
 
 	inode_assert_held(c->inode);
 	if (c->content_known)
 		return 0;
-	rc = inode_content(c->fs, c->inode, &c->value, &c->content);
-	c->content_known = !rc;
-	return rc;
+	err = inode_content(c->fs, c->inode, &c->value, &c->content);
+	c->content_known = !err;
+	return err;
 }
 
 void change_content(struct change *c, const void *data, size_t size)
@@ -153,7 +153,7 @@ int change_commit(struct change *c, unsigned flags)
 {
 	struct inode *inode = c->inode;
 	void *copy = NULL;
-	int rc = 0;
+	int err = 0;
 
 	inode_assert_held(inode);
 	if (inode->where == INODE_NAMELESS) {
@@ -164,15 +164,15 @@ int change_commit(struct change *c, unsigned flags)
 			memcpy(copy, c->content.data, c->content.size);
 		}
 	} else if (c->attr.content_size) {
-		rc = change_load(c);
+		err = change_load(c);
 	}
-	if (!rc)
-		rc = inode_stage(c->b, inode, &c->attr, c->content.data);
-	if (!rc)
-		rc = fs_commit(c->fs, c->b, flags);
-	if (rc) {
+	if (!err)
+		err = inode_stage(c->b, inode, &c->attr, c->content.data);
+	if (!err)
+		err = fs_commit(c->fs, c->b, flags);
+	if (err) {
 		free(copy);
-		return rc;
+		return err;
 	}
 	if (inode->where == INODE_NAMELESS && c->content_new) {
 		free(inode->content);
@@ -238,7 +238,7 @@ void inode_touch(struct fs *fs, struct inode *inode)
 	inode_unlock(inode);
 }
 
-void inode_settle(struct fs *fs, struct inode *inode)
+void inode_write_atime(struct fs *fs, struct inode *inode)
 {
 	struct change c;
 

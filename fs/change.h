@@ -57,13 +57,13 @@ void change_end(struct change *c);
 /*
  * Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. Only in
  * memory: reading would be writing otherwise. It reaches the store with the next
- * change, or with inode_settle().
+ * change, or with inode_write_atime().
  */
 void inode_touch(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
 void inode_touch_locked(struct fs *fs, struct inode *inode)
 	REQUIRES(*inode); /* REQUIRES: its lock */
 /* Write an atime that is only in memory, before the inode leaves it; takes its lock. */
-void inode_settle(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
+void inode_write_atime(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
 /* Do they? REQUIRES: lock, shared. */
 bool inode_touch_due(const struct fs *fs, const struct inode *inode) REQUIRES_SHARED(*inode);
 

@@ -72,9 +72,9 @@ struct check {
 int check_progress(struct check *c);
 
 /* What is found and gone around: wrong bytes, and those the device cannot read. */
-static inline bool is_damage(int rc)
+static inline bool check_is_damage(int err)
 {
-	return rc == -EUCLEAN || rc == -EIO;
+	return err == -EUCLEAN || err == -EIO;
 }
 
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -96,19 +96,19 @@ static inline bool check_node_kept(const struct check *c, uint64_t ino)
 }
 
 /* Going over a range of keys under the snapshot, and on behind what cannot be read. */
-struct walk {
+struct check_walk {
 	struct check *c;
 	struct lsm_iter *it;
 	struct key lower, upper, at;
 	unsigned keys; /* under this iterator */
-	int rc;
+	int err;
 };
-/* To the first key of `kind`s; walk_valid() says whether there is one. */
-int walk_begin(struct walk *w, struct check *c, enum key_kind kind);
-bool walk_valid(struct walk *w);
-void walk_next(struct walk *w);
-void walk_skip_inode(struct walk *w); /* to the next inode's keys */
-int walk_end(struct walk *w);         /* 0, or why it could not go on */
+/* To the first key of `kind`s; check_walk_valid() says whether there is one. */
+int check_walk_begin(struct check_walk *w, struct check *c, enum key_kind kind);
+bool check_walk_valid(struct check_walk *w);
+void check_walk_next(struct check_walk *w);
+void check_walk_skip_inode(struct check_walk *w); /* to the next inode's keys */
+int check_walk_end(struct check_walk *w);         /* 0, or why it could not go on */
 
 /* The inodes whose names will be asked for: those of the spots. -ENOMEM. */
 int check_want_names(struct check *c);
@@ -120,8 +120,8 @@ void check_on_damage(void *ctx, const struct lsm_damage *d);
 void check_say_spots(struct check *c);
 /* Can the directory be reached from the root? Notes the same of all on the way. */
 enum reach check_node_reach(struct check *c, uint64_t start);
-/* The name of `ino` in `parent` (0: anywhere). Returns 0 and `*at` its key, or 1. */
-int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at);
+/* Find the name of `ino` in `parent` (0: anywhere). True: `*at` is its key. */
+bool check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at);
 
 #define CHECK_PATH_BYTES 4352u
 /* The path of `name` in directory `parent`, or of the inode `ino`, as well as it can be told. */

@@ -80,18 +80,18 @@ int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags)
 	return lsm_batch_count(b) ? lsm_write(fs->lsm, b, flags) : 0;
 }
 
-int fs_finish(struct fs *fs, int rc, bool sync)
+int fs_finish(struct fs *fs, int err, bool sync)
 {
-	if (!rc && (sync || fs->sync) && !fs->read_only)
-		rc = lsm_sync(fs->lsm);
-	return fs_errno(rc);
+	if (!err && (sync || fs->sync) && !fs->read_only)
+		err = lsm_sync(fs->lsm);
+	return fs_errno(err);
 }
 
 /* ---- inode numbers ---- */
 
 int fs_ino_new(struct fs *fs, uint64_t *ino)
 {
-	int rc = 0;
+	int err = 0;
 
 	*ino = 0;
 	mutex_lock(&fs->ino_lock);
@@ -100,17 +100,17 @@ int fs_ino_new(struct fs *fs, uint64_t *ino)
 		unsigned char bytes[8];
 
 		key_put_u64(bytes, fs->ino_next + INO_STEP);
-		rc = b ? lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){bytes, 8}) :
-			 -ENOMEM;
+		err = b ? lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){bytes, 8}) :
+			  -ENOMEM;
 		/* Order makes this safe without a sync: what uses a number comes later. */
-		if (!rc)
-			rc = fs_commit(fs, b, 0);
-		if (!rc)
+		if (!err)
+			err = fs_commit(fs, b, 0);
+		if (!err)
 			fs->ino_bound = fs->ino_next + INO_STEP;
 		fs_batch_put(fs, b);
 	}
-	if (!rc)
+	if (!err)
 		*ino = fs->ino_next++;
 	mutex_unlock(&fs->ino_lock);
-	return rc;
+	return err;
 }

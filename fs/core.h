@@ -122,14 +122,14 @@ int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags);
 
 /*
  * The last step of every changing call, with no locks held: make it durable if
- * the mount or `sync` asks for it, and translate `rc` to what callers know.
+ * the mount or `sync` asks for it, and translate `err` to what callers know.
  */
-int fs_finish(struct fs *fs, int rc, bool sync);
+int fs_finish(struct fs *fs, int err, bool sync);
 
 /* -EUCLEAN is our word; callers know EIO. */
-static inline int fs_errno(int rc)
+static inline int fs_errno(int err)
 {
-	return rc == -EUCLEAN ? -EIO : rc;
+	return err == -EUCLEAN ? -EIO : err;
 }
 
 void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, ...)

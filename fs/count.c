@@ -25,40 +25,40 @@ static int count_kind(struct fs *fs, enum key_kind kind)
 				     .upper = {&upper, 1},
 				     .no_cache = true};
 	struct lsm_iter *it = lsm_iter_new(fs->lsm, &o);
-	int rc = it ? 0 : -ENOMEM;
+	int err = it ? 0 : -ENOMEM;
 	int64_t n = 0;
 
 	if (!it)
-		return rc;
-	for (lsm_iter_first(it); !rc && lsm_iter_valid(it); lsm_iter_next(it)) {
+		return err;
+	for (lsm_iter_first(it); !err && lsm_iter_valid(it); lsm_iter_next(it)) {
 		unsigned char first = RECORD_INODE;
 
 		if (atomic_load_explicit(&fs->count.stop, memory_order_relaxed))
-			rc = -EINTR;
+			err = -EINTR;
 		else if (kind == KEY_NAME && lsm_iter_size(it))
-			rc = lsm_iter_read(it, 0, &first, 1);
-		n += !rc && first == RECORD_INODE;
+			err = lsm_iter_read(it, 0, &first, 1);
+		n += !err && first == RECORD_INODE;
 	}
-	if (!rc)
-		rc = lsm_iter_status(it);
+	if (!err)
+		err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	if (!rc)
+	if (!err)
 		atomic_fetch_add(&fs->count.files, n);
-	return rc;
+	return err;
 }
 
 static void *count_main(void *arg)
 {
 	struct fs *fs = arg;
-	int rc;
+	int err;
 
-	rc = count_kind(fs, KEY_INODE);
-	if (!rc)
-		rc = count_kind(fs, KEY_NAME);
+	err = count_kind(fs, KEY_INODE);
+	if (!err)
+		err = count_kind(fs, KEY_NAME);
 	lsm_snapshot_drop(fs->lsm, fs->count.snapshot);
 	fs->count.snapshot = NULL;
-	fs->count.error = rc;
-	if (rc && rc != -EINTR)
+	fs->count.error = err;
+	if (err && err != -EINTR)
 		fs_report(fs, LSM_REPORT_WARNING, "cannot count the files in use");
 	return NULL;
 }
@@ -67,36 +67,36 @@ int count_open(struct fs *fs)
 {
 	struct lsm_value value = {0};
 	struct lsm_batch *b = NULL;
-	int rc;
+	int err;
 
-	rc = mutex_init(&fs->count.join_lock, LOCK_COUNT_JOIN);
-	if (rc)
-		return rc;
-	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_COUNT), &value);
-	if (!rc && value.size == 8) {
+	err = mutex_init(&fs->count.join_lock, LOCK_COUNT_JOIN);
+	if (err)
+		return err;
+	err = lsm_get(fs->lsm, NULL, SLICE(SUPER_COUNT), &value);
+	if (!err && value.size == 8) {
 		atomic_store(&fs->count.files, (int64_t)key_get_u64(value.data));
 		if (!fs->read_only) {
 			b = fs_batch_get(fs);
-			rc = b ? lsm_batch_delete(b, SLICE(SUPER_COUNT)) : -ENOMEM;
-			if (!rc)
-				rc = fs_commit(fs, b, LSM_FREES);
+			err = b ? lsm_batch_delete(b, SLICE(SUPER_COUNT)) : -ENOMEM;
+			if (!err)
+				err = fs_commit(fs, b, LSM_FREES);
 		}
-	} else if (rc >= 0 || rc == -EUCLEAN) {
+	} else if (err >= 0 || err == -EUCLEAN) {
 		/* Not there, or damaged: counting mends it. */
 		fs->count.snapshot = lsm_snapshot_take(fs->lsm);
-		rc = fs->count.snapshot ? 0 : -ENOMEM;
-		if (!rc)
-			rc = -pthread_create(&fs->count.thread, NULL, count_main, fs);
-		if (!rc)
+		err = fs->count.snapshot ? 0 : -ENOMEM;
+		if (!err)
+			err = -pthread_create(&fs->count.thread, NULL, count_main, fs);
+		if (!err)
 			fs->count.running = true;
 		else if (fs->count.snapshot)
 			lsm_snapshot_drop(fs->lsm, fs->count.snapshot);
 	}
 	fs_batch_put(fs, b);
 	lsm_value_release(&value);
-	if (rc)
+	if (err)
 		mutex_destroy(&fs->count.join_lock);
-	return rc;
+	return err;
 }
 
 int count_wait(struct fs *fs)

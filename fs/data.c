@@ -18,12 +18,12 @@
  *           slicing it would copy it too.) Costs at most 2 * SMALL per write, and
  *           means that random tiny writes stop splitting at 4 KiB.
  *   fold    Walk from the piece over the extents that touch it, first backwards,
- *           then forwards; replace the longest run in which every old extent is
- *           at most 1/RATIO (1/8) of the whole run. The nearest must be
- *           smaller than SMALL, or a tiny tail after a run of 4 KiB writes would
+ *           then forwards; replace the longest row in which every old extent is
+ *           at most 1/RATIO (1/8) of the whole row. The nearest must be
+ *           smaller than SMALL, or a tiny tail after a row of 4 KiB writes would
  *           rewrite them.
  *   close   An append that fills a grid cell to its end folds with ratio 2
- *           instead of 8: nothing more will come to make the run longer.
+ *           instead of 8: nothing more will come to make the row longer.
  *
  * Appends of 100 bytes, RATIO 8 (x: an extent of 100 bytes, X: 800):
  *
@@ -33,9 +33,9 @@
  * it was in, so a byte is moved at most log8(128 KiB / size of the writes)
  * times, and once more by the close: 100-byte appends write each byte about 5
  * times in all and leave one extent per grid cell. The walk stops at an extent
- * that is more than twice the run so far: so long as the smaller ones have not
- * added up to its size the run will not fold, and most appends look
- * at a few entries only. Where a run could not fold there are fewer than about
+ * that is more than twice the row so far: so long as the smaller ones have not
+ * added up to its size the row will not fold, and most appends look
+ * at a few entries only. Where a row could not fold there are fewer than about
  * 8 extents of each power of 8. Overwrites may split again what was folded, but
  * one write adds at most two extents and a fold of n bytes takes 8 extents of
  * n/8 bytes, so folding cannot follow every write.
@@ -60,49 +60,49 @@
 int data_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size)
 {
 	struct extent_cursor c;
-	int r;
+	int err;
 
 	if (!size)
 		return 0;
 	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
 		return -EINVAL;
-	r = extent_open(&c, fs, ino, grid_floor(offset), offset + size);
-	if (r)
-		return r;
-	r = extent_read(&c, offset, offset + size, buf);
+	err = extent_open(&c, fs, ino, extent_grid_floor(offset), offset + size);
+	if (err)
+		return err;
+	err = extent_read(&c, offset, offset + size, buf);
 	extent_close(&c);
-	return r;
+	return err;
 }
 
 int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
 {
 	uint64_t at = data_seek_floor(offset);
 	struct extent_cursor c;
-	int r;
+	int err;
 
 	*out = offset;
 	if (offset >= OFFSET_MAX)
-		return !hole;
-	r = extent_open(&c, fs, ino, grid_floor(at), OFFSET_MAX);
-	if (r)
-		return r;
-	r = extent_seek(&c, at);
+		return hole ? 0 : LSM_ABSENT;
+	err = extent_open(&c, fs, ino, extent_grid_floor(at), OFFSET_MAX);
+	if (err)
+		return err;
+	err = extent_seek(&c, at);
 	if (hole) {
 		/* `at` is the start of a block all the way: is it data? */
-		while (!r && c.valid && c.start < at + DATA_SEEK_BYTES) {
+		while (!err && c.valid && c.start < at + DATA_SEEK_BYTES) {
 			if (c.end > at)
 				at = data_seek_floor(c.end + DATA_SEEK_BYTES - 1);
-			r = extent_next(&c);
+			err = extent_next(&c);
 		}
-	} else if (!r && c.valid) {
-		at = max_u64(at, data_seek_floor(c.start));
-	} else if (!r) {
-		r = 1;
+	} else if (!err && c.valid) {
+		at = extent_max(at, data_seek_floor(c.start));
+	} else if (!err) {
+		err = LSM_ABSENT;
 	}
-	if (!r)
-		*out = min_u64(max_u64(at, offset), OFFSET_MAX);
+	if (!err)
+		*out = extent_min(extent_max(at, offset), OFFSET_MAX);
 	extent_close(&c);
-	return r;
+	return err;
 }
 
 /* ---- cutting ---- */
@@ -112,52 +112,52 @@ int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t 
  * the same batch, one at `from` and one at each multiple of the grid: keys that
  * are put again need no delete.
  */
-static int cut(struct extent_cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to,
-	       bool replaced, int64_t *delta)
+static int data_cut(struct extent_cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to,
+		    bool replaced, int64_t *delta)
 {
 	uint64_t gone[POINT_DELETES_MAX];
 	size_t gone_count = 0;
 	struct key k, k2;
-	int r = extent_seek(c, from);
+	int err = extent_seek(c, from);
 
-	while (!r && c->valid && c->start < to) {
+	while (!err && c->valid && c->start < to) {
 		if (c->start < from)
-			r = lsm_batch_put_slice(batch, key_extent(&k, c->ino, c->start), c->it, 0,
-						from - c->start);
-		if (!r && c->end > to)
-			r = lsm_batch_put_slice(batch, key_extent(&k, c->ino, to), c->it,
-						to - c->start, c->end - to);
-		if (r)
-			return r;
+			err = lsm_batch_put_slice(batch, key_extent(&k, c->ino, c->start), c->it, 0,
+						  from - c->start);
+		if (!err && c->end > to)
+			err = lsm_batch_put_slice(batch, key_extent(&k, c->ino, to), c->it,
+						  to - c->start, c->end - to);
+		if (err)
+			return err;
 		if (c->start >= from && !(replaced && (c->start == from || c->start % GRID == 0))) {
 			if (gone_count < POINT_DELETES_MAX)
 				gone[gone_count] = c->start;
 			gone_count++;
 		}
-		*delta -= (int64_t)(min_u64(c->end, to) - max_u64(c->start, from));
+		*delta -= (int64_t)(extent_min(c->end, to) - extent_max(c->start, from));
 		/* Also behind the last one: does it overlap what stays? */
-		r = extent_next(c);
+		err = extent_next(c);
 	}
-	if (!r && gone_count > POINT_DELETES_MAX)
+	if (!err && gone_count > POINT_DELETES_MAX)
 		return lsm_batch_delete_range(batch, key_extent(&k, c->ino, from),
 					      key_extent(&k2, c->ino, to));
-	for (size_t i = 0; !r && i < gone_count; i++)
-		r = lsm_batch_delete(batch, key_extent(&k, c->ino, gone[i]));
-	return r;
+	for (size_t i = 0; !err && i < gone_count; i++)
+		err = lsm_batch_delete(batch, key_extent(&k, c->ino, gone[i]));
+	return err;
 }
 
 /* [from, to) a hole, as above; 0 <= from < to <= 2^63 - 1. */
-static int punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t from, uint64_t to,
-		 int64_t *delta)
+static int data_punch_range(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t from,
+			    uint64_t to, int64_t *delta)
 {
 	struct extent_cursor c;
-	int r = extent_open(&c, fs, ino, grid_floor(from), grid_ceil(to));
+	int err = extent_open(&c, fs, ino, extent_grid_floor(from), extent_grid_ceil(to));
 
-	if (r)
-		return r;
-	r = cut(&c, batch, from, to, false, delta);
+	if (err)
+		return err;
+	err = data_cut(&c, batch, from, to, false, delta);
 	extent_close(&c);
-	return r;
+	return err;
 }
 
 int data_punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset, uint64_t size,
@@ -166,7 +166,8 @@ int data_punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t of
 	*delta = 0;
 	if (!size || offset >= OFFSET_MAX)
 		return 0;
-	return punch(fs, batch, ino, offset, offset + min_u64(size, OFFSET_MAX - offset), delta);
+	return data_punch_range(fs, batch, ino, offset,
+				offset + extent_min(size, OFFSET_MAX - offset), delta);
 }
 
 int data_truncate(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t size,
@@ -175,7 +176,7 @@ int data_truncate(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t
 	*delta = 0;
 	if (size >= OFFSET_MAX)
 		return 0;
-	return punch(fs, batch, ino, size, OFFSET_MAX, delta);
+	return data_punch_range(fs, batch, ino, size, OFFSET_MAX, delta);
 }
 
 int data_drop(struct lsm_batch *batch, uint64_t ino)
@@ -189,7 +190,7 @@ int data_drop(struct lsm_batch *batch, uint64_t ino)
 /* ---- folding ---- */
 
 /* What will be one extent: the bytes of a write, and the old ones around them. */
-struct run {
+struct data_row {
 	uint64_t from, to;           /* as far as the walk got; contiguous, within one cell */
 	uint64_t best_from, best_to; /* as far as is worth writing */
 	uint64_t largest;            /* of the old extents in [from, to) */
@@ -197,9 +198,9 @@ struct run {
 	bool walked; /* beyond what was absorbed */
 };
 
-static struct run run_of(uint64_t from, uint64_t to, bool close)
+static struct data_row data_row_of(uint64_t from, uint64_t to, bool close)
 {
-	return (struct run){
+	return (struct data_row){
 		.from = from,
 		.to = to,
 		.best_from = from,
@@ -208,163 +209,165 @@ static struct run run_of(uint64_t from, uint64_t to, bool close)
 	};
 }
 
-/* May the run go on over an old extent that has `size` bytes beside it? */
-static bool run_wants(const struct run *run, uint64_t size)
+/* May the row go on over an old extent that has `size` bytes beside it? */
+static bool data_row_wants(const struct data_row *row, uint64_t size)
 {
-	uint64_t have = run->to - run->from;
+	uint64_t have = row->to - row->from;
 
-	if (!run->walked && (size >= SMALL || have >= SMALL))
+	if (!row->walked && (size >= SMALL || have >= SMALL))
 		return false;
-	if (run->ratio == RATIO && size > 2 * have)
+	if (row->ratio == RATIO && size > 2 * have)
 		return false;
-	return size * run->ratio <= GRID;
+	return size * row->ratio <= GRID;
 }
 
 /*
- * The cursor's extent overlaps or touches the run at its start (`back`) or its
+ * The cursor's extent overlaps or touches the row at its start (`back`) or its
  * end: take it in, or of a large one what is on that side. False: stop here.
  */
-static bool run_take(struct run *run, const struct extent_cursor *c, bool back)
+static bool data_row_take(struct data_row *row, const struct extent_cursor *c, bool back)
 {
-	bool overlaps = c->start < run->to && c->end > run->from;
-	uint64_t size = back ? run->from - c->start : c->end - run->to;
+	bool overlaps = c->start < row->to && c->end > row->from;
+	uint64_t size = back ? row->from - c->start : c->end - row->to;
 
 	if (c->lost)
 		return false;
 	if (overlaps && c->end - c->start < SMALL) {
-		run->from = min_u64(run->from, c->start);
-		run->to = max_u64(run->to, c->end);
-		run->best_from = min_u64(run->best_from, c->start);
-		run->best_to = max_u64(run->best_to, c->end);
+		row->from = extent_min(row->from, c->start);
+		row->to = extent_max(row->to, c->end);
+		row->best_from = extent_min(row->best_from, c->start);
+		row->best_to = extent_max(row->best_to, c->end);
 		return true;
 	}
-	if (!run_wants(run, size))
+	if (!data_row_wants(row, size))
 		return false;
-	run->walked = true;
-	run->largest = max_u64(run->largest, size);
+	row->walked = true;
+	row->largest = extent_max(row->largest, size);
 	if (back)
-		run->from = c->start;
+		row->from = c->start;
 	else
-		run->to = c->end;
-	if (run->to - run->from >= run->ratio * run->largest) {
-		run->best_from = run->from;
-		run->best_to = run->to;
+		row->to = c->end;
+	if (row->to - row->from >= row->ratio * row->largest) {
+		row->best_from = row->from;
+		row->best_to = row->to;
 	}
 	return true;
 }
 
-static int run_back(struct run *run, struct extent_cursor *c)
+static int data_row_back(struct data_row *row, struct extent_cursor *c)
 {
-	int r;
+	int err;
 
-	if (run->from % GRID == 0)
+	if (row->from % GRID == 0)
 		return 0;
-	r = extent_seek_prev(c, run->from - 1);
-	while (!r && c->valid && c->end >= run->from && run_take(run, c, true) && run->from % GRID)
-		r = extent_prev(c);
-	return r;
+	err = extent_seek_prev(c, row->from - 1);
+	while (!err && c->valid && c->end >= row->from && data_row_take(row, c, true) &&
+	       row->from % GRID)
+		err = extent_prev(c);
+	return err;
 }
 
-static int run_forward(struct run *run, struct extent_cursor *c)
+static int data_row_forward(struct data_row *row, struct extent_cursor *c)
 {
-	int r;
+	int err;
 
-	if (run->to % GRID == 0)
+	if (row->to % GRID == 0)
 		return 0;
-	r = extent_seek(c, run->to);
-	while (!r && c->valid && c->start <= run->to && run_take(run, c, false) && run->to % GRID)
-		r = extent_next(c);
-	return r;
+	err = extent_seek(c, row->to);
+	while (!err && c->valid && c->start <= row->to && data_row_take(row, c, false) &&
+	       row->to % GRID)
+		err = extent_next(c);
+	return err;
 }
 
 /* ---- writing ---- */
 
-struct write {
+struct data_write {
 	struct lsm_batch *batch;
 	uint64_t ino, from, to;
 	const unsigned char *data;
 	bool append;
 	bool one_piece;
-	struct run head, tail;  /* the first and the last piece; the tail unused if one_piece */
-	struct extent_cursor c; /* if there is anything to look up */
+	struct data_row head, tail; /* the first and the last piece; the tail unused if one_piece */
+	struct extent_cursor c;     /* if there is anything to look up */
 };
 
-static bool is_small(const struct run *run)
+static bool data_row_is_small(const struct data_row *row)
 {
-	return run->to - run->from < SMALL;
+	return row->to - row->from < SMALL;
 }
 
-static void write_init(struct write *w)
+static void data_write_init(struct data_write *w)
 {
-	uint64_t head_to = min_u64(w->to, grid_ceil(w->from + 1));
+	uint64_t head_to = extent_min(w->to, extent_grid_ceil(w->from + 1));
 
 	w->one_piece = head_to == w->to;
-	w->head = run_of(w->from, head_to, w->append && head_to % GRID == 0);
+	w->head = data_row_of(w->from, head_to, w->append && head_to % GRID == 0);
 	if (!w->one_piece)
-		w->tail = run_of(grid_floor(w->to - 1), w->to, false);
+		w->tail = data_row_of(extent_grid_floor(w->to - 1), w->to, false);
 }
 
 /* Find out what is folded into the first and the last piece. */
-static int write_fold(struct write *w)
+static int data_write_fold(struct data_write *w)
 {
-	struct run *last = w->one_piece ? &w->head : &w->tail;
-	bool forward = !w->append && is_small(last);
-	int r = 0;
+	struct data_row *last = w->one_piece ? &w->head : &w->tail;
+	bool forward = !w->append && data_row_is_small(last);
+	int err = 0;
 
-	if (is_small(&w->head))
-		r = run_back(&w->head, &w->c);
-	if (!r && forward)
-		r = run_forward(last, &w->c);
-	return r;
+	if (data_row_is_small(&w->head))
+		err = data_row_back(&w->head, &w->c);
+	if (!err && forward)
+		err = data_row_forward(last, &w->c);
+	return err;
 }
 
 /* Put the extent [from, to), the new bytes where there are any, else the old ones. */
-static int write_merged(struct write *w, uint64_t from, uint64_t to)
+static int data_write_merged(struct data_write *w, uint64_t from, uint64_t to)
 {
-	uint64_t new_from = max_u64(from, w->from), new_to = min_u64(to, w->to);
+	uint64_t new_from = extent_max(from, w->from), new_to = extent_min(to, w->to);
 	unsigned char *buf = malloc(to - from);
 	struct key k;
-	int r = 0;
+	int err = 0;
 
 	if (!buf)
 		return -ENOMEM;
 	if (from < new_from)
-		r = extent_read(&w->c, from, new_from, buf);
-	if (!r && new_to < to)
-		r = extent_read(&w->c, new_to, to, buf + (new_to - from));
-	if (!r) {
+		err = extent_read(&w->c, from, new_from, buf);
+	if (!err && new_to < to)
+		err = extent_read(&w->c, new_to, to, buf + (new_to - from));
+	if (!err) {
 		memcpy(buf + (new_from - from), w->data + (new_from - w->from), new_to - new_from);
-		r = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
-				  (struct lsm_slice){buf, to - from});
+		err = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
+				    (struct lsm_slice){buf, to - from});
 	}
 	free(buf);
-	return r;
+	return err;
 }
 
 /* Put every piece of [from, to), which is what is written and what is folded into it. */
-static int write_pieces(struct write *w, uint64_t from, uint64_t to)
+static int data_write_pieces(struct data_write *w, uint64_t from, uint64_t to)
 {
-	int r = 0;
+	int err = 0;
 
-	while (!r && from < to) {
-		uint64_t piece_to = min_u64(to, grid_ceil(from + 1));
+	while (!err && from < to) {
+		uint64_t piece_to = extent_min(to, extent_grid_ceil(from + 1));
 		struct key k;
 
 		if (from < w->from || piece_to > w->to)
-			r = write_merged(w, from, piece_to);
+			err = data_write_merged(w, from, piece_to);
 		else
-			r = lsm_batch_put_borrowed(
+			err = lsm_batch_put_borrowed(
 				w->batch, key_extent(&k, w->ino, from),
 				(struct lsm_slice){w->data + (from - w->from), piece_to - from});
 		from = piece_to;
 	}
-	return r;
+	return err;
 }
 
 int data_write(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
 	       const void *data, size_t size, uint64_t end, int64_t *delta)
 {
-	struct write w = {
+	struct data_write w = {
 		.batch = batch,
 		.ino = ino,
 		.from = offset,
@@ -373,55 +376,55 @@ int data_write(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t of
 		.append = offset >= end,
 	};
 	uint64_t from, to;
-	int r;
+	int err;
 
 	*delta = 0;
 	if (!size)
 		return 0;
 	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
 		return -EFBIG;
-	write_init(&w);
-	if (w.append && (!is_small(&w.head) || w.from % GRID == 0)) {
+	data_write_init(&w);
+	if (w.append && (!data_row_is_small(&w.head) || w.from % GRID == 0)) {
 		*delta = (int64_t)size;
-		return write_pieces(&w, w.from, w.to);
+		return data_write_pieces(&w, w.from, w.to);
 	}
 
-	r = extent_open(&w.c, fs, ino, grid_floor(w.from), grid_ceil(w.to));
-	if (r)
-		return r;
-	r = write_fold(&w);
-	if (r)
+	err = extent_open(&w.c, fs, ino, extent_grid_floor(w.from), extent_grid_ceil(w.to));
+	if (err)
+		return err;
+	err = data_write_fold(&w);
+	if (err)
 		goto out;
 	from = w.head.best_from;
 	to = w.one_piece ? w.head.best_to : w.tail.best_to;
 	*delta = (int64_t)(to - from);
 	if (!w.append || from < w.from)
-		r = cut(&w.c, batch, from, to, true, delta);
-	if (!r)
-		r = write_pieces(&w, from, to);
+		err = data_cut(&w.c, batch, from, to, true, delta);
+	if (!err)
+		err = data_write_pieces(&w, from, to);
 out:
 	extent_close(&w.c);
-	return r;
+	return err;
 }
 
 /* ---- sharing ---- */
 
 /* Put [start, end) of the source's extent under the keys of the target, cut at its grid. */
-static int clone_extent(struct lsm_batch *batch, const struct extent_cursor *c, uint64_t start,
-			uint64_t end, uint64_t to, uint64_t to_start)
+static int data_clone_extent(struct lsm_batch *batch, const struct extent_cursor *c, uint64_t start,
+			     uint64_t end, uint64_t to, uint64_t to_start)
 {
-	int r = 0;
+	int err = 0;
 
-	while (!r && start < end) {
-		uint64_t size = min_u64(end - start, GRID - to_start % GRID);
+	while (!err && start < end) {
+		uint64_t size = extent_min(end - start, GRID - to_start % GRID);
 		struct key k;
 
-		r = lsm_batch_put_slice(batch, key_extent(&k, to, to_start), c->it,
-					start - c->start, size);
+		err = lsm_batch_put_slice(batch, key_extent(&k, to, to_start), c->it,
+					  start - c->start, size);
 		start += size;
 		to_start += size;
 	}
-	return r;
+	return err;
 }
 
 int data_clone(struct fs *fs, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
@@ -429,31 +432,33 @@ int data_clone(struct fs *fs, struct lsm_batch *batch, uint64_t from, uint64_t f
 {
 	uint64_t from_end = from_offset + size;
 	struct extent_cursor c;
-	int r;
+	int err;
 
 	*delta = 0;
 	if (!size)
 		return 0;
-	if (max_u64(from_offset, to_offset) > OFFSET_MAX ||
-	    size > OFFSET_MAX - max_u64(from_offset, to_offset))
+	if (extent_max(from_offset, to_offset) > OFFSET_MAX ||
+	    size > OFFSET_MAX - extent_max(from_offset, to_offset))
 		return -EINVAL;
-	r = punch(fs, batch, to, to_offset, to_offset + size, delta);
-	if (r)
-		return r;
-	r = extent_open(&c, fs, from, grid_floor(from_offset), from_end);
-	if (r)
-		return r;
-	r = extent_seek(&c, from_offset);
-	while (!r && c.valid && c.start < from_end) {
-		uint64_t start = max_u64(c.start, from_offset), end = min_u64(c.end, from_end);
+	err = data_punch_range(fs, batch, to, to_offset, to_offset + size, delta);
+	if (err)
+		return err;
+	err = extent_open(&c, fs, from, extent_grid_floor(from_offset), from_end);
+	if (err)
+		return err;
+	err = extent_seek(&c, from_offset);
+	while (!err && c.valid && c.start < from_end) {
+		uint64_t start = extent_max(c.start, from_offset),
+			 end = extent_min(c.end, from_end);
 
-		r = clone_extent(batch, &c, start, end, to, to_offset + (start - from_offset));
+		err = data_clone_extent(batch, &c, start, end, to,
+					to_offset + (start - from_offset));
 		*delta += (int64_t)(end - start);
-		if (!r)
-			r = extent_next(&c);
+		if (!err)
+			err = extent_next(&c);
 	}
 	extent_close(&c);
-	return r;
+	return err;
 }
 
 /* ---- checking ---- */
@@ -470,13 +475,13 @@ int data_check(struct fs *fs, const struct lsm_snapshot *snapshot, uint64_t ino,
 	};
 	uint64_t last_end = 0, count = 0;
 	struct lsm_iter *it;
-	int r = 0;
+	int err = 0;
 
 	*stored = *lost = 0;
 	it = lsm_iter_new(fs->lsm, &options);
 	if (!it)
 		return -ENOMEM;
-	for (lsm_iter_first(it); !r && lsm_iter_valid(it); lsm_iter_next(it)) {
+	for (lsm_iter_first(it); !err && lsm_iter_valid(it); lsm_iter_next(it)) {
 		uint64_t start, bytes;
 		const char *text = extent_decode(it, &start, &bytes);
 		uint64_t end = text ? 0 : start + bytes;
@@ -488,11 +493,11 @@ int data_check(struct fs *fs, const struct lsm_snapshot *snapshot, uint64_t ino,
 		if (!text && end > size)
 			text = "an extent reaches beyond the end of the file";
 		if ((text || ++count % ASK_EVERY == 0) && finding(ctx, start, text))
-			r = -EINTR;
-		last_end = max_u64(last_end, end);
+			err = -EINTR;
+		last_end = extent_max(last_end, end);
 	}
-	if (!r)
-		r = lsm_iter_status(it);
+	if (!err)
+		err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	return r;
+	return err;
 }

@@ -48,7 +48,7 @@ int data_drop(struct lsm_batch *batch, uint64_t ino);
 /*
  * The first byte at or after `offset` that is data (`hole` false) or in a hole
  * (`hole` true; always found), by blocks of DATA_SEEK_BYTES: one with a byte of
- * data in it is data. Returns 0; 1 when there is no more data.
+ * data in it is data. Returns 0; LSM_ABSENT when there is no more data.
  */
 int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t *out);
 

@@ -72,25 +72,25 @@ static int dir_snapshot(struct fs_dir *dir) REQUIRES(dir->lock)
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 {
 	struct fs_dir *dir;
-	int rc;
+	int err;
 
 	*out = NULL;
 	dir = calloc(1, sizeof(*dir));
 	if (!dir)
 		return -ENOMEM;
 	dir->fs = fs;
-	rc = mutex_init(&dir->lock, LOCK_DIR_STREAM);
-	if (rc) {
+	err = mutex_init(&dir->lock, LOCK_DIR_STREAM);
+	if (err) {
 		free(dir);
-		return rc;
+		return err;
 	}
 	key_range(KEY_NAME, ino, &dir->start, &dir->end);
-	rc = inode_get(fs, ino, &dir->inode);
-	if (!rc)
-		rc = S_ISDIR(dir->inode->type) ? 0 : -ENOTDIR;
-	if (rc) {
+	err = inode_get(fs, ino, &dir->inode);
+	if (!err)
+		err = S_ISDIR(dir->inode->type) ? 0 : -ENOTDIR;
+	if (err) {
 		fs_dir_close(dir);
-		return fs_errno(rc);
+		return fs_errno(err);
 	}
 	*out = dir;
 	return 0;
@@ -113,7 +113,7 @@ void fs_dir_close(struct fs_dir *dir)
 }
 
 /* A copy of the name the iterator is at; NULL: no memory. */
-static char *name_here(struct fs_dir *dir) REQUIRES(dir->lock)
+static char *dir_name_here(struct fs_dir *dir) REQUIRES(dir->lock)
 {
 	struct lsm_slice key = lsm_iter_key(dir->it);
 
@@ -137,7 +137,7 @@ static void dir_mark(struct fs_dir *dir) REQUIRES(dir->lock)
 		dir->marks = marks;
 		dir->mark_room = room;
 	}
-	name = name_here(dir);
+	name = dir_name_here(dir);
 	if (name)
 		dir->marks[dir->mark_count++] = name;
 }
@@ -177,7 +177,7 @@ static void dir_park(struct fs_dir *dir) REQUIRES(dir->lock)
 	if (!dir->it)
 		return;
 	free(dir->parked);
-	dir->parked = lsm_iter_valid(dir->it) ? name_here(dir) : NULL;
+	dir->parked = lsm_iter_valid(dir->it) ? dir_name_here(dir) : NULL;
 	lsm_iter_free(dir->it);
 	dir->it = NULL;
 }
@@ -214,18 +214,18 @@ static int dir_seek(struct fs_dir *dir, uint64_t index) REQUIRES(dir->lock)
  * What `name` is now: the inode with a reference and its attributes, or NULL
  * if it went. `record` is what the snapshot has.
  */
-static int resolve(struct fs_dir *dir, const char *name, const struct record *record,
-		   struct inode **out, struct stat *st) REQUIRES(dir->lock)
+static int dir_resolve(struct fs_dir *dir, const char *name, const struct record *record,
+		       struct inode **out, struct stat *st) REQUIRES(dir->lock)
 {
 	struct name n = {0};
-	int rc = 1;
+	int err = INODE_STALE;
 
 	*out = NULL;
 	inode_lock_shared(dir->inode);
 	if (atomic_load(&dir->inode->changes) == dir->stamp)
-		rc = inode_enter(dir->fs, dir->inode, name, record, dir->stamp, out);
-	if (rc == 1) {
-		rc = name_find(dir->fs, dir->inode, name, &n);
+		err = inode_enter(dir->fs, dir->inode, name, record, dir->stamp, out);
+	if (err == INODE_STALE) {
+		err = name_find(dir->fs, dir->inode, name, &n);
 		*out = n.inode;
 		n.inode = NULL;
 		name_release(dir->fs, &n);
@@ -237,7 +237,7 @@ static int resolve(struct fs_dir *dir, const char *name, const struct record *re
 	}
 	inode_unlock_shared(dir->inode);
 	/* Damage was reported; the name is listed, and looking it up will say EIO. */
-	return rc == -ENOENT || rc == -EUCLEAN ? 0 : rc;
+	return err == -ENOENT || err == -EUCLEAN ? 0 : err;
 }
 
 /* The call of fs_dir_read() at work. */
@@ -249,8 +249,11 @@ struct reading {
 	bool any; /* given out */
 };
 
-/* Give out the name the iterator is at. Returns 1 if it was not taken. */
-static int give_name(struct reading *r)
+/* What stops a read without an error: the callback has no room for the entry. */
+enum { DIR_STOP = 1 };
+
+/* Give out the name the iterator is at. Returns 0, DIR_STOP or an error. */
+static int dir_give_name(struct reading *r)
 {
 	struct fs_dir *dir = r->dir;
 	struct inode *inode = NULL;
@@ -260,7 +263,7 @@ static int give_name(struct reading *r)
 	struct stat st = {0};
 	struct record record;
 	const char *why;
-	int rc;
+	int err;
 
 	mutex_assert_held(&dir->lock);
 	if (!name_possible(bytes)) {
@@ -270,17 +273,17 @@ static int give_name(struct reading *r)
 	}
 	memcpy(name, bytes.data, bytes.size);
 	name[bytes.size] = '\0';
-	rc = lsm_iter_value(dir->it, &value);
-	if (rc)
-		return rc;
+	err = lsm_iter_value(dir->it, &value);
+	if (err)
+		return err;
 	if (record_decode(value, &record, &why)) {
 		fs_corrupt(dir->fs, key, why);
 		st.st_ino = UINT64_MAX; /* nobody's: the name is there, and what it is is lost */
 	} else {
 		if (r->with_attributes && !prune_full(dir->fs))
-			rc = resolve(dir, name, &record, &inode, &st);
-		if (rc)
-			return rc;
+			err = dir_resolve(dir, name, &record, &inode, &st);
+		if (err)
+			return err;
 		if (!inode) {
 			st.st_ino = record.ino;
 			st.st_mode = record.type;
@@ -289,17 +292,17 @@ static int give_name(struct reading *r)
 	/* The caller's reference is there when he is told of it: he may give it back at once. */
 	if (inode)
 		inode_hold(dir->fs, inode);
-	rc = r->fn(r->ctx, name, &st, inode != NULL, dir->index + 3) ? 1 : 0;
-	if (rc && inode)
+	err = r->fn(r->ctx, name, &st, inode != NULL, dir->index + 3) ? DIR_STOP : 0;
+	if (err && inode)
 		inode_forget(dir->fs, inode->ino, 1);
 	inode_put(dir->fs, inode);
-	if (!rc)
+	if (!err)
 		r->any = true;
-	return rc;
+	return err;
 }
 
-/* Give out "." or "..". Returns 1 if it was not taken. */
-static int give_dots(struct reading *r, bool parent)
+/* Give out "." or "..". Returns 0 or DIR_STOP. */
+static int dir_give_dots(struct reading *r, bool parent)
 {
 	struct inode *inode = r->dir->inode;
 	struct stat st = {.st_mode = S_IFDIR};
@@ -308,57 +311,57 @@ static int give_dots(struct reading *r, bool parent)
 	st.st_ino = parent && inode->parent ? inode->parent->ino : inode->ino;
 	inode_unlock_shared(inode);
 	if (r->fn(r->ctx, parent ? ".." : ".", &st, false, parent ? 2 : 1))
-		return 1;
+		return DIR_STOP;
 	r->any = true;
 	return 0;
 }
 
-static int read_locked(struct reading *r, uint64_t offset)
+static int dir_read_locked(struct reading *r, uint64_t offset)
 {
 	struct fs_dir *dir = r->dir;
-	int rc = 0;
+	int err = 0;
 
 	mutex_assert_held(&dir->lock);
 	/* Without a snapshot: it is the first read, or taking the last one failed. */
 	if (!offset || (!dir->empty && !dir->snapshot))
-		rc = dir_snapshot(dir);
-	if (!rc && offset < 1)
-		rc = give_dots(r, false);
-	if (!rc && offset < 2)
-		rc = give_dots(r, true);
-	if (rc || dir->empty)
-		return rc;
-	rc = dir_seek(dir, offset < 2 ? 0 : offset - 2);
-	while (!rc && lsm_iter_valid(dir->it)) {
-		rc = give_name(r);
-		if (!rc)
+		err = dir_snapshot(dir);
+	if (!err && offset < 1)
+		err = dir_give_dots(r, false);
+	if (!err && offset < 2)
+		err = dir_give_dots(r, true);
+	if (err || dir->empty)
+		return err;
+	err = dir_seek(dir, offset < 2 ? 0 : offset - 2);
+	while (!err && lsm_iter_valid(dir->it)) {
+		err = dir_give_name(r);
+		if (!err)
 			dir_step(dir);
 	}
-	if (!rc)
-		rc = lsm_iter_status(dir->it);
-	if (!rc) {
+	if (!err)
+		err = lsm_iter_status(dir->it);
+	if (!err) {
 		/* At the end. Do not pin files for as long as it stays open. */
 		lsm_iter_free(dir->it);
 		dir->it = NULL;
 		free(dir->parked);
 		dir->parked = NULL;
 	}
-	return rc;
+	return err;
 }
 
 int fs_dir_read(struct fs_dir *dir, uint64_t offset, bool with_attributes, fs_dir_fn *fn, void *ctx)
 {
 	struct reading r = {.dir = dir, .with_attributes = with_attributes, .fn = fn, .ctx = ctx};
 	bool touch;
-	int rc;
+	int err;
 
 	mutex_lock(&dir->lock);
-	rc = read_locked(&r, offset);
+	err = dir_read_locked(&r, offset);
 	dir_park(dir);
 	mutex_unlock(&dir->lock);
-	if (rc < 0)
+	if (err < 0)
 		/* What was given out holds references, so it counts; the error comes next time. */
-		return r.any ? 0 : fs_errno(rc);
+		return r.any ? 0 : fs_errno(err);
 	if (!offset && !dir->noatime) {
 		inode_lock_shared(dir->inode);
 		touch = inode_touch_due(dir->fs, dir->inode);

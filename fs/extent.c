@@ -182,7 +182,7 @@ int extent_seek(struct extent_cursor *c, uint64_t offset)
 	int err;
 
 	if (offset % GRID) {
-		err = extent_check_cell(c->fs, c->ino, grid_floor(offset));
+		err = extent_check_cell(c->fs, c->ino, extent_grid_floor(offset));
 		if (!err)
 			err = extent_seek_prev(c, offset);
 		if (err || (c->valid && c->end > offset))
@@ -197,22 +197,22 @@ int extent_seek(struct extent_cursor *c, uint64_t offset)
 int extent_read(struct extent_cursor *c, uint64_t from, uint64_t to, unsigned char *buf)
 {
 	uint64_t pos = from;
-	int r = extent_seek(c, from);
+	int err = extent_seek(c, from);
 
-	while (!r && c->valid && c->start < to) {
-		uint64_t start = max_u64(c->start, pos), end = min_u64(c->end, to);
+	while (!err && c->valid && c->start < to) {
+		uint64_t start = extent_max(c->start, pos), end = extent_min(c->end, to);
 
 		memset(buf + (pos - from), 0, start - pos);
 		if (c->lost)
 			return extent_corrupt(c, "its bytes were lost before a repair");
-		r = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
-		if (r)
-			return r;
+		err = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
+		if (err)
+			return err;
 		pos = end;
 		/* Also behind the last one: what overlaps it may have the right bytes. */
-		r = extent_next(c);
+		err = extent_next(c);
 	}
-	if (!r)
+	if (!err)
 		memset(buf + (pos - from), 0, to - pos);
-	return r;
+	return err;
 }

@@ -12,23 +12,23 @@
 #define OFFSET_MAX ((uint64_t)INT64_MAX)
 #define SMALL 4096u /* bytes: the tree puts values of this size and more into segments */
 
-static inline uint64_t grid_floor(uint64_t offset)
+static inline uint64_t extent_grid_floor(uint64_t offset)
 {
 	return offset - offset % GRID;
 }
 
 /* The first multiple above or at `offset`, which is at most 2^63 - 1. */
-static inline uint64_t grid_ceil(uint64_t offset)
+static inline uint64_t extent_grid_ceil(uint64_t offset)
 {
-	return grid_floor(offset + GRID - 1);
+	return extent_grid_floor(offset + GRID - 1);
 }
 
-static inline uint64_t min_u64(uint64_t a, uint64_t b)
+static inline uint64_t extent_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-static inline uint64_t max_u64(uint64_t a, uint64_t b)
+static inline uint64_t extent_max(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }

@@ -71,14 +71,14 @@
 
 /* ---- opening ---- */
 
-static int super_bad(struct fs *fs, const char *why)
+static int fs_super_bad(struct fs *fs, const char *why)
 {
 	fs_report(fs, LSM_REPORT_ERROR, "the store holds no filesystem of Varve's: %s", why);
 	return -EUCLEAN;
 }
 
 /* Make a filesystem in an empty tree. */
-static int super_create(struct fs *fs, const struct fs_options *options)
+static int fs_super_create(struct fs *fs, const struct fs_options *options)
 {
 	unsigned char format[20] = {FS_FORMAT_VERSION}, next[8], root[RECORD_BYTES_MAX];
 	struct attr attr = {.mode = S_IFDIR | 0755,
@@ -88,7 +88,7 @@ static int super_create(struct fs *fs, const struct fs_options *options)
 	struct lsm_batch *b;
 	struct key k;
 	size_t size;
-	int rc;
+	int err;
 
 	if (getrandom(format + 4, 16, 0) != 16)
 		return -EIO;
@@ -98,59 +98,60 @@ static int super_create(struct fs *fs, const struct fs_options *options)
 	b = lsm_batch_new();
 	if (!b)
 		return -ENOMEM;
-	rc = lsm_batch_put(b, SLICE(SUPER_FORMAT), (struct lsm_slice){format, sizeof(format)});
-	if (!rc)
-		rc = lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){next, 8});
-	if (!rc) /* one inode; count_open() will find this */
-		rc = lsm_batch_put(b, SLICE(SUPER_COUNT),
-				   (struct lsm_slice){"\0\0\0\0\0\0\0\1", 8});
-	if (!rc)
-		rc = lsm_batch_put(b, key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0),
-				   (struct lsm_slice){root, size});
-	if (!rc)
-		rc = lsm_write(fs->lsm, b, LSM_SYNC);
+	err = lsm_batch_put(b, SLICE(SUPER_FORMAT), (struct lsm_slice){format, sizeof(format)});
+	if (!err)
+		err = lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){next, 8});
+	if (!err) /* one inode; count_open() will find this */
+		err = lsm_batch_put(b, SLICE(SUPER_COUNT),
+				    (struct lsm_slice){"\0\0\0\0\0\0\0\1", 8});
+	if (!err)
+		err = lsm_batch_put(b, key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0),
+				    (struct lsm_slice){root, size});
+	if (!err)
+		err = lsm_write(fs->lsm, b, LSM_SYNC);
 	lsm_batch_free(b);
-	return rc;
+	return err;
 }
 
-/* Is there nothing at all in the tree? 1 yes, 0 no, or an error. */
-static int super_absent(struct fs *fs)
+/* Find out whether there is nothing at all in the tree. */
+static int fs_tree_empty(struct fs *fs, bool *empty)
 {
 	struct lsm_iter *it = lsm_iter_new(fs->lsm, NULL);
-	int rc;
+	int err;
 
+	*empty = false;
 	if (!it)
 		return -ENOMEM;
 	lsm_iter_first(it);
-	rc = lsm_iter_valid(it) ? 0 : lsm_iter_status(it);
-	if (!rc)
-		rc = !lsm_iter_valid(it);
+	*empty = !lsm_iter_valid(it);
+	err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	return rc;
+	return err;
 }
 
-static int super_read(struct fs *fs, const struct fs_options *options, struct lsm_value *value)
+static int fs_super_read(struct fs *fs, const struct fs_options *options, struct lsm_value *value)
 {
 	const unsigned char *p;
 	uint32_t version;
-	int rc;
+	bool empty;
+	int err;
 
-	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
-	if (rc == 1) {
-		rc = super_absent(fs);
-		if (rc < 0)
-			return rc;
-		if (!rc || fs->read_only)
-			return super_bad(fs, rc ? "it is empty" : "it has no superblock");
-		rc = super_create(fs, options);
-		if (!rc)
-			rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
+	err = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
+	if (err == LSM_ABSENT) {
+		err = fs_tree_empty(fs, &empty);
+		if (err)
+			return err;
+		if (!empty || fs->read_only)
+			return fs_super_bad(fs, empty ? "it is empty" : "it has no superblock");
+		err = fs_super_create(fs, options);
+		if (!err)
+			err = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
 	}
-	if (rc)
-		return rc == 1 ? -EIO : rc;
+	if (err)
+		return err == LSM_ABSENT ? -EIO : err;
 	p = value->data;
 	if (value->size < 4)
-		return super_bad(fs, "its superblock is too short");
+		return fs_super_bad(fs, "its superblock is too short");
 	version = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 	if (version > FS_FORMAT_VERSION) {
 		fs_report(fs, LSM_REPORT_ERROR,
@@ -160,40 +161,40 @@ static int super_read(struct fs *fs, const struct fs_options *options, struct ls
 		return -EPROTONOSUPPORT;
 	}
 	if (!version || value->size != 20)
-		return super_bad(fs, "its superblock is malformed");
+		return fs_super_bad(fs, "its superblock is malformed");
 	memcpy(fs->uuid, p + 4, sizeof(fs->uuid));
 
-	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_NEXT), value);
-	if (rc == 1 || (!rc && value->size != 8))
-		return super_bad(fs, "the bound of its inode numbers is missing");
-	if (rc)
-		return rc;
+	err = lsm_get(fs->lsm, NULL, SLICE(SUPER_NEXT), value);
+	if (err == LSM_ABSENT || (!err && value->size != 8))
+		return fs_super_bad(fs, "the bound of its inode numbers is missing");
+	if (err)
+		return err;
 	fs->ino_next = fs->ino_bound = key_get_u64(value->data);
 	if (fs->ino_next <= FS_ROOT_INO || fs->ino_next > UINT64_MAX / 2)
-		return super_bad(fs, "the bound of its inode numbers is impossible");
+		return fs_super_bad(fs, "the bound of its inode numbers is impossible");
 	return 0;
 }
 
-static int root_load(struct fs *fs, struct lsm_value *value)
+static int fs_root_load(struct fs *fs, struct lsm_value *value)
 {
 	struct record record;
 	struct lsm_slice key;
 	const char *why = "it is gone";
 	struct key k;
-	int rc;
+	int err;
 
 	key = key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0);
-	rc = lsm_get(fs->lsm, NULL, key, value);
-	if (rc < 0)
-		return rc;
-	if (!rc)
-		rc = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
-	if (!rc &&
+	err = lsm_get(fs->lsm, NULL, key, value);
+	if (err < 0)
+		return err;
+	if (!err)
+		err = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
+	if (!err &&
 	    (record.kind != RECORD_INODE || record.ino != FS_ROOT_INO || !S_ISDIR(record.type))) {
 		why = "the root is no directory";
-		rc = 1;
+		err = -EUCLEAN;
 	}
-	if (rc)
+	if (err)
 		return fs_corrupt(fs, key, why);
 	fs->root = inode_new(fs, FS_ROOT_INO, &record.attr, INODE_OWN, NULL, NULL);
 	if (!fs->root)
@@ -257,40 +258,40 @@ int fs_open(const char *path, const struct fs_options *options, struct fs **out)
 {
 	struct lsm_value value = {0};
 	struct fs *fs;
-	int rc;
+	int err;
 
 	*out = NULL;
 	fs = fs_new(options);
 	if (!fs)
 		return -ENOMEM;
-	rc = fs_open_tree(fs, path, options);
-	if (rc) {
+	err = fs_open_tree(fs, path, options);
+	if (err) {
 		fs_free(fs);
-		return rc;
+		return err;
 	}
-	rc = inode_table_init(fs);
-	if (!rc)
-		rc = super_read(fs, options, &value);
-	if (!rc)
-		rc = root_load(fs, &value);
-	if (!rc)
-		rc = prune_open(fs);
-	if (!rc)
-		rc = count_open(fs);
+	err = inode_table_init(fs);
+	if (!err)
+		err = fs_super_read(fs, options, &value);
+	if (!err)
+		err = fs_root_load(fs, &value);
+	if (!err)
+		err = prune_open(fs);
+	if (!err)
+		err = count_open(fs);
 	lsm_value_release(&value);
-	if (rc) {
+	if (err) {
 		prune_close(fs);
 		inode_table_release(fs);
 		lsm_close(fs->lsm);
 		fs_free(fs);
-		return rc;
+		return err;
 	}
 	if (!fs->read_only) {
 		/* Orphans only cost space: what cannot be freed now waits for another open. */
-		rc = orphan_free_all(fs);
-		if (rc)
+		err = orphan_free_all(fs);
+		if (err)
 			fs_report(fs, LSM_REPORT_WARNING, "cannot free deleted files: %s",
-				  strerror(-rc));
+				  strerror(-err));
 	}
 	*out = fs;
 	return 0;
@@ -298,16 +299,16 @@ int fs_open(const char *path, const struct fs_options *options, struct fs **out)
 
 int fs_close(struct fs *fs)
 {
-	int rc;
+	int err;
 
 	if (!fs)
 		return 0;
 	prune_close(fs);
 	inode_table_release(fs);
 	count_close(fs);
-	rc = lsm_close(fs->lsm);
+	err = lsm_close(fs->lsm);
 	fs_free(fs);
-	return rc;
+	return err;
 }
 
 int fs_sync(struct fs *fs)
@@ -326,25 +327,25 @@ int fs_compact(struct fs *fs, lsm_progress_fn *progress, void *ctx)
 
 int fs_stats(struct fs *fs, struct fs_stats *stats)
 {
-	int rc = count_wait(fs);
+	int err = count_wait(fs);
 
 	memset(stats, 0, sizeof(*stats));
 	lsm_stats(fs->lsm, &stats->lsm);
 	stats->files = count_files(fs);
 	stats->inodes_in_memory = atomic_load_explicit(&fs->inodes, memory_order_relaxed);
 	stats->inode_bytes = atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
 int fs_statfs(struct fs *fs, struct statvfs *st)
 {
 	uint64_t free_bytes, total_bytes, uuid;
-	int rc;
+	int err;
 
 	memset(st, 0, sizeof(*st));
-	rc = lsm_space(fs->lsm, &free_bytes, &total_bytes);
-	if (rc)
-		return fs_errno(rc);
+	err = lsm_space(fs->lsm, &free_bytes, &total_bytes);
+	if (err)
+		return fs_errno(err);
 	memcpy(&uuid, fs->uuid, sizeof(uuid));
 	st->f_bsize = st->f_frsize = 4096;
 	st->f_blocks = total_bytes / 4096;

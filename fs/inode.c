@@ -36,20 +36,20 @@ static size_t inode_bytes(const char *name)
 	return sizeof(struct inode) + (name ? strlen(name) + 1 : 0) + 48;
 }
 
-static uint64_t ino_hash(uint64_t ino)
+static uint64_t inode_hash(uint64_t ino)
 {
 	return ino * 0x9e3779b97f4a7c15u;
 }
 
-static struct shard *ino_shard(struct fs *fs, uint64_t ino)
+static struct shard *inode_shard(struct fs *fs, uint64_t ino)
 {
-	return &fs->shards[ino_hash(ino) >> 58];
+	return &fs->shards[inode_hash(ino) >> 58];
 }
 _Static_assert(INODE_SHARDS == 64, "the top six bits choose the shard");
 
-static struct inode **shard_bucket(const struct shard *s, uint64_t ino)
+static struct inode **inode_shard_bucket(const struct shard *s, uint64_t ino)
 {
-	return &s->buckets[(ino_hash(ino) >> 20) & s->mask];
+	return &s->buckets[(inode_hash(ino) >> 20) & s->mask];
 }
 
 int inode_table_init(struct fs *fs)
@@ -80,20 +80,20 @@ static void inode_destroy(struct inode *inode)
 }
 
 /* Write the times that are only in memory. Nobody else is at work any more. */
-static void settle_all(struct fs *fs)
+static void inode_table_write_atimes(struct fs *fs)
 {
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
 		for (size_t n = 0; s->buckets && n <= s->mask; n++)
 			for (struct inode *inode = s->buckets[n]; inode; inode = inode->next)
-				inode_settle(fs, inode);
+				inode_write_atime(fs, inode);
 	}
 }
 
 void inode_table_release(struct fs *fs)
 {
-	settle_all(fs);
+	inode_table_write_atimes(fs);
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
@@ -114,7 +114,7 @@ void inode_table_release(struct fs *fs)
 }
 
 /* Double the buckets when there are more inodes than those; without memory, chains just grow. */
-static void shard_grow(struct shard *s)
+static void inode_shard_grow(struct shard *s)
 {
 	size_t mask = s->mask * 2 + 1;
 	struct inode **old = s->buckets, **buckets;
@@ -131,7 +131,7 @@ static void shard_grow(struct shard *s)
 		struct inode *inode, *next;
 
 		for (inode = old[n]; inode; inode = next) {
-			struct inode **bucket = shard_bucket(s, inode->ino);
+			struct inode **bucket = inode_shard_bucket(s, inode->ino);
 
 			next = inode->next;
 			inode->next = *bucket;
@@ -142,9 +142,9 @@ static void shard_grow(struct shard *s)
 }
 
 /* REQUIRES: s->lock. */
-static struct inode *shard_find(const struct shard *s, uint64_t ino) REQUIRES(s->lock)
+static struct inode *inode_shard_find(const struct shard *s, uint64_t ino) REQUIRES(s->lock)
 {
-	struct inode *inode = *shard_bucket(s, ino);
+	struct inode *inode = *inode_shard_bucket(s, ino);
 
 	while (inode && inode->ino != ino)
 		inode = inode->next;
@@ -152,21 +152,23 @@ static struct inode *shard_find(const struct shard *s, uint64_t ino) REQUIRES(s-
 }
 
 /* REQUIRES: s->lock. */
-static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode) REQUIRES(s->lock)
+static void inode_shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
+	REQUIRES(s->lock)
 {
-	struct inode **bucket = shard_bucket(s, inode->ino);
+	struct inode **bucket = inode_shard_bucket(s, inode->ino);
 
 	inode->next = *bucket;
 	*bucket = inode;
 	s->count++;
-	shard_grow(s);
+	inode_shard_grow(s);
 	atomic_fetch_add_explicit(&fs->inodes, 1, memory_order_relaxed);
 }
 
 /* REQUIRES: s->lock. */
-static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode) REQUIRES(s->lock)
+static void inode_shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
+	REQUIRES(s->lock)
 {
-	struct inode **link = shard_bucket(s, inode->ino);
+	struct inode **link = inode_shard_bucket(s, inode->ino);
 
 	while (*link != inode)
 		link = &(*link)->next;
@@ -187,7 +189,7 @@ static void inode_free(struct fs *fs, struct inode *inode)
 static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uint32_t refs)
 {
 	while (inode) {
-		struct shard *s = ino_shard(fs, inode->ino);
+		struct shard *s = inode_shard(fs, inode->ino);
 		struct inode *parent;
 
 		mutex_lock(&s->lock);
@@ -198,7 +200,7 @@ static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uin
 			mutex_unlock(&s->lock);
 			return;
 		}
-		shard_remove(fs, s, inode);
+		inode_shard_remove(fs, s, inode);
 		mutex_unlock(&s->lock);
 		parent = inode->parent;
 		inode_free(fs, inode);
@@ -210,11 +212,11 @@ static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uin
 
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 {
-	struct shard *s = ino_shard(fs, ino);
+	struct shard *s = inode_shard(fs, ino);
 	struct inode *inode;
 
 	mutex_lock(&s->lock);
-	inode = shard_find(s, ino);
+	inode = inode_shard_find(s, ino);
 	if (inode) {
 		inode->refs++;
 		inode->used = true;
@@ -226,7 +228,7 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 
 void inode_ref(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
 	mutex_lock(&s->lock);
 	inode->refs++;
@@ -240,7 +242,7 @@ void inode_put(struct fs *fs, struct inode *inode)
 
 void inode_keep(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
 	mutex_lock(&s->lock);
 	inode->lookups++;
@@ -250,7 +252,7 @@ void inode_keep(struct fs *fs, struct inode *inode)
 
 void inode_hold(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
 	mutex_lock(&s->lock);
 	inode->lookups++;
@@ -260,7 +262,7 @@ void inode_hold(struct fs *fs, struct inode *inode)
 /* Whether the caller's one reference and `count` lookups are all that is left. */
 static bool inode_is_last(struct fs *fs, struct inode *inode, uint64_t count)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 	bool last;
 
 	mutex_lock(&s->lock);
@@ -276,13 +278,13 @@ void inode_forget(struct fs *fs, uint64_t ino, uint64_t count)
 	if (inode_get(fs, ino, &inode))
 		return;
 	if (inode_is_last(fs, inode, count))
-		inode_settle(fs, inode);
+		inode_write_atime(fs, inode);
 	inode_drop(fs, inode, count, 1);
 }
 
 bool inode_is_only_mine(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 	bool mine;
 
 	mutex_lock(&s->lock);
@@ -326,10 +328,10 @@ struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
 
 void inode_add(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
 	mutex_lock(&s->lock);
-	shard_insert(fs, s, inode);
+	inode_shard_insert(fs, s, inode);
 	mutex_unlock(&s->lock);
 	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
 		prune_wake(fs);
@@ -359,26 +361,27 @@ static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_
 }
 
 /* As inode_enter(), for a record at hand that is good while `*counter` is `stamp`. */
-static int enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
-		 enum inode_where where, const _Atomic uint64_t *counter, uint64_t stamp,
-		 struct inode **out) REQUIRES_SHARED(*dir)
+static int inode_enter_record(struct fs *fs, struct inode *dir, const char *name,
+			      const struct record *record, enum inode_where where,
+			      const _Atomic uint64_t *counter, uint64_t stamp, struct inode **out)
+	REQUIRES_SHARED(*dir)
 {
-	struct shard *s = ino_shard(fs, record->ino);
+	struct shard *s = inode_shard(fs, record->ino);
 	struct inode *made, *found;
-	int rc = 0;
+	int err = 0;
 
 	made = inode_new(fs, record->ino, &record->attr, where, dir, name);
 	if (!made)
 		return -ENOMEM;
 	mutex_lock(&s->lock);
-	found = shard_find(s, record->ino);
+	found = inode_shard_find(s, record->ino);
 	if (found) {
 		found->refs++;
 		found->used = true;
 	} else if (atomic_load(counter) != stamp) {
-		rc = 1;
+		err = INODE_STALE;
 	} else {
-		shard_insert(fs, s, made);
+		inode_shard_insert(fs, s, made);
 		found = made;
 	}
 	mutex_unlock(&s->lock);
@@ -387,16 +390,16 @@ static int enter(struct fs *fs, struct inode *dir, const char *name, const struc
 	*out = found;
 	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
 		prune_wake(fs);
-	return rc;
+	return err;
 }
 
 /* Find the inode of a link. */
-static int enter_link(struct fs *fs, struct inode *dir, const char *name, const struct record *link,
-		      struct inode **out) REQUIRES_SHARED(*dir)
+static int inode_enter_link(struct fs *fs, struct inode *dir, const char *name,
+			    const struct record *link, struct inode **out) REQUIRES_SHARED(*dir)
 {
 	struct lsm_value value = {0};
 	struct key k;
-	int rc;
+	int err;
 
 	do {
 		uint64_t stamp = atomic_load(&fs->own_changes);
@@ -404,25 +407,26 @@ static int enter_link(struct fs *fs, struct inode *dir, const char *name, const 
 		struct record record;
 		const char *why;
 
-		rc = lsm_get(fs->lsm, NULL, key, &value);
-		if (rc == 1)
-			rc = fs_corrupt(fs, key, "it is gone, but a name of it is there");
-		if (rc)
+		err = lsm_get(fs->lsm, NULL, key, &value);
+		if (err == LSM_ABSENT)
+			err = fs_corrupt(fs, key, "it is gone, but a name of it is there");
+		if (err)
 			break;
-		rc = record_decode((struct lsm_slice){value.data, value.size}, &record, &why);
-		if (!rc && (record.kind != RECORD_INODE || record.ino != link->ino ||
-			    record.type != link->type)) {
+		err = record_decode((struct lsm_slice){value.data, value.size}, &record, &why);
+		if (!err && (record.kind != RECORD_INODE || record.ino != link->ino ||
+			     record.type != link->type)) {
 			why = "it is not what its name says";
-			rc = -EUCLEAN;
+			err = -EUCLEAN;
 		}
-		if (rc) {
-			rc = fs_corrupt(fs, key, why);
+		if (err) {
+			err = fs_corrupt(fs, key, why);
 			break;
 		}
-		rc = enter(fs, dir, name, &record, INODE_OWN, &fs->own_changes, stamp, out);
-	} while (rc == 1);
+		err = inode_enter_record(fs, dir, name, &record, INODE_OWN, &fs->own_changes, stamp,
+					 out);
+	} while (err == INODE_STALE);
 	lsm_value_release(&value);
-	return rc;
+	return err;
 }
 
 int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
@@ -430,7 +434,7 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 {
 	struct lsm_slice key;
 	struct key k;
-	int rc = 0;
+	int err = 0;
 
 	inode_assert_shared(dir);
 	*out = NULL;
@@ -439,16 +443,17 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 		return fs_corrupt(fs, key, "an inode with several names in the record of one");
 	if (inode_get(fs, record->ino, out)) {
 		if (record->kind == RECORD_LINK)
-			rc = enter_link(fs, dir, name, record, out);
+			err = inode_enter_link(fs, dir, name, record, out);
 		else
-			rc = enter(fs, dir, name, record, INODE_NAMED, &dir->changes, stamp, out);
+			err = inode_enter_record(fs, dir, name, record, INODE_NAMED, &dir->changes,
+						 stamp, out);
 	}
 	if (*out && !inode_fits(*out, dir, record->type)) {
 		inode_put(fs, *out);
 		*out = NULL;
-		rc = fs_corrupt(fs, key, "its inode is already somewhere else");
+		err = fs_corrupt(fs, key, "its inode is already somewhere else");
 	}
-	return rc;
+	return err;
 }
 
 void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,

@@ -77,10 +77,10 @@ void inode_discard(struct fs *fs, struct inode *inode);
 /*
  * The inode that `record`, of `name` in `dir`, stands for: the one in memory or
  * else made from the record. `stamp` is dir->changes from before the record was
- * read. Returns 0 with a reference; 1 if the record may be out of date: read it
- * again; -EUCLEAN.
- * REQUIRES: dir locked, at least shared.
+ * read. Returns 0 with a reference; INODE_STALE if the record may be out of date, and is to be
+ * read again; -EUCLEAN, reported; or another error.
  */
+enum { INODE_STALE = 1 };
 int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
 		uint64_t stamp, struct inode **out) REQUIRES_SHARED(*dir);
 

@@ -15,15 +15,15 @@
 int orphan_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned)
 {
 	struct key k;
-	int rc = 0;
+	int err = 0;
 
 	if (flags & ATTR_EXTENTS)
-		rc = data_drop(b, ino);
-	if (!rc && flags & ATTR_XATTRS)
-		rc = key_drop_range(b, KEY_XATTR, ino);
-	if (!rc && orphaned)
-		rc = lsm_batch_delete(b, key_make(&k, KEY_ORPHAN, ino, NULL, 0));
-	return rc;
+		err = data_drop(b, ino);
+	if (!err && flags & ATTR_XATTRS)
+		err = key_drop_range(b, KEY_XATTR, ino);
+	if (!err && orphaned)
+		err = lsm_batch_delete(b, key_make(&k, KEY_ORPHAN, ino, NULL, 0));
+	return err;
 }
 
 void orphan_free(struct fs *fs, const struct inode *inode)
@@ -44,29 +44,29 @@ int orphan_free_all(struct fs *fs)
 	struct lsm_iter_options o = {.lower = {&lower, 1}, .upper = {&upper, 1}};
 	struct lsm_iter *it = lsm_iter_new(fs->lsm, &o);
 	struct lsm_batch *b = fs_batch_get(fs);
-	int rc = it && b ? 0 : -ENOMEM;
+	int err = it && b ? 0 : -ENOMEM;
 
-	if (!rc)
+	if (!err)
 		lsm_iter_first(it);
-	while (!rc && lsm_iter_valid(it)) {
+	while (!err && lsm_iter_valid(it)) {
 		struct lsm_slice key = lsm_iter_key(it);
 
 		if (key.size == 9)
-			rc = orphan_stage_free(b, key_get_u64((const char *)key.data + 1),
-					       ATTR_FLAGS, true);
+			err = orphan_stage_free(b, key_get_u64((const char *)key.data + 1),
+						ATTR_FLAGS, true);
 		else
-			rc = lsm_batch_delete(b, key);
-		if (!rc && lsm_batch_count(b) >= 3 * ORPHAN_STEP) {
-			rc = fs_commit(fs, b, LSM_FREES);
+			err = lsm_batch_delete(b, key);
+		if (!err && lsm_batch_count(b) >= 3 * ORPHAN_STEP) {
+			err = fs_commit(fs, b, LSM_FREES);
 			lsm_batch_clear(b);
 		}
 		lsm_iter_next(it);
 	}
-	if (!rc && it)
-		rc = lsm_iter_status(it);
-	if (!rc)
-		rc = fs_commit(fs, b, LSM_FREES);
+	if (!err && it)
+		err = lsm_iter_status(it);
+	if (!err)
+		err = fs_commit(fs, b, LSM_FREES);
 	fs_batch_put(fs, b);
 	lsm_iter_free(it);
-	return rc;
+	return err;
 }

@@ -151,19 +151,19 @@ static void *prune_main(void *arg)
 int prune_open(struct fs *fs)
 {
 	struct prune *p = &fs->prune;
-	int rc;
+	int err;
 
-	rc = mutex_init(&fs->prune.lock, LOCK_PRUNE);
-	if (rc)
-		return rc;
-	rc = cond_init(&p->wake);
-	if (rc)
+	err = mutex_init(&fs->prune.lock, LOCK_PRUNE);
+	if (err)
+		return err;
+	err = cond_init(&p->wake);
+	if (err)
 		goto no_wake;
-	rc = cond_init(&p->idle);
-	if (rc)
+	err = cond_init(&p->idle);
+	if (err)
 		goto no_idle;
-	rc = -pthread_create(&p->thread, NULL, prune_main, fs);
-	if (!rc) {
+	err = -pthread_create(&p->thread, NULL, prune_main, fs);
+	if (!err) {
 		p->running = true;
 		return 0;
 	}
@@ -172,7 +172,7 @@ no_idle:
 	pthread_cond_destroy(&p->wake);
 no_wake:
 	mutex_destroy(&fs->prune.lock);
-	return rc;
+	return err;
 }
 
 void prune_close(struct fs *fs)

@@ -34,7 +34,7 @@ struct renaming {
 };
 
 /* Is `above` equal to or above `dir`? REQUIRES: fs->rename_lock. */
-static bool is_above(const struct inode *above, const struct inode *dir)
+static bool rename_is_above(const struct inode *above, const struct inode *dir)
 {
 	while (dir && dir != above)
 		dir = dir->parent;
@@ -72,7 +72,7 @@ static void rename_lock_dirs(struct renaming *r) NO_OTHER_THREADS
 	if (r->alone)
 		mutex_lock(&r->fs->rename_lock);
 	if (a != b)
-		b_first = is_above(b, a) || (!is_above(a, b) && b->ino < a->ino);
+		b_first = rename_is_above(b, a) || (!rename_is_above(a, b) && b->ino < a->ino);
 	rename_lock_two(a, b, b_first);
 }
 
@@ -96,28 +96,29 @@ static void rename_lock_children(struct renaming *r) NO_OTHER_THREADS
 }
 
 /*
- * Find both ends, and whether the rename is allowed. 1: nothing to do.
- * REQUIRES: directories locked.
+ * Find both ends, and whether the rename is allowed. 0; RENAME_NOTHING if both names are of one
+ * inode, and stay; or an error. Both directories are locked.
  */
-static int find(struct renaming *r, unsigned flags)
+enum { RENAME_NOTHING = 1 };
+static int rename_find(struct renaming *r, unsigned flags)
 {
 	struct end *from = &r->from, *to = &r->to;
-	int rc;
+	int err;
 
 	inode_assert_held(from->dir);
 	inode_assert_held(to->dir);
 	if (from->dir->where == INODE_NAMELESS || to->dir->where == INODE_NAMELESS)
 		return -ENOENT;
-	rc = name_find(r->fs, from->dir, from->name, &from->n);
-	if (rc)
-		return rc;
+	err = name_find(r->fs, from->dir, from->name, &from->n);
+	if (err)
+		return err;
 	from->is_dir = S_ISDIR(from->n.inode->type);
 	to->is_dir = r->replaces = false;
-	rc = name_find(r->fs, to->dir, to->name, &to->n);
-	if (rc == -ENOENT)
-		rc = r->exchange ? -ENOENT : 0;
-	if (rc)
-		return rc;
+	err = name_find(r->fs, to->dir, to->name, &to->n);
+	if (err == -ENOENT)
+		err = r->exchange ? -ENOENT : 0;
+	if (err)
+		return err;
 	if (to->n.inode) {
 		to->is_dir = S_ISDIR(to->n.inode->type);
 		r->replaces = !r->exchange;
@@ -125,23 +126,23 @@ static int find(struct renaming *r, unsigned flags)
 			return -EEXIST;
 	}
 	if (from->dir != to->dir) {
-		if (from->is_dir && is_above(from->n.inode, to->dir))
+		if (from->is_dir && rename_is_above(from->n.inode, to->dir))
 			return -EINVAL;
-		if (to->is_dir && is_above(to->n.inode, from->dir))
+		if (to->is_dir && rename_is_above(to->n.inode, from->dir))
 			return r->exchange ? -EINVAL : -ENOTEMPTY;
 	}
 	if (from->n.inode == to->n.inode)
-		return 1;
+		return RENAME_NOTHING;
 	if (r->replaces && from->is_dir != to->is_dir)
 		return from->is_dir ? -ENOTDIR : -EISDIR;
 	return 0;
 }
 
 /* Add to the batch the inode at `from` as it will be under `to`'s name. */
-static int stage_move(struct renaming *r, struct end *from, const struct end *to)
+static int rename_stage_move(struct renaming *r, struct end *from, const struct end *to)
 {
 	struct inode *inode = from->n.inode;
-	int rc = 0;
+	int err = 0;
 
 	inode_assert_held(from->dir);
 	inode_assert_held(inode);
@@ -151,38 +152,38 @@ static int stage_move(struct renaming *r, struct end *from, const struct end *to
 	if (!from->new_name)
 		return -ENOMEM;
 	if (inode->attr.content_size)
-		rc = name_content(r->fs, from->dir, &from->n, &from->content);
-	if (rc)
-		return rc;
+		err = name_content(r->fs, from->dir, &from->n, &from->content);
+	if (err)
+		return err;
 	if (inode->where == INODE_NAMED)
 		return name_stage(r->b, to->dir, to->name, inode->ino, &from->attr,
 				  from->content.data);
-	rc = name_stage_link(r->b, to->dir, to->name, inode->ino, inode->type);
-	return rc ? rc : inode_stage(r->b, inode, &from->attr, from->content.data);
+	err = name_stage_link(r->b, to->dir, to->name, inode->ino, inode->type);
+	return err ? err : inode_stage(r->b, inode, &from->attr, from->content.data);
 }
 
 /* Add to the batch the directories' records; the deletion that may come with it must be first. */
-static int stage_dirs(struct renaming *r)
+static int rename_stage_dirs(struct renaming *r)
 {
 	struct end *from = &r->from, *to = &r->to;
 	int lost = r->replaces && to->is_dir;
 	int moved = from->is_dir, back = r->exchange && to->is_dir;
-	int rc;
+	int err;
 
 	inode_assert_held(from->dir);
 	inode_assert_held(to->dir);
 	if (from->dir == to->dir)
 		return name_stage_dir(r->b, from->dir, -(int)r->replaces, -lost, &from->dir_attr);
-	rc = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved, &from->dir_attr);
-	return rc ? rc :
-		    name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
-				   moved - back - lost, &to->dir_attr);
+	err = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved, &from->dir_attr);
+	return err ? err :
+		     name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
+				    moved - back - lost, &to->dir_attr);
 }
 
-static int stage(struct renaming *r)
+static int rename_stage(struct renaming *r)
 {
 	struct end *from = &r->from, *to = &r->to;
-	int rc = 0;
+	int err = 0;
 
 	inode_assert_held(to->dir);
 	if (r->replaces && to->is_dir && to->n.inode->attr.entries)
@@ -198,20 +199,20 @@ static int stage(struct renaming *r)
 	if (!r->b)
 		return -ENOMEM;
 	if (r->replaces)
-		rc = name_stage_loss(r->fs, r->b, to->dir, &to->n, &r->loss);
-	if (!rc && !r->exchange)
-		rc = name_stage_delete(r->b, from->dir, from->name);
-	if (!rc)
-		rc = stage_dirs(r);
-	if (!rc)
-		rc = stage_move(r, from, to);
-	if (!rc && r->exchange)
-		rc = stage_move(r, to, from);
-	return rc;
+		err = name_stage_loss(r->fs, r->b, to->dir, &to->n, &r->loss);
+	if (!err && !r->exchange)
+		err = name_stage_delete(r->b, from->dir, from->name);
+	if (!err)
+		err = rename_stage_dirs(r);
+	if (!err)
+		err = rename_stage_move(r, from, to);
+	if (!err && r->exchange)
+		err = rename_stage_move(r, to, from);
+	return err;
 }
 
 /* The batch was written: `from`'s inode is at `to` now. */
-static void apply_move(struct fs *fs, struct end *from, const struct end *to)
+static void rename_apply_move(struct fs *fs, struct end *from, const struct end *to)
 {
 	struct inode *inode = from->n.inode;
 
@@ -225,20 +226,20 @@ static void apply_move(struct fs *fs, struct end *from, const struct end *to)
 static int rename_locked(struct renaming *r)
 {
 	struct end *from = &r->from, *to = &r->to;
-	int rc = stage(r);
+	int err = rename_stage(r);
 
 	inode_assert_held(from->dir);
 	inode_assert_held(to->dir);
-	if (!rc)
-		rc = fs_commit(r->fs, r->b, r->replaces ? LSM_FREES : 0);
-	if (!rc) {
+	if (!err)
+		err = fs_commit(r->fs, r->b, r->replaces ? LSM_FREES : 0);
+	if (!err) {
 		if (r->replaces) {
 			inode_assert_held(to->n.inode);
 			name_apply_loss(r->fs, to->n.inode, &r->loss);
 		}
-		apply_move(r->fs, from, to);
+		rename_apply_move(r->fs, from, to);
 		if (r->exchange)
-			apply_move(r->fs, to, from);
+			rename_apply_move(r->fs, to, from);
 		name_apply_dir(r->fs, from->dir, &from->dir_attr);
 		if (from->dir != to->dir)
 			name_apply_dir(r->fs, to->dir, &to->dir_attr);
@@ -247,18 +248,18 @@ static int rename_locked(struct renaming *r)
 	free(from->new_name);
 	free(to->new_name);
 	fs_batch_put(r->fs, r->b);
-	return rc;
+	return err;
 }
 
-static int check(const char *name, const char *new_name, unsigned flags)
+static int rename_check(const char *name, const char *new_name, unsigned flags)
 {
 	size_t size;
-	int rc = name_check(name, &size);
+	int err = name_check(name, &size);
 
-	if (!rc)
-		rc = name_check(new_name, &size);
-	if (rc)
-		return rc;
+	if (!err)
+		err = name_check(new_name, &size);
+	if (err)
+		return err;
 	if (flags & ~(FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE) ||
 	    flags == (FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE))
 		return -EINVAL;
@@ -269,11 +270,11 @@ static int check(const char *name, const char *new_name, unsigned flags)
 	return 0;
 }
 
-static int get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
+static int rename_get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
 {
-	int rc = inode_get(fs, ino, dir);
+	int err = inode_get(fs, ino, dir);
 
-	return rc ? rc : S_ISDIR((*dir)->type) ? 0 : -ENOTDIR;
+	return err ? err : S_ISDIR((*dir)->type) ? 0 : -ENOTDIR;
 }
 
 /*
@@ -285,7 +286,7 @@ static bool rename_try(struct renaming *r, unsigned flags, int *err)
 	bool alone = r->alone;
 
 	rename_lock_dirs(r);
-	*err = find(r, flags);
+	*err = rename_find(r, flags);
 	/* Two directories, of which none is the parent of the other: rule 3 of fs.c. */
 	if (!*err && r->from.is_dir && r->to.is_dir)
 		alone = true;
@@ -310,21 +311,21 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
 			     .exchange = flags & FS_RENAME_EXCHANGE,
 			     .from = {.name = name},
 			     .to = {.name = new_name}};
-	int rc;
+	int err;
 
-	rc = check(name, new_name, flags);
-	if (!rc)
-		rc = get_dir(fs, parent, &r.from.dir);
-	if (!rc)
-		rc = get_dir(fs, new_parent, &r.to.dir);
+	err = rename_check(name, new_name, flags);
+	if (!err)
+		err = rename_get_dir(fs, parent, &r.from.dir);
+	if (!err)
+		err = rename_get_dir(fs, new_parent, &r.to.dir);
 	r.alone = r.from.dir != r.to.dir;
-	if (!rc && !rename_try(&r, flags, &rc)) {
+	if (!err && !rename_try(&r, flags, &err)) {
 		r.alone = true;
-		(void)rename_try(&r, flags, &rc);
+		(void)rename_try(&r, flags, &err);
 	}
 	name_release(fs, &r.from.n);
 	name_release(fs, &r.to.n);
 	inode_put(fs, r.from.dir);
 	inode_put(fs, r.to.dir);
-	return rc == 1 ? 0 : fs_finish(fs, rc, false);
+	return err == RENAME_NOTHING ? 0 : fs_finish(fs, err, false);
 }

@@ -49,13 +49,13 @@ int repair_save_inode(struct repair *r, uint64_t ino, const struct attr *attr);
 
 /* A record that a walk is at. */
 struct at {
-	struct walk w;
+	struct check_walk w;
 	struct lsm_slice key, value;
 	struct record rec;
 	const char *why; /* it is no record */
 };
 
-static inline bool is_own(const struct at *a)
+static inline bool repair_is_own(const struct at *a)
 {
 	return a->w.at.bytes[0] == KEY_INODE;
 }

@@ -17,16 +17,18 @@
  * overlap. `*end` is where the last one ends, `*stored` their sum, `*dropped` how many
  * pieces were given up.
  */
-int data_repair(struct fs *fs, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped);
+int repair_data_extents(struct fs *fs, uint64_t ino, uint64_t *end, uint64_t *stored,
+			uint64_t *dropped);
 
 /*
  * Mark what is a hole in [from, to) as lost; `*marked` is how many bytes. -EFBIG, with
- * nothing done, if that would take more than DATA_LOST_MAX extents.
+ * nothing done, if that would take more than REPAIR_DATA_LOST_MAX extents.
  */
-#define DATA_LOST_MAX 65536u
-int data_mark_lost(struct fs *fs, uint64_t ino, uint64_t from, uint64_t to, uint64_t *marked);
+#define REPAIR_DATA_LOST_MAX 65536u
+int repair_data_mark_lost(struct fs *fs, uint64_t ino, uint64_t from, uint64_t to,
+			  uint64_t *marked);
 
 /* The extent at `offset` cannot be read whole: keep what can, and mark the rest as lost. */
-int data_repair_value(struct fs *fs, uint64_t ino, uint64_t offset, uint64_t *lost);
+int repair_data_value(struct fs *fs, uint64_t ino, uint64_t offset, uint64_t *lost);
 
 #endif
