@@ -42,6 +42,7 @@
 #include "fs/acl.h"
 #include "fs/data.h"
 #include "fs/name.h"
+#include "lsm/base/array.h"
 
 #define SPOTS_MAX 4096u /* pieces of damage whose place is kept, for paths: some MB */
 
@@ -62,16 +63,14 @@ static uint64_t check_key_ino(const struct key *k)
 void check_on_damage(void *ctx, const struct lsm_damage *d)
 {
 	struct check *c = ctx;
-	struct spot *spots = NULL, *s;
+	struct spot *s;
 
-	if (!c->spots_max || c->spot_count < c->spots_max)
-		spots = realloc(c->spots, (c->spot_count + 1) * sizeof(*spots));
-	if (!spots) {
+	if ((c->spots_max && c->spot_count >= c->spots_max) ||
+	    array_reserve(c->spots, c->spot_room, c->spot_count + 1)) {
 		check_say(c, "%s at offset %llu: %s", d->file, (ull)d->offset, d->reason);
 		return;
 	}
-	c->spots = spots;
-	s = &spots[c->spot_count];
+	s = &c->spots[c->spot_count];
 	memset(s, 0, sizeof(*s));
 	if (asprintf(&s->text, "%s at offset %llu: %s", d->file, (ull)d->offset, d->reason) < 0)
 		s->text = NULL;

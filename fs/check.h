@@ -58,8 +58,8 @@ struct check {
 	struct numset extents;  /* ... that may have extents */
 	struct numset xattrs;   /* ... attributes */
 	struct spot *spots;
-	size_t spot_count, spots_max; /* spots_max 0: no limit */
-	struct wanted *wanted;        /* ascending */
+	size_t spot_count, spot_room, spots_max; /* spots_max 0: no limit */
+	struct wanted *wanted;                   /* ascending */
 	size_t wanted_count;
 	bool incomplete;     /* part of the names could not be read: what is missing may be there */
 	unsigned slow_paths; /* paths found by reading all names */

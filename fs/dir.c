@@ -20,6 +20,7 @@
 
 #include "fs/name.h"
 #include "fs/prune.h"
+#include "lsm/base/array.h"
 
 /* A remembered name costs about 50 bytes; a seek steps over at most so many entries. */
 #define MARK_EVERY 256u
@@ -128,15 +129,8 @@ static void dir_mark(struct fs_dir *dir) REQUIRES(dir->lock)
 	if (dir->index % MARK_EVERY || dir->index / MARK_EVERY != dir->mark_count ||
 	    !lsm_iter_valid(dir->it))
 		return;
-	if (dir->mark_count == dir->mark_room) {
-		size_t room = dir->mark_room ? dir->mark_room * 2 : 16;
-		char **marks = realloc(dir->marks, room * sizeof(*marks));
-
-		if (!marks)
-			return;
-		dir->marks = marks;
-		dir->mark_room = room;
-	}
+	if (array_reserve(dir->marks, dir->mark_room, dir->mark_count + 1))
+		return;
 	name = dir_name_here(dir);
 	if (name)
 		dir->marks[dir->mark_count++] = name;

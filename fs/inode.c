@@ -27,6 +27,7 @@
 #include "fs/change.h"
 #include "fs/orphan.h"
 #include "fs/prune.h"
+#include "lsm/base/array.h"
 
 #define SHARD_BUCKETS_MIN 64u
 
@@ -93,6 +94,7 @@ static void inode_table_write_atimes(struct fs *fs)
 
 void inode_table_release(struct fs *fs)
 {
+	assert(inode_table_valid(fs));
 	inode_table_write_atimes(fs);
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
@@ -176,6 +178,96 @@ static void inode_shard_remove(struct fs *fs, struct shard *s, struct inode *ino
 	s->count--;
 	atomic_fetch_sub_explicit(&fs->inodes, 1, memory_order_relaxed);
 }
+
+/* ---- is the table right? ---- */
+
+/* What inode_table_valid() has added up. */
+struct inode_tally {
+	uint64_t inodes, bytes;
+	const struct inode **parents; /* of all that have one */
+	size_t parent_count, parent_room;
+};
+
+static int inode_parents_compare(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (const struct inode *const *)a;
+	uintptr_t y = (uintptr_t) * (const struct inode *const *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool inode_is_valid(const struct inode *inode)
+{
+	if (!inode->ino || inode->type != (inode->attr.mode & S_IFMT))
+		return false;
+	if (!inode->refs && !inode->lookups)
+		return false;
+	if (inode->where == INODE_NAMED && (!inode->parent || !inode->name))
+		return false;
+	if (inode->where != INODE_NAMELESS)
+		return !inode->content && !inode->orphaned && !inode->linkable;
+	return !inode->orphaned || inode->attr.flags & ATTR_FLAGS;
+}
+
+/* Add up one shard. Nobody else uses the filesystem. */
+static bool inode_shard_valid(struct fs *fs, struct shard *s,
+			      struct inode_tally *t) NO_OTHER_THREADS
+{
+	size_t count = 0;
+
+	for (size_t n = 0; n <= s->mask; n++) {
+		for (const struct inode *inode = s->buckets[n]; inode; inode = inode->next) {
+			count++;
+			t->bytes += inode_bytes(inode->name);
+			if (inode_shard(fs, inode->ino) != s ||
+			    inode_shard_bucket(s, inode->ino) != &s->buckets[n] ||
+			    inode_shard_find(s, inode->ino) != inode || !inode_is_valid(inode))
+				return false;
+			if (!inode->parent)
+				continue;
+			/* Without memory for this one it is left out. */
+			if (!array_reserve(t->parents, t->parent_room, t->parent_count + 1))
+				t->parents[t->parent_count++] = inode->parent;
+		}
+	}
+	t->inodes += count;
+	return count == s->count;
+}
+
+/* Is each parent in the table, with a reference for each child? */
+static bool inode_parents_valid(struct fs *fs, struct inode_tally *t) NO_OTHER_THREADS
+{
+	size_t children;
+
+	if (t->parent_count)
+		qsort(t->parents, t->parent_count, sizeof(*t->parents), inode_parents_compare);
+	for (size_t i = 0; i < t->parent_count; i += children) {
+		const struct inode *parent = t->parents[i];
+
+		children = 1;
+		while (i + children < t->parent_count && t->parents[i + children] == parent)
+			children++;
+		if (inode_shard_find(inode_shard(fs, parent->ino), parent->ino) != parent ||
+		    !S_ISDIR(parent->type) || parent->refs < children)
+			return false;
+	}
+	return true;
+}
+
+bool inode_table_valid(struct fs *fs)
+{
+	struct inode_tally t = {0};
+	bool valid = true;
+
+	for (unsigned i = 0; valid && i < INODE_SHARDS; i++)
+		valid = !fs->shards[i].buckets || inode_shard_valid(fs, &fs->shards[i], &t);
+	valid = valid && t.inodes == atomic_load(&fs->inodes) &&
+		t.bytes == atomic_load(&fs->inode_bytes) && inode_parents_valid(fs, &t);
+	free(t.parents);
+	return valid;
+}
+
+/* ---- references ---- */
 
 /* Free what left the table; its parent loses a reference. */
 static void inode_free(struct fs *fs, struct inode *inode)

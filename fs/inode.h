@@ -52,6 +52,12 @@ struct LOCK_ATTRIBUTE(capability("inode")) inode {
 int inode_table_init(struct fs *fs);
 void inode_table_release(struct fs *fs); /* frees orphans in the store, and all inodes */
 
+/*
+ * Is everything right in the table: the counts, the bytes, each inode in its bucket, each parent
+ * there and referred to? For assertions and tests, while no call is at work.
+ */
+bool inode_table_valid(struct fs *fs);
+
 /* The inode `ino` with a reference; -ESTALE if nobody holds it. */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
 void inode_ref(struct fs *fs, struct inode *inode);

@@ -42,6 +42,7 @@
 #include <sys/random.h>
 
 #include "fs/repair_data.h"
+#include "lsm/base/array.h"
 #include "fs/repair.h"
 
 typedef unsigned long long ull;
@@ -116,7 +117,7 @@ static int repair_gather_owned(struct repair *r, enum key_kind kind, struct nums
 static struct duplicate *repair_best_of(struct repair *r, uint64_t ino, bool *added)
 {
 	size_t low = 0, high = r->best_count;
-	struct duplicate *grown;
+	struct duplicate *at;
 
 	*added = false;
 	while (low < high) {
@@ -129,15 +130,14 @@ static struct duplicate *repair_best_of(struct repair *r, uint64_t ino, bool *ad
 	}
 	if (low < r->best_count && r->best[low].ino == ino)
 		return &r->best[low];
-	grown = realloc(r->best, (r->best_count + 1) * sizeof(*grown));
-	if (!grown)
+	if (array_reserve(r->best, r->best_room, r->best_count + 1))
 		return NULL;
-	r->best = grown;
-	memmove(grown + low + 1, grown + low, (r->best_count - low) * sizeof(*grown));
+	at = &r->best[low];
+	memmove(at + 1, at, (r->best_count - low) * sizeof(*at));
 	r->best_count++;
-	grown[low] = (struct duplicate){.ino = ino};
+	*at = (struct duplicate){.ino = ino};
 	*added = true;
-	return &grown[low];
+	return at;
 }
 
 static bool repair_is_duplicate(struct repair *r, const struct at *a)

@@ -25,7 +25,7 @@ struct repair {
 	size_t table_spots;  /* so many of the spots are of tables, the others of values */
 	struct numset dups, extents, xattrs, orphans;
 	struct duplicate *best; /* ordered by number */
-	size_t best_count;
+	size_t best_count, best_room;
 };
 
 enum outcome { FIXED, SAVED, LOST };

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "fs/fs.h"
+#include "fs/inode.h"
 #include "tests/support/fs_fixture.h"
 
 #define THREADS_MAX 16u
@@ -233,6 +233,7 @@ static void run_case(unsigned threads, bool all)
 			bail("%u threads: they wait for each other", threads);
 	ok(true, "%u threads, %s: none waits for ever", threads, all ? "every call" : "the ring");
 	is_int(atomic_load(&wrong), 0, "... and no call gives an answer it cannot give");
+	ok(inode_table_valid(f.fs), "... and the table of inodes is right");
 	fixture_clean(&f, "after them");
 }
 

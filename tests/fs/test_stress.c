@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "fs/fs.h"
+#include "fs/inode.h"
 #include "tests/support/fs_fixture.h"
 
 #define THREADS 4u
@@ -268,6 +268,7 @@ static void test_threads(void)
 	atomic_store(&over, true);
 	pthread_join(keeper, NULL);
 	is_int(atomic_load(&wrong), 0, "no wrong answers");
+	ok(inode_table_valid(f.fs), "the table of inodes is right");
 	fixture_clean(&f, "after all threads");
 	for (unsigned i = 0; i < DIRS; i++)
 		fs_forget(f.fs, dirs[i], 1);
