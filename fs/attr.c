@@ -73,7 +73,7 @@ static int attr_set_owner_and_mode(struct change *c, const struct fs_cred *cred,
 		c->attr.uid = want->st_uid;
 	if (mask & FS_SET_GID)
 		c->attr.gid = want->st_gid;
-	/* Also for root: who gave a program away did not mean to give his rights with it. */
+	/* Also for root: to give a program away does not mean to give the rights with it. */
 	if (mask & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV))
 		err = change_kill_priv(c);
 	if (mask & FS_SET_KILL_SGID && !S_ISDIR(c->inode->type))

@@ -244,7 +244,7 @@ void inode_write_atime(struct fs *fs, struct inode *inode)
 
 	inode_lock(inode);
 	if (inode->touched && inode->where != INODE_NAMELESS && !change_begin(&c, fs, inode)) {
-		/* That the time of reading is not kept is no error of anybody's. */
+		/* No call fails because the time of a read was not kept. */
 		(void)change_commit(&c, 0);
 		change_end(&c);
 	}

@@ -12,7 +12,7 @@
  *   D  extents: none is nobody's (which ones a file has is checked when the
  *   X  file is met); the same for extended attributes
  *
- * In memory are kept: four bits for each inode, SPOTS_MAX pieces of damage, and an entry
+ * Kept in memory are: four bits for each inode, SPOTS_MAX pieces of damage, and an entry
  * for each directory and each inode with a record of its own. Of entries there are
  * as many as take an eighth of the memory of the mount; if there are more, those of
  * the higher numbers are left, and I and N gone over again for them, as often as it
@@ -21,14 +21,14 @@
  * blocks is skipped; then what seems to be missing is not reported, as it is
  * only the damage once more.
  *
- * The filesystem may be in use (`varve scrub`). Why nothing is found that is not so:
+ * The filesystem may be in use (`varve scrub`). Why there are no false findings:
  *   - One operation is one batch, so under any snapshot the filesystem is whole; and
  *     everything is read under the one snapshot, extents too.
  *   - Files deleted while open have no name but an 'O', if they have keys at all.
  *   - 'S' "next" is raised by a write before the one that uses a number.
  *   - What is only in memory (times of access, references) is not looked at, nor is
  *     the number of inodes, which is written at the end.
- * And why it is in nobody's way: no lock of fs/ is taken; iterators are opened anew
+ * Why it hinders no other call: no lock of fs/ is taken; iterators are opened anew
  * every WALK_STEP keys, so that files that compaction made superfluous can go. What
  * was deleted under the snapshot takes space until it is dropped: for as long as
  * the names are gone over, not while the tree reads its bytes, which takes longest.
@@ -630,7 +630,7 @@ static int check_pass_owned(struct check *c, enum key_kind kind, const struct nu
 		}
 		ino = check_key_ino(&w.at);
 		if (numset_has(owners, ino) || c->incomplete)
-			; /* as it should be, or nobody can tell */
+			; /* as it should be, or it cannot be known */
 		else if (numset_has(&c->seen, ino))
 			check_say(c, "%s: has %s its record does not know of",
 				  check_path_inode(c, ino, buf), what);

@@ -1,6 +1,6 @@
 /*
- * core.h - `struct fs` and what all parts of fs/ share: writing a batch, the
- * clock, inode numbers, telling of damage. The order of locks is in fs.c.
+ * core.h - `struct fs` and what all parts of fs/ share: batches, inode numbers, reports of
+ * damage. The order of locks is in fs.c.
  */
 #ifndef FS_CORE_H
 #define FS_CORE_H
@@ -113,20 +113,20 @@ struct fs {
 
 #define SLICE(string) ((struct lsm_slice){string, sizeof(string) - 1})
 
-/* An empty batch; NULL: no memory. Give it back with fs_batch_put(), NULL too. */
+/* An empty batch; NULL: no memory. fs_batch_put() takes it back, and NULL. */
 struct lsm_batch *fs_batch_get(struct fs *fs);
 void fs_batch_put(struct fs *fs, struct lsm_batch *b);
 
-/* Write `b`, if there is anything in it. Durable as LSM says; with the locks held. */
+/* Write `b`, if there is anything in it, with the locks held. 0 or as lsm_write(). */
 int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags);
 
 /*
  * The last step of every changing call, with no locks held: make it durable if
- * the mount or `sync` asks for it, and translate `err` to what callers know.
+ * the mount or `sync` asks for it, and translate `err` to what callers of fs.h get.
  */
 int fs_finish(struct fs *fs, int err, bool sync);
 
-/* -EUCLEAN is our word; callers know EIO. */
+/* Inside it is -EUCLEAN; callers of fs.h get EIO. */
 static inline int fs_errno(int err)
 {
 	return err == -EUCLEAN ? -EIO : err;
@@ -134,10 +134,10 @@ static inline int fs_errno(int err)
 
 void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Every -EUCLEAN of this layer comes from here: `key` holds wrong bytes. Returns it. */
+/* Report that the value of `key`, or the key itself, is wrong. Returns -EUCLEAN. */
 int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why);
 
-/* A number no inode ever had. May write to the store. */
+/* A number that no inode ever had. May write to the store. */
 int fs_ino_new(struct fs *fs, uint64_t *ino) EXCLUDES(fs->ino_lock);
 
 #endif

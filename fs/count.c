@@ -1,16 +1,16 @@
 /*
- * count.c - the number of inodes in use, exact also after a crash, for nothing
- * on the way of a create.
+ * count.c - the number of inodes in use. It is exact also after a crash, and costs a create
+ * nothing.
  *
  * A clean close writes the number under 'S' "count". The next open takes it and
  * deletes the key before anything else is written, so it is never there beside
  * a number that is out of date. Without it (the last process was killed) a
  * thread counts all records once, under a snapshot taken before the first
- * write; what is made and removed meanwhile is added to the same counter, so
+ * write. What is made and removed meanwhile is added to the same counter, so
  * when the thread is done the sum is right again. Until then statfs shows too
- * little, and who needs the exact number waits.
+ * little, and count_wait() waits for the exact number.
  *
- * Counted is what has a name: a file unlinked but open no longer is.
+ * What has a name is counted. A file that was unlinked but is open is not.
  */
 #include "fs/count.h"
 

@@ -5,12 +5,13 @@
  * Extents of a file never overlap; what lies between them is a hole and reads
  * as zeros. Nothing here knows a file's size: callers clamp to it.
  *
- * Functions that change something only add to `batch`; nothing happens until
- * the caller writes it, and a batch must hold at most one of these calls per
- * inode range (they look at the store, not at the batch). `*delta` gets the
- * change of bytes stored. The caller holds the inode's lock. Values are
- * borrowed: `data` must stay until the batch was written.
- * All return 0, -ENOMEM, -EIO, -EUCLEAN (damaged), or what the tree says.
+ * Functions that change something only add to `batch`. Nothing happens until the caller writes
+ * it. A batch may hold one of these calls for each range of an inode, as they look at the store
+ * and not at the batch. After an error a batch may hold part of the work: the caller drops it.
+ * `*delta` gets the change of the bytes stored. Values are borrowed: `data` must stay until the
+ * batch was written. The caller holds the inode's lock, for a change exclusively.
+ * All return 0; -ENOMEM; -EUCLEAN, reported, when they meet an extent that breaks the rules or that
+ * was lost; or an error of the tree.
  */
 #ifndef FS_DATA_H
 #define FS_DATA_H
@@ -48,7 +49,7 @@ int data_drop(struct lsm_batch *batch, uint64_t ino);
 /*
  * The first byte at or after `offset` that is data (`hole` false) or in a hole
  * (`hole` true; always found), by blocks of DATA_SEEK_BYTES: one with a byte of
- * data in it is data. Returns 0; LSM_ABSENT when there is no more data.
+ * data in it is data. Returns 0; LSM_ABSENT if there is no more data.
  */
 int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t *out);
 
@@ -61,9 +62,9 @@ int data_clone(struct fs *fs, struct lsm_batch *batch, uint64_t from, uint64_t f
 
 /*
  * Check the extents of `ino` under `snapshot` (NULL: as they are now): none overlaps
- * the next, none reaches beyond `size`; `*stored` is their
- * sum, `*lost` that of the lost ones among them. `finding` is also
- * called now and then with `text` NULL; when it returns non-zero that is the end, -EINTR.
+ * the next, none reaches beyond `size`. `*stored` is their sum in bytes, `*lost` that of the
+ * lost ones. `finding` is called for each that breaks a rule, and now and then with `text` NULL.
+ * If it returns non-zero, the check ends with -EINTR.
  */
 typedef int data_finding_fn(void *ctx, uint64_t offset, const char *text);
 int data_check(struct fs *fs, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,

@@ -5,15 +5,14 @@
  * one moment, each once. It is taken by the read at offset 0, not by the open: a
  * cache above may take what it reads first for what is there when it reads it.
  * Offsets count them: 1 is behind ".", 2 behind "..",
- * n + 2 behind the nth name. The usual reader goes straight on at the name
- * where the last call stopped; who seeks (or is told to come back for an entry that had no room)
- * is brought there from the nearest remembered name, of which there is one in
- * every MARK_EVERY.
+ * n + 2 behind the nth name. The usual reader goes on at the name where the last
+ * call stopped. Any other offset is found from the nearest remembered name before it;
+ * one name in MARK_EVERY is remembered.
  *
  * The snapshot says which names; what is said *about* them must be as of now,
  * for the kernel keeps it for ever. If nothing was written in the directory's
- * range since the snapshot (its `changes` tell), the record in hand still
- * holds and `ls -l` is one scan; otherwise the name is looked up again.
+ * range since the snapshot (see `changes`), the record that was read still
+ * holds, and `ls -l` is one scan. Otherwise the name is looked up again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -261,7 +260,7 @@ static int dir_give_name(struct reading *r)
 
 	mutex_assert_held(&dir->lock);
 	if (!name_possible(bytes)) {
-		/* Nobody could ask for it, and the kernel would refuse all the others too. */
+		/* No call could ask for it, and the kernel would refuse all other entries, too. */
 		fs_corrupt(dir->fs, key, "no file can have this name");
 		return 0;
 	}
@@ -272,7 +271,7 @@ static int dir_give_name(struct reading *r)
 		return err;
 	if (record_decode(value, &record, &why)) {
 		fs_corrupt(dir->fs, key, why);
-		st.st_ino = UINT64_MAX; /* nobody's: the name is there, and what it is is lost */
+		st.st_ino = UINT64_MAX; /* no inode's: of the damaged one only the name is known */
 	} else {
 		if (r->with_attributes && !prune_full(dir->fs))
 			err = dir_resolve(dir, name, &record, &inode, &st);
@@ -283,7 +282,7 @@ static int dir_give_name(struct reading *r)
 			st.st_mode = record.type;
 		}
 	}
-	/* The caller's reference is there when he is told of it: he may give it back at once. */
+	/* The callback may drop its reference at once, so it must be there before. */
 	if (inode)
 		inode_hold(dir->fs, inode);
 	err = r->fn(r->ctx, name, &st, inode != NULL, dir->index + 3) ? DIR_STOP : 0;

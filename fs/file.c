@@ -26,7 +26,7 @@
 /* ... and copies at most so much through memory. */
 #define COPY_BYTES_MAX (1u << 20)
 
-/* The errno for content of what is no regular file. */
+/* 0 for a regular file; -EISDIR for a directory; `other` for the rest. */
 static int file_check(const struct inode *inode, int other)
 {
 	if (S_ISREG(inode->type))
@@ -59,7 +59,6 @@ static void file_stored_add(struct change *c, int64_t delta)
 
 /* ---- reading ---- */
 
-/* REQUIRES: inode locked, shared. */
 static int file_read_locked(struct fs *fs, const struct inode *inode, uint64_t offset, void *buf,
 			    size_t size, size_t *got) REQUIRES_SHARED(*inode)
 {
@@ -264,7 +263,6 @@ static int file_stage_outgrow(struct change *c, uint64_t offset, const void *dat
 	return err;
 }
 
-/* REQUIRES: inode locked. */
 static int file_write_locked(struct fs *fs, struct inode *inode, uint64_t offset, const void *data,
 			     size_t size, unsigned flags) REQUIRES(*inode)
 {
@@ -354,8 +352,8 @@ static int file_stage_punch(struct change *c, uint64_t offset, uint64_t end,
 }
 
 /*
- * Space cannot be set aside where nothing is written in place. But who asks for more than
- * there is, beside what the file has, is told so now, and not in the middle of writing.
+ * Space cannot be set aside where nothing is written in place. But a call that asks for more than
+ * is free, beside what the file has, fails now and not in the middle of writing.
  */
 static int file_check_space(struct fs *fs, const struct inode *inode, uint64_t size)
 	REQUIRES_SHARED(*inode)
@@ -430,7 +428,7 @@ struct copying {
 	size_t size, copied;
 };
 
-/* Share the extents. REQUIRES: both locked. */
+/* Share the extents. */
 static int file_copy_clone(struct copying *p)
 {
 	uint64_t end;
@@ -459,7 +457,7 @@ static int file_copy_clone(struct copying *p)
 	return err;
 }
 
-/* Read and write. REQUIRES: both locked. */
+/* Read and write. */
 static int file_copy_bytes(struct copying *p)
 {
 	size_t size = p->size < COPY_BYTES_MAX ? p->size : COPY_BYTES_MAX, got;

@@ -22,23 +22,22 @@
  *   1. Directories come before all others.
  *   2. A thread without rename_lock holds at most two directories: one, and then a child of
  *      it. It only goes down the tree.
- *   3. Whoever needs two directories of which none is the parent of the other takes
- *      rename_lock first. That is a rename between two directories, and a rename or exchange
- *      of two directories within one. Under it no directory but the holder's changes its
- *      parent. The holder takes first the directories that the names are in: the upper one
+ *   3. A thread that needs two directories of which none is the parent of the other takes
+ *      rename_lock first. These are a rename between two directories, and a rename or exchange
+ *      of two directories within one. Under that lock only its holder changes the parent of a
+ *      directory. The holder first takes the directories that the names are in: the upper one
  *      before the lower one, and by ascending number if neither is above the other. Then it
- *      takes the directories that it moves or replaces. It has checked that none of these is
- *      above a directory that it holds.
+ *      takes the directories that it moves or replaces, after it has checked that none of these
+ *      is above a directory that it holds.
  *   4. Other inodes come by ascending number.
  *   5. No inode twice, not even shared: a waiting writer stops new readers.
  *
- * Why no threads wait for each other in a ring. Threads that wait for an inode that is no
- * directory hold lower ones, or directories, which nobody waits for who holds only such
- * inodes: a ring consists of threads that wait for directories. A thread by rule 2 waits for a
- * directory below the one that it holds. So from any thread of a ring on, one waits for
- * something further and further below, and the ring can only close through the one thread
- * that holds rename_lock, if that thread holds a directory below the one it waits for. By
- * rule 3 it never does.
+ * Why no threads wait for each other in a ring. By rules 1 and 4 a thread that holds an inode
+ * other than a directory only waits for such an inode with a higher number, so the threads of a
+ * ring all wait for directories. A thread by rule 2 waits for a directory below the one that it
+ * holds. So the directories that are waited for lie further and further below each other, and
+ * the ring can only close through the one thread with rename_lock: if that thread holds a
+ * directory below the one that it waits for. By rule 3 it does not.
  *
  * Rule 3 is what siblings need, too. If a thread could lock two children of one directory by
  * number, without rename_lock, it could hold c2 and wait for c1. A second one, listing c1,

@@ -5,12 +5,12 @@
  * (`lookups`: with FUSE, while the kernel caches it), while a call works on it,
  * or while a child of it is in memory (`refs`). At the last reference it goes at
  * once: whoever calls us caches already, and a second cache would only hold the
- * same thing twice. So an inode in memory has its attributes at hand, and what
- * changes them needs no read; content stays in the tree, whose caches are
- * larger than ours may be.
+ * same thing twice. So the attributes of an inode in memory need no read, also to
+ * change them. Content stays in the tree, whose caches may be larger than this
+ * table.
  *
  * What was read from the tree may be out of date by the time it is to enter
- * the table: somebody may have loaded the inode, changed it and dropped it in
+ * the table: another thread may have loaded the inode, changed it and dropped it in
  * between. So each directory counts the writes to records in its range
  * (`changes`), and the filesystem those to 'I' records. The reader notes the
  * count before it reads and compares it under the shard's lock when it finds
@@ -80,7 +80,7 @@ static void inode_destroy(struct inode *inode)
 	free(inode);
 }
 
-/* Write the times that are only in memory. Nobody else is at work any more. */
+/* Write the atimes that are only in memory. No other call is at work any more. */
 static void inode_table_write_atimes(struct fs *fs)
 {
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
@@ -143,7 +143,6 @@ static void inode_shard_grow(struct shard *s)
 	free(old);
 }
 
-/* REQUIRES: s->lock. */
 static struct inode *inode_shard_find(const struct shard *s, uint64_t ino) REQUIRES(s->lock)
 {
 	struct inode *inode = *inode_shard_bucket(s, ino);
@@ -153,7 +152,6 @@ static struct inode *inode_shard_find(const struct shard *s, uint64_t ino) REQUI
 	return inode;
 }
 
-/* REQUIRES: s->lock. */
 static void inode_shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
 	REQUIRES(s->lock)
 {
@@ -166,7 +164,6 @@ static void inode_shard_insert(struct fs *fs, struct shard *s, struct inode *ino
 	atomic_fetch_add_explicit(&fs->inodes, 1, memory_order_relaxed);
 }
 
-/* REQUIRES: s->lock. */
 static void inode_shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
 	REQUIRES(s->lock)
 {

@@ -58,18 +58,18 @@ void inode_table_release(struct fs *fs); /* frees orphans in the store, and all 
  */
 bool inode_table_valid(struct fs *fs);
 
-/* The inode `ino` with a reference; -ESTALE if nobody holds it. */
+/* The inode `ino` with one more reference for this call; -ESTALE if it is not in memory. */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
 void inode_ref(struct fs *fs, struct inode *inode);
-/* Give a reference back; NULL is fine. Frees an orphan's data with the last one. */
+/* Drop a reference; NULL is fine. The last one frees an orphan's data. */
 void inode_put(struct fs *fs, struct inode *inode);
-/* Turn the reference into one the caller of fs_lookup() and the like holds. */
+/* Turn the reference of this call into one that the caller of fs.h holds. */
 void inode_keep(struct fs *fs, struct inode *inode);
-/* Give one more of those. */
+/* Add one that the caller of fs.h holds. */
 void inode_hold(struct fs *fs, struct inode *inode);
-/* Take back `count` of those. */
+/* Drop `count` of those. */
 void inode_forget(struct fs *fs, uint64_t ino, uint64_t count);
-/* Does nobody but the calling operation, with its one reference, hold it? */
+/* Is the one reference of this call the only one? */
 bool inode_is_only_mine(struct fs *fs, struct inode *inode);
 
 /* A new inode, in no table yet, with one reference; NULL: no memory. */
@@ -92,7 +92,7 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 
 /*
  * Move it: `name` (malloc()ed) becomes its own; it takes a reference on
- * `parent` and gives back the one on the last. REQUIRES: its lock.
+ * `parent` and drops the one on the last.
  */
 void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,
 		char *name) REQUIRES(*inode);

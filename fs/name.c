@@ -4,8 +4,8 @@
  * An entry is one record, under the directory's number and the name. As long as
  * an inode has this one name the record is the whole inode; the second name
  * makes it move to a record of its own, and both entries become links to that.
- * It stays there when it goes back to one name, and moves back at a rename
- * never: files with two names are few, and those that had two once are fewer.
+ * It stays there when it goes back to one name. Files with two names are few, and files that
+ * once had two are fewer.
  *
  * Every call here locks the directory (and thereby all its names), finds out
  * what there is, builds one batch of everything that changes (the entry, the
@@ -133,7 +133,7 @@ int name_stage_delete(struct lsm_batch *b, const struct inode *dir, const char *
 	return lsm_batch_delete(b, name_key(&k, dir, name));
 }
 
-/* A count on disk may be wrong; it does not become absurd by that. */
+/* `count` and `by`, but not below 0: a count on disk may be wrong. */
 static uint64_t name_count_changed(uint64_t count, int by)
 {
 	return by < 0 && count < (uint64_t)-by ? 0 : count + (uint64_t)(int64_t)by;
@@ -244,7 +244,7 @@ static struct attr name_attr_new(const struct fs_cred *cred, const struct inode 
 	return a;
 }
 
-/* Is there no such name yet? REQUIRES: dir locked. */
+/* 0 if there is no such name in `dir` yet; -EEXIST, or an error. */
 static int name_is_free(struct fs *fs, const struct inode *dir, const char *name)
 	REQUIRES_SHARED(*dir)
 {
@@ -258,7 +258,7 @@ static int name_is_free(struct fs *fs, const struct inode *dir, const char *name
 
 /*
  * Make `name` in `dir` an inode with `attr`, what it inherits and, for a symbolic
- * link, `target`. REQUIRES: dir locked.
+ * link, `target`.
  */
 static int name_make(struct fs *fs, struct inode *dir, const char *name, const struct attr *attr,
 		     const struct acl_inherited *inherited, const char *target, struct stat *st)
@@ -484,7 +484,7 @@ static int name_link_another(struct linking *l)
 	return err;
 }
 
-/* REQUIRES: both locked. */
+/* Both inodes are locked. */
 static int name_link_locked(struct linking *l)
 {
 	struct inode *inode = l->inode;

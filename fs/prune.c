@@ -1,8 +1,8 @@
 /*
  * prune.c - keeping the table of inodes within its share of memory.
  *
- * An inode can only leave the table when the kernel gives its references back,
- * and the kernel does so for want of *its* memory, not ours. So a thread asks
+ * An inode can only leave the table when the kernel drops its references, and the
+ * kernel does so when it is short of memory itself. So a thread asks
  * it to: names that were not used since the hand of the clock last came by are
  * handed to the callback, a few at a time and with no lock held. What is in use
  * by a call, or has children in memory, is left alone; so are inodes without a
@@ -130,7 +130,7 @@ static void *prune_main(void *arg)
 	mutex_lock(&fs->prune.lock);
 	while (!p->stop) {
 		if (!p->fn || !prune_over(fs, fs->inode_bytes_max)) {
-			/* Who sets this false looks once more afterwards, so no wake is lost. */
+			/* After this is set to false the limit is looked at once more: no wake is lost. */
 			atomic_store(&p->wanted, false);
 			if (!p->fn || !prune_over(fs, fs->inode_bytes_max))
 				cond_wait(&p->wake, &fs->prune.lock);
@@ -201,7 +201,7 @@ void prune_wake(struct fs *fs)
 {
 	struct prune *p = &fs->prune;
 
-	/* Once is enough: the common case, over the limit and told already, costs a load. */
+	/* Once is enough. In the common case, over the limit and woken already, this is one load. */
 	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) ||
 	    atomic_exchange(&p->wanted, true))
 		return;

@@ -52,7 +52,7 @@ static unsigned char *record_put_varint(unsigned char *p, uint64_t v)
 
 static unsigned char *record_put_delta(unsigned char *p, uint64_t to, uint64_t from)
 {
-	/* Differences wrap, so that any two times can be told. */
+	/* Differences wrap, so that any two times have one. */
 	uint64_t d = to - from;
 
 	return record_put_varint(p, (d << 1) ^ (d >> 63 ? UINT64_MAX : 0));

@@ -29,11 +29,11 @@ struct renaming {
 	struct end from, to;
 	bool exchange, replaces; /* replaces: there is something at `to` that goes */
 	bool alone;              /* fs->rename_lock is to be held */
-	struct loss loss;        /* its */
+	struct loss loss;        /* of what is replaced */
 	struct lsm_batch *b;
 };
 
-/* Is `above` equal to or above `dir`? REQUIRES: fs->rename_lock. */
+/* Is `above` equal to or above `dir`? Under fs->rename_lock, so that no parent changes. */
 static bool rename_is_above(const struct inode *above, const struct inode *dir)
 {
 	while (dir && dir != above)

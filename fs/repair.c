@@ -17,16 +17,16 @@
  *            record of its own is a link elsewhere. A missing root is made anew.
  *   names    One that no file can have goes to lost+found, with what it stands for; a
  *            link to an inode that is gone is removed.
- *   files    Extents that overlap are lost from there on, as nobody can tell which is
+ *   files    Extents that overlap are lost from there on, as it is not known which is
  *            the newer. The size grows to the end of the last extent. If less is stored
  *            than the record says, extents are lost: the holes are marked as lost where
  *            the damage of the tables has them, or all of them if that does not explain
  *            it. So a lost part of a file reads as an error, never as zeros. A file that
  *            would take too many marks goes to lost+found.
- *   orphans  What has a name is none.
+ *   orphans  An inode that has a name is taken off the list of deleted files.
  *   D, X     Extents of an inode that is gone become a file "#INODE" in lost+found, its
  *            holes marked as lost; of one that is there but knows of none, a file of a
- *            new number. Attributes of nobody are dropped, and ACLs that are none.
+ *            new number. Attributes without an inode are dropped, and so are malformed ACLs.
  *   dirs     Names in a directory that is gone: it is made anew as "#INODE" in lost+found,
  *            with all of its names. Of directories that contain each other one goes to
  *            lost+found.
@@ -356,7 +356,6 @@ static int repair_write_counts(struct repair *r, struct at *a)
 	}
 	if (!memcmp(&attr, &a->rec.attr, sizeof(attr)))
 		return 0;
-	/* What follows from what was told already is not told again. */
 	if (S_ISDIR(a->rec.type))
 		repair_say(r, FIXED,
 			   "%s: has %llu entries, %llu of them directories: counts put right",
@@ -436,7 +435,7 @@ static int repair_forget_values(struct repair *r)
 	return lsm_compact(r->c.fs->lsm, key_slice(first), key_slice(&end), NULL, NULL);
 }
 
-/* All steps, in the order that the top of this file tells. */
+/* All steps, in the order of the top of this file. */
 static int repair_all(struct repair *r)
 {
 	int err = repair_mend_values(r);

@@ -1,6 +1,6 @@
 /*
- * repair_walk.c - what every step of a repair is made of: going over records, telling of
- * what is done, writing it, and giving things a name in lost+found.
+ * repair_walk.c - what every step of a repair is made of: going over records, reporting
+ * and writing what is done, and names in lost+found.
  */
 #include <stdarg.h>
 #include <stdio.h>
