@@ -123,7 +123,7 @@ $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(TEST_LIBS) $(BUILD)/libfs.a $(BUILD)/li
 # Handlers of requests, with a transport of the test's own: no libfuse.
 $(BUILD)/tests/mount.a: $(filter-out $(BUILD)/mount/main.o $(BUILD)/mount/transport_fuse%,$(call objects,mount))
 $(BUILD)/tests/mount/test_%.t: $(BUILD)/tests/mount/test_%.o $(call objects,tests/mount/fake) \
-		$(BUILD)/tests/mount.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
+		$(BUILD)/tests/support.a $(BUILD)/tests/mount.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 # Their allocator fails (alloc.h): only calls from our own objects go through it.
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \

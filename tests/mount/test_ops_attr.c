@@ -112,7 +112,7 @@ static void kill(const char *what, mode_t mode, uid_t uid, gid_t gid, mode_t wan
 static void test_kill(void)
 {
 	struct stat none = {0};
-	uint64_t dir = mk_dir(f.mount.fs, FS_ROOT_INO, "dir"), fifo;
+	uint64_t dir = make_dir(f.mount.fs, FS_ROOT_INO, "dir"), fifo;
 	struct request r;
 
 	kill("the owner writes", 06755, OWNER, 1, 0755, 0);

@@ -43,7 +43,7 @@ static const struct fake_answer *read_at(uint64_t ino, uint64_t offset, size_t s
 
 static void test_read_write(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "file");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "file");
 	struct request r = fake_request(&f, ino);
 	const struct fake_answer *a;
 	char *big = malloc(MIB);
@@ -94,7 +94,7 @@ static void test_read_write(void)
 
 static void test_write_kills(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "program");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "program");
 	struct request r;
 
 	set(ino, FS_SET_MODE, (struct stat){.st_mode = 06777});
@@ -121,7 +121,7 @@ static void test_write_kills(void)
 /* The atime of a file is due when it is older than the last change. */
 static void test_open(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "opened");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "opened");
 	struct timespec before;
 	struct request r;
 
@@ -150,7 +150,7 @@ static void test_open(void)
 
 static void test_fallocate(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "space");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "space");
 	struct request r = fake_request(&f, ino);
 	const struct fake_answer *a;
 
@@ -183,7 +183,7 @@ static void test_fallocate(void)
 
 static void test_lseek(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "holes");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "holes");
 	struct request r;
 
 	set(ino, FS_SET_SIZE, (struct stat){.st_size = 1 << 20});
@@ -204,8 +204,8 @@ static void test_lseek(void)
 
 static void test_copy(void)
 {
-	uint64_t from = mk_file(f.mount.fs, FS_ROOT_INO, "from");
-	uint64_t to = mk_file(f.mount.fs, FS_ROOT_INO, "to");
+	uint64_t from = make_file(f.mount.fs, FS_ROOT_INO, "from");
+	uint64_t to = make_file(f.mount.fs, FS_ROOT_INO, "to");
 	const struct fake_answer *a;
 	struct request r;
 
@@ -250,7 +250,7 @@ static uint64_t unsynced(void)
 
 static void test_fsync(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "synced");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "synced");
 	struct request r;
 
 	write_at(ino, 0, "text", 4);

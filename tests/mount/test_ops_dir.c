@@ -59,10 +59,10 @@ static void make(void)
 	char name[32];
 	int i;
 
-	dir = mk_dir(f.mount.fs, FS_ROOT_INO, "dir");
+	dir = make_dir(f.mount.fs, FS_ROOT_INO, "dir");
 	for (i = 0; i < FILES; i++) {
 		snprintf(name, sizeof(name), "file-%d", i);
-		file[i] = mk_file(f.mount.fs, dir, name);
+		file[i] = make_file(f.mount.fs, dir, name);
 		fs_forget(f.mount.fs, file[i], 1);
 	}
 }
@@ -213,7 +213,7 @@ static void test_errors(void)
 
 	op_opendir(&r, O_RDONLY);
 	is_error(&f, ESTALE, "opendir of a number that nobody holds");
-	r = fake_request(&f, mk_file(f.mount.fs, FS_ROOT_INO, "file"));
+	r = fake_request(&f, make_file(f.mount.fs, FS_ROOT_INO, "file"));
 	op_opendir(&r, O_RDONLY);
 	is_error(&f, ENOTDIR, "opendir of a file");
 	is_int(f.mount.dirs.count, 0, "nothing is open after that");

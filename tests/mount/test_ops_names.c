@@ -45,7 +45,7 @@ static void test_lookup(void)
 
 	op_lookup(&r, "none");
 	is_kind(&f, FAKE_ABSENT, "lookup: no such name, which the kernel may remember");
-	ino = mk_file(f.mount.fs, FS_ROOT_INO, "file");
+	ino = make_file(f.mount.fs, FS_ROOT_INO, "file");
 	forget(ino, 1);
 	ok(is_forgotten(ino), "nobody holds the file");
 	r = fake_request(&f, FS_ROOT_INO);
@@ -184,7 +184,7 @@ static void test_symlink(void)
 
 static void test_link(void)
 {
-	uint64_t ino = mk_file(f.mount.fs, FS_ROOT_INO, "first");
+	uint64_t ino = make_file(f.mount.fs, FS_ROOT_INO, "first");
 	struct request r = fake_request(&f, ino);
 
 	op_link(&r, FS_ROOT_INO, "second");
@@ -217,7 +217,8 @@ static void test_link(void)
 
 static void test_remove(void)
 {
-	uint64_t dir = mk_dir(f.mount.fs, FS_ROOT_INO, "full"), ino = mk_file(f.mount.fs, dir, "a");
+	uint64_t dir = make_dir(f.mount.fs, FS_ROOT_INO, "full"),
+		 ino = make_file(f.mount.fs, dir, "a");
 	struct request r = fake_request(&f, FS_ROOT_INO);
 
 	op_rmdir(&r, "full");
@@ -243,8 +244,8 @@ static void test_remove(void)
 static void test_rename(void)
 {
 	struct fs *fs = f.mount.fs;
-	uint64_t dir = mk_dir(fs, FS_ROOT_INO, "into"), a = mk_file(fs, FS_ROOT_INO, "a");
-	uint64_t b = mk_file(fs, dir, "b");
+	uint64_t dir = make_dir(fs, FS_ROOT_INO, "into"), a = make_file(fs, FS_ROOT_INO, "a");
+	uint64_t b = make_file(fs, dir, "b");
 	struct request r = fake_request(&f, FS_ROOT_INO);
 
 	op_rename(&r, "a", dir, "b", FS_RENAME_NOREPLACE);

@@ -274,7 +274,7 @@ static void test_scrub(void)
 int main(void)
 {
 	fake_init(&f);
-	ino = mk_file(f.mount.fs, FS_ROOT_INO, "file");
+	ino = make_file(f.mount.fs, FS_ROOT_INO, "file");
 	test_values();
 	test_names();
 	test_list();

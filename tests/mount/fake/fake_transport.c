@@ -195,7 +195,7 @@ void transport_forget_attributes(struct request *r, uint64_t ino)
 void fake_init(struct fake *f)
 {
 	memset(f, 0, sizeof(*f));
-	fixture_init(&f->fixture);
+	fs_fixture_init(&f->fixture);
 	f->options.threads = 2;
 	f->answer.data = malloc(FAKE_BYTES_MAX + 1);
 	f->mount.fs = f->fixture.fs;

@@ -60,7 +60,7 @@ struct fake_answer {
 };
 
 struct fake {
-	struct fixture fixture;
+	struct fs_fixture fixture;
 	struct mount mount;
 	struct mount_options options;
 	bool refuse;        /* replies do not reach the kernel */
@@ -82,8 +82,8 @@ void fake_stop(struct fake *f);
 static inline void fake_release(struct fake *f)
 {
 	fake_stop(f);
-	fixture_clean(&f->fixture, "at the end");
-	fixture_release(&f->fixture);
+	fs_fixture_clean(&f->fixture, "at the end");
+	fs_fixture_release(&f->fixture);
 }
 
 /* A request about `ino` by root; the test may change its fields. Forgets the last reply. */
