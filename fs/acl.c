@@ -46,7 +46,7 @@
 /* ---- bytes ---- */
 
 /* What is wrong with the entries; NULL if nothing. */
-static const char *why_bad(const struct acl *acl)
+static const char *acl_why_bad(const struct acl *acl)
 {
 	unsigned tags = 0, last = 0;
 
@@ -95,7 +95,7 @@ int acl_decode(struct lsm_slice bytes, struct acl *acl, const char **why)
 		e->permissions = le16toh(e->permissions);
 		e->id = le32toh(e->id);
 	}
-	*why = why_bad(acl);
+	*why = acl_why_bad(acl);
 	return *why ? -EUCLEAN : 0;
 }
 
@@ -120,7 +120,7 @@ size_t acl_encode(unsigned char out[ACL_BYTES_MAX], const struct acl *acl)
 /* ---- the mode ---- */
 
 /* Where the entry's permissions are in a mode; -1: nowhere. */
-static int mode_shift(const struct acl *acl, const struct acl_entry *e)
+static int acl_mode_shift(const struct acl *acl, const struct acl_entry *e)
 {
 	switch (e->tag) {
 	case ACL_USER_OBJ:
@@ -142,7 +142,7 @@ mode_t acl_mode(const struct acl *acl)
 	mode_t mode = 0;
 
 	for (size_t i = 0; i < acl->count; i++) {
-		int shift = mode_shift(acl, &acl->entries[i]);
+		int shift = acl_mode_shift(acl, &acl->entries[i]);
 
 		if (shift >= 0)
 			mode |= (mode_t)acl->entries[i].permissions << shift;
@@ -153,7 +153,7 @@ mode_t acl_mode(const struct acl *acl)
 void acl_set_mode(struct acl *acl, mode_t mode)
 {
 	for (size_t i = 0; i < acl->count; i++) {
-		int shift = mode_shift(acl, &acl->entries[i]);
+		int shift = acl_mode_shift(acl, &acl->entries[i]);
 
 		if (shift >= 0)
 			acl->entries[i].permissions = mode >> shift & 7;
@@ -188,22 +188,22 @@ static struct lsm_slice acl_key(struct key *k, uint64_t ino, enum acl_kind kind)
 	return key_make(k, KEY_XATTR, ino, ACL_DEFAULT_NAME, sizeof(ACL_DEFAULT_NAME) - 1);
 }
 
-/* Read the one of `kind`; `value` keeps its bytes. Returns 0; 1 if there is none; an error. */
+/* Read the one of `kind`; `value` keeps its bytes. 0, LSM_ABSENT, or an error. */
 static int acl_read(struct fs *fs, const struct inode *inode, enum acl_kind kind,
-		    struct lsm_value *value, struct acl *acl)
+		    struct lsm_value *value, struct acl *acl) REQUIRES_SHARED(*inode)
 {
 	struct lsm_slice key;
 	const char *why;
 	struct key k;
-	int rc;
+	int err;
 
 	if (!fs->acl || !(inode->attr.flags & ATTR_XATTRS))
-		return 1;
+		return LSM_ABSENT;
 	key = acl_key(&k, inode->ino, kind);
-	rc = lsm_get(fs->lsm, NULL, key, value);
-	if (!rc && acl_decode((struct lsm_slice){value->data, value->size}, acl, &why))
-		rc = fs_corrupt(fs, key, why);
-	return rc;
+	err = lsm_get(fs->lsm, NULL, key, value);
+	if (!err && acl_decode((struct lsm_slice){value->data, value->size}, acl, &why))
+		err = fs_corrupt(fs, key, why);
+	return err;
 }
 
 static int acl_stage(struct lsm_batch *b, uint64_t ino, const struct acl *acl)
@@ -219,32 +219,34 @@ int acl_stage_mode(struct change *c)
 {
 	struct lsm_value value = {0};
 	struct acl acl;
-	int rc = acl_read(c->fs, c->inode, ACL_ACCESS, &value, &acl);
+	int err;
 
-	if (!rc) {
+	inode_assert_held(c->inode);
+	err = acl_read(c->fs, c->inode, ACL_ACCESS, &value, &acl);
+	if (!err) {
 		acl_set_mode(&acl, c->attr.mode);
-		rc = acl_stage(c->b, c->inode->ino, &acl);
+		err = acl_stage(c->b, c->inode->ino, &acl);
 	}
 	lsm_value_release(&value);
-	return rc == 1 ? 0 : rc;
+	return err == LSM_ABSENT ? 0 : err;
 }
 
 int acl_inherit(struct fs *fs, const struct inode *dir, mode_t umask, struct attr *attr,
 		struct acl_inherited *in)
 {
-	int rc;
+	int err;
 
 	in->access = in->fallback = false;
 	in->value = (struct lsm_value){0};
 	if (S_ISLNK(attr->mode))
 		return 0;
-	rc = acl_read(fs, dir, ACL_DEFAULT, &in->value, &in->acl);
-	if (rc == 1) {
+	err = acl_read(fs, dir, ACL_DEFAULT, &in->value, &in->acl);
+	if (err == LSM_ABSENT) {
 		attr->mode &= ~(umask & 0777);
 		return 0;
 	}
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	acl_set_mode(&in->acl, acl_mode(&in->acl) & attr->mode);
 	attr->mode = (attr->mode & ~(mode_t)0777) | acl_mode(&in->acl);
 	in->access = !acl_is_mode(&in->acl);
@@ -257,12 +259,12 @@ int acl_inherit(struct fs *fs, const struct inode *dir, mode_t umask, struct att
 int acl_stage_inherited(struct lsm_batch *b, uint64_t ino, const struct acl_inherited *in)
 {
 	struct key k;
-	int rc = 0;
+	int err = 0;
 
 	if (in->access)
-		rc = acl_stage(b, ino, &in->acl);
-	if (!rc && in->fallback)
-		rc = lsm_batch_put(b, acl_key(&k, ino, ACL_DEFAULT),
-				   (struct lsm_slice){in->value.data, in->value.size});
-	return rc;
+		err = acl_stage(b, ino, &in->acl);
+	if (!err && in->fallback)
+		err = lsm_batch_put(b, acl_key(&k, ino, ACL_DEFAULT),
+				    (struct lsm_slice){in->value.data, in->value.size});
+	return err;
 }

@@ -29,9 +29,9 @@ size_t acl_encode(unsigned char out[ACL_BYTES_MAX], const struct acl *acl);
 
 /* The lower nine bits of the mode that goes with it. */
 mode_t acl_mode(const struct acl *acl);
-/* Make that the lower nine bits of `mode`. */
+/* Change its entries so that acl_mode() is the lower nine bits of `mode`. */
 void acl_set_mode(struct acl *acl, mode_t mode);
-/* Does it say nothing that a mode does not? */
+/* Can a mode alone say the same? */
 static inline bool acl_is_mode(const struct acl *acl)
 {
 	return acl->count == 3; /* owner, owning group, others: always there */
@@ -40,28 +40,28 @@ static inline bool acl_is_mode(const struct acl *acl)
 /* ---- those of inodes ---- */
 
 enum acl_kind { ACL_NONE, ACL_ACCESS, ACL_DEFAULT };
-/* Which ACL is it that the attribute of this name holds? */
+/* Which ACL the attribute called `name` holds. */
 enum acl_kind acl_kind(const char *name, size_t size);
 
 /* What is wrong with `bytes` as the ACL called `name` of an inode of `type`; NULL if nothing. */
 const char *acl_fault(mode_t type, const char *name, struct lsm_slice bytes);
 
-/* Add to `c`, whose mode was set, what that makes of the access ACL. */
+/* Add to `c`, whose mode was set, the access ACL that goes with the new mode. */
 int acl_stage_mode(struct change *c);
 
-/* What a new inode gets from the default ACL of the directory it is made in. */
+/* The ACLs that a new inode gets from the default ACL of its directory. */
 struct acl_inherited {
-	bool access, fallback; /* it gets an access ACL; that default ACL for its own */
+	bool access, fallback; /* it gets an access ACL; it gets the default ACL, too */
 	struct acl acl;        /* the access ACL, if there is one */
 	struct lsm_value value;
 };
 /*
- * Find out what something new in `dir` gets, and put the mode that goes with it
- * into `attr`, and that it has attributes. Without a default ACL `umask` counts.
- * Release `in` in any case. REQUIRES: dir locked.
+ * Find out which ACLs a new inode in `dir` gets. `attr` gets the mode that goes with them, and
+ * the flag that it has attributes. Without a default ACL `umask` is cleared in the mode.
+ * Release `in` in any case.
  */
 int acl_inherit(struct fs *fs, const struct inode *dir, mode_t umask, struct attr *attr,
-		struct acl_inherited *in);
+		struct acl_inherited *in) REQUIRES_SHARED(*dir);
 /* Add it to `b`. */
 int acl_stage_inherited(struct lsm_batch *b, uint64_t ino, const struct acl_inherited *in);
 static inline void acl_inherited_release(struct acl_inherited *in)

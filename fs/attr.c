@@ -11,14 +11,14 @@
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *st)
 {
 	struct inode *inode;
-	int rc = inode_get(fs, ino, &inode);
+	int err = inode_get(fs, ino, &inode);
 
 	memset(st, 0, sizeof(*st));
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	inode_lock_shared(inode);
 	inode_stat(inode, st);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	return 0;
 }
@@ -32,7 +32,7 @@ bool fs_atime_due(struct fs *fs, uint64_t ino)
 		return false;
 	inode_lock_shared(inode);
 	due = inode_touch_due(fs, inode);
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
 	return due;
 }
@@ -43,57 +43,39 @@ int fs_readlink(struct fs *fs, uint64_t ino, char *buf)
 	struct lsm_slice content;
 	struct inode *inode;
 	bool touch = false;
-	int rc;
+	int err;
 
 	buf[0] = '\0';
-	rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	inode_lock_shared(inode);
-	rc = S_ISLNK(inode->type) ? inode_content(fs, inode, &value, &content) : -EINVAL;
-	if (!rc) {
+	err = S_ISLNK(inode->type) ? inode_content(fs, inode, &value, &content) : -EINVAL;
+	if (!err) {
 		memcpy(buf, content.data, content.size);
 		buf[content.size] = '\0';
 		touch = inode_touch_due(fs, inode);
 	}
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	if (touch)
 		inode_touch(fs, inode);
 	lsm_value_release(&value);
 	inode_put(fs, inode);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
-/* Add to the change that setuid, setgid and file capabilities go, as on a write by another. */
-int change_kill_priv(struct change *c)
+static int attr_set_owner_and_mode(struct change *c, const struct fs_cred *cred,
+				   const struct stat *want, unsigned mask)
 {
-	static const char name[] = "security.capability";
-	struct key k;
-
-	if (S_ISDIR(c->inode->type))
-		return 0;
-	c->attr.mode &= ~(mode_t)S_ISUID;
-	/* Without group execution the bit means mandatory locking, which stays. */
-	if (c->attr.mode & S_IXGRP)
-		c->attr.mode &= ~(mode_t)S_ISGID;
-	if (!(c->attr.flags & ATTR_XATTRS))
-		return 0;
-	return lsm_batch_delete(c->b,
-				key_make(&k, KEY_XATTR, c->inode->ino, name, sizeof(name) - 1));
-}
-
-static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, const struct stat *want,
-			      unsigned mask)
-{
-	int rc = 0;
+	int err = 0;
 
 	if (mask & FS_SET_UID)
 		c->attr.uid = want->st_uid;
 	if (mask & FS_SET_GID)
 		c->attr.gid = want->st_gid;
-	/* Also for root: who gave a program away did not mean to give his rights with it. */
+	/* Also for root: to give a program away does not mean to give the rights with it. */
 	if (mask & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV))
-		rc = change_kill_priv(c);
+		err = change_kill_priv(c);
 	if (mask & FS_SET_KILL_SGID && !S_ISDIR(c->inode->type))
 		c->attr.mode &= ~(mode_t)S_ISGID;
 	if (mask & FS_SET_MODE) {
@@ -102,13 +84,13 @@ static int set_owner_and_mode(struct change *c, const struct fs_cred *cred, cons
 		if (mode & S_ISGID && cred && !cred->privileged && cred->gid != c->attr.gid)
 			mode &= ~(mode_t)S_ISGID;
 		c->attr.mode = c->inode->type | mode;
-		if (!rc)
-			rc = acl_stage_mode(c);
+		if (!err)
+			err = acl_stage_mode(c);
 	}
-	return rc;
+	return err;
 }
 
-static void set_times(struct change *c, const struct stat *want, unsigned mask)
+static void attr_set_times(struct change *c, const struct stat *want, unsigned mask)
 {
 	uint64_t now = time_now();
 
@@ -125,52 +107,52 @@ static void set_times(struct change *c, const struct stat *want, unsigned mask)
 	c->attr.ctime = mask & FS_SET_CTIME ? time_pack(want->st_ctim) : now;
 }
 
-static int setattr_locked(struct fs *fs, struct inode *inode, const struct fs_cred *cred,
-			  const struct stat *want, unsigned mask)
+static int attr_set_locked(struct fs *fs, struct inode *inode, const struct fs_cred *cred,
+			   const struct stat *want, unsigned mask) REQUIRES(*inode)
 {
 	struct change c;
-	int rc;
+	int err;
 
-	rc = change_begin(&c, fs, inode);
-	if (!rc)
-		rc = set_owner_and_mode(&c, cred, want, mask);
-	if (!rc && mask & FS_SET_SIZE)
-		rc = file_stage_size(&c, (uint64_t)want->st_size);
-	if (!rc) {
-		set_times(&c, want, mask);
-		rc = change_commit(&c, mask & FS_SET_SIZE &&
-						       (uint64_t)want->st_size <= inode->attr.size ?
-					       LSM_FREES :
-					       0);
+	err = change_begin(&c, fs, inode);
+	if (!err)
+		err = attr_set_owner_and_mode(&c, cred, want, mask);
+	if (!err && mask & FS_SET_SIZE)
+		err = file_stage_size(&c, (uint64_t)want->st_size);
+	if (!err) {
+		attr_set_times(&c, want, mask);
+		err = change_commit(&c, mask & FS_SET_SIZE && (uint64_t)want->st_size <=
+								      inode->attr.size ?
+						LSM_FREES :
+						0);
 	}
 	change_end(&c);
-	return rc;
+	return err;
 }
 
 int fs_setattr(struct fs *fs, const struct fs_cred *cred, uint64_t ino, const struct stat *want,
 	       unsigned mask, struct stat *st)
 {
 	struct inode *inode;
-	int rc;
+	int err;
 
 	memset(st, 0, sizeof(*st));
-	rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	if (mask & FS_SET_SIZE) {
 		if (S_ISDIR(inode->type))
-			rc = -EISDIR;
+			err = -EISDIR;
 		else if (!S_ISREG(inode->type) || want->st_size < 0)
-			rc = -EINVAL;
+			err = -EINVAL;
 	}
-	if (!rc) {
+	if (!err) {
 		inode_lock(inode);
 		if (mask)
-			rc = setattr_locked(fs, inode, cred, want, mask);
-		if (!rc)
+			err = attr_set_locked(fs, inode, cred, want, mask);
+		if (!err)
 			inode_stat(inode, st);
 		inode_unlock(inode);
 	}
 	inode_put(fs, inode);
-	return fs_finish(fs, rc, false);
+	return fs_finish(fs, err, false);
 }

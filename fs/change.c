@@ -12,42 +12,15 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "fs/data.h"
-
-#define SECOND_NS UINT64_C(1000000000)
-#define DAY_NS (86400 * SECOND_NS)
-
-uint64_t time_pack(struct timespec ts)
-{
-	/* As on ext4, the first and the last are whole seconds. */
-	if (ts.tv_sec <= TIME_S_MIN)
-		return 0;
-	if (ts.tv_sec >= TIME_S_MAX)
-		return (uint64_t)(TIME_S_MAX - TIME_S_MIN) * SECOND_NS;
-	return (uint64_t)(ts.tv_sec - TIME_S_MIN) * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
-
-struct timespec time_unpack(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / SECOND_NS) + TIME_S_MIN,
-				 .tv_nsec = (long)(ns % SECOND_NS)};
-}
-
-uint64_t time_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return time_pack(ts);
-}
+#define DAY_NS (86400 * UINT64_C(1000000000))
 
 void inode_stat(const struct inode *inode, struct stat *st)
 {
 	const struct attr *a = &inode->attr;
 	uint64_t stored = 0;
 
+	inode_assert_shared(inode);
 	memset(st, 0, sizeof(*st));
 	st->st_ino = inode->ino;
 	st->st_mode = a->mode;
@@ -88,19 +61,20 @@ int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *va
 	struct lsm_slice key;
 	const char *why;
 	struct key k;
-	int rc;
+	int err;
 
+	inode_assert_shared(inode);
 	*content = (struct lsm_slice){inode->content, inode->attr.content_size};
 	if (inode->where == INODE_NAMELESS || !inode->attr.content_size)
 		return 0;
 	key = inode_key(inode, &k);
-	rc = lsm_get(fs->lsm, NULL, key, value);
-	if (rc == 1)
+	err = lsm_get(fs->lsm, NULL, key, value);
+	if (err == LSM_ABSENT)
 		return fs_corrupt(fs, key, "it is gone");
-	if (rc)
-		return rc;
-	rc = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
-	if (rc)
+	if (err)
+		return err;
+	err = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
+	if (err)
 		return fs_corrupt(fs, key, why);
 	if (record.kind != RECORD_INODE || record.ino != inode->ino ||
 	    record.content.size != inode->attr.content_size)
@@ -116,6 +90,7 @@ int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct att
 	struct key k;
 	size_t size;
 
+	inode_assert_held(inode);
 	if (inode->where == INODE_NAMELESS) {
 		if (!(attr->flags & ATTR_FLAGS) || inode->orphaned)
 			return 0;
@@ -136,6 +111,7 @@ void inode_changed(struct fs *fs, const struct inode *inode)
 
 void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
 {
+	inode_assert_held(inode);
 	inode->attr = *attr;
 	inode->touched = false;
 	if (inode->where == INODE_NAMELESS && attr->flags & ATTR_FLAGS)
@@ -143,22 +119,9 @@ void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr)
 	inode_changed(fs, inode);
 }
 
-int inode_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned)
-{
-	struct key k;
-	int rc = 0;
-
-	if (flags & ATTR_EXTENTS)
-		rc = data_drop(b, ino);
-	if (!rc && flags & ATTR_XATTRS)
-		rc = key_drop_range(b, KEY_XATTR, ino);
-	if (!rc && orphaned)
-		rc = lsm_batch_delete(b, key_make(&k, KEY_ORPHAN, ino, NULL, 0));
-	return rc;
-}
-
 int change_begin(struct change *c, struct fs *fs, struct inode *inode)
 {
+	inode_assert_held(inode);
 	memset(c, 0, sizeof(*c));
 	c->fs = fs;
 	c->inode = inode;
@@ -169,13 +132,14 @@ int change_begin(struct change *c, struct fs *fs, struct inode *inode)
 
 int change_load(struct change *c)
 {
-	int rc;
+	int err;
 
+	inode_assert_held(c->inode);
 	if (c->content_known)
 		return 0;
-	rc = inode_content(c->fs, c->inode, &c->value, &c->content);
-	c->content_known = !rc;
-	return rc;
+	err = inode_content(c->fs, c->inode, &c->value, &c->content);
+	c->content_known = !err;
+	return err;
 }
 
 void change_content(struct change *c, const void *data, size_t size)
@@ -189,8 +153,9 @@ int change_commit(struct change *c, unsigned flags)
 {
 	struct inode *inode = c->inode;
 	void *copy = NULL;
-	int rc = 0;
+	int err = 0;
 
+	inode_assert_held(inode);
 	if (inode->where == INODE_NAMELESS) {
 		if (c->content_new && c->content.size) {
 			copy = malloc(c->content.size);
@@ -199,15 +164,15 @@ int change_commit(struct change *c, unsigned flags)
 			memcpy(copy, c->content.data, c->content.size);
 		}
 	} else if (c->attr.content_size) {
-		rc = change_load(c);
+		err = change_load(c);
 	}
-	if (!rc)
-		rc = inode_stage(c->b, inode, &c->attr, c->content.data);
-	if (!rc)
-		rc = fs_commit(c->fs, c->b, flags);
-	if (rc) {
+	if (!err)
+		err = inode_stage(c->b, inode, &c->attr, c->content.data);
+	if (!err)
+		err = fs_commit(c->fs, c->b, flags);
+	if (err) {
 		free(copy);
-		return rc;
+		return err;
 	}
 	if (inode->where == INODE_NAMELESS && c->content_new) {
 		free(inode->content);
@@ -215,6 +180,23 @@ int change_commit(struct change *c, unsigned flags)
 	}
 	inode_apply(c->fs, inode, &c->attr);
 	return 0;
+}
+
+int change_kill_priv(struct change *c)
+{
+	static const char name[] = "security.capability";
+	struct key k;
+
+	if (S_ISDIR(c->inode->type))
+		return 0;
+	c->attr.mode &= ~(mode_t)S_ISUID;
+	/* Without group execution the bit means mandatory locking, which stays. */
+	if (c->attr.mode & S_IXGRP)
+		c->attr.mode &= ~(mode_t)S_ISGID;
+	if (!(c->attr.flags & ATTR_XATTRS))
+		return 0;
+	return lsm_batch_delete(c->b,
+				key_make(&k, KEY_XATTR, c->inode->ino, name, sizeof(name) - 1));
 }
 
 void change_end(struct change *c)
@@ -230,6 +212,7 @@ bool inode_touch_due(const struct fs *fs, const struct inode *inode)
 	const struct attr *a = &inode->attr;
 	uint64_t now;
 
+	inode_assert_shared(inode);
 	if (fs->atime == FS_NOATIME || fs->read_only)
 		return false;
 	if (fs->atime == FS_STRICTATIME)
@@ -255,13 +238,13 @@ void inode_touch(struct fs *fs, struct inode *inode)
 	inode_unlock(inode);
 }
 
-void inode_settle(struct fs *fs, struct inode *inode)
+void inode_write_atime(struct fs *fs, struct inode *inode)
 {
 	struct change c;
 
 	inode_lock(inode);
 	if (inode->touched && inode->where != INODE_NAMELESS && !change_begin(&c, fs, inode)) {
-		/* That the time of reading is not kept is no error of anybody's. */
+		/* No call fails because the time of a read was not kept. */
 		(void)change_commit(&c, 0);
 		change_end(&c);
 	}

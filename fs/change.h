@@ -5,17 +5,21 @@
 #define FS_CHANGE_H
 
 #include "fs/inode.h"
+#include "fs/time.h"
 
-/* ---- the record; REQUIRES: the inode's lock, shared for reading ---- */
+/* ---- the record ---- */
 
-void inode_stat(const struct inode *inode, struct stat *st);
+void inode_stat(const struct inode *inode, struct stat *st) REQUIRES_SHARED(*inode);
 
-/* The key of its record; not when NAMELESS. */
-struct lsm_slice inode_key(const struct inode *inode, struct key *k);
+/* The key of its record. One that is NAMELESS has none. */
+struct lsm_slice inode_key(const struct inode *inode, struct key *k) REQUIRES_SHARED(*inode);
 
-/* Its content in the record (or in memory), within `*value` or the inode. */
+/*
+ * The content that is in its record, or in memory when NAMELESS. `content` points into `*value`
+ * or into the inode. -EUCLEAN, reported, if the record is not the one that was loaded.
+ */
 int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *value,
-		  struct lsm_slice *content);
+		  struct lsm_slice *content) REQUIRES_SHARED(*inode);
 
 /*
  * Add to `b` its record as it will be: with `attr`, and `content` of
@@ -23,14 +27,14 @@ int inode_content(struct fs *fs, const struct inode *inode, struct lsm_value *va
  * its entry in the list of orphans.
  */
 int inode_stage(struct lsm_batch *b, const struct inode *inode, const struct attr *attr,
-		const void *content);
-/* After the batch was written: this is how it is now. */
-void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr);
-/* Note that a record of it was written where it is now; inode_apply() does. */
-void inode_changed(struct fs *fs, const struct inode *inode);
-/* Add to `b` what frees its data and attributes in the store. */
-int inode_stage_free(struct lsm_batch *b, uint64_t ino, uint32_t flags, bool orphaned);
-
+		const void *content) REQUIRES(*inode);
+/* The batch was written: change the attributes in memory. */
+void inode_apply(struct fs *fs, struct inode *inode, const struct attr *attr) REQUIRES(*inode);
+/*
+ * Count that a record of it was written where it is now, see the top of inode.c. inode_apply()
+ * does this.
+ */
+void inode_changed(struct fs *fs, const struct inode *inode) REQUIRES(*inode);
 /* ---- a change to one inode ---- */
 
 /*
@@ -46,30 +50,31 @@ struct change {
 	bool content_known, content_new;
 	struct lsm_value value;
 };
-/* REQUIRES: inode locked until change_end(). */
-int change_begin(struct change *c, struct fs *fs, struct inode *inode);
-int change_load(struct change *c); /* make c->content what it is in the store */
-/* `data` stays the caller's, until change_end(). */
+/*
+ * Begin a change. The inode stays locked until change_end(), which is called after an error,
+ * too. 0 or -ENOMEM.
+ */
+int change_begin(struct change *c, struct fs *fs, struct inode *inode) REQUIRES(*inode);
+/* Read the content in the record into c->content, unless it is there. */
+int change_load(struct change *c);
+/* Make `data` the new content in the record. It stays the caller's, and until change_end(). */
 void change_content(struct change *c, const void *data, size_t size);
+/* Add to the change that setuid, setgid and file capabilities go, as on a write by another. */
+int change_kill_priv(struct change *c);
+/* Write the batch with the record, and change what is in memory. `flags` as in lsm_write(). */
 int change_commit(struct change *c, unsigned flags);
 void change_end(struct change *c);
 
-/* As the clock has it, also when it was set back: a wrong time is not kept longer than that. */
-uint64_t time_now(void);
-/* To and from the times of struct attr; what is beyond is set to the first or last of them. */
-uint64_t time_pack(struct timespec ts);
-struct timespec time_unpack(uint64_t ns);
-
 /*
- * Make `*inode`'s atime now if the mount's rules ask for it; takes its lock. Only in
- * memory: reading would be writing otherwise. It reaches the store with the next
- * change, or with inode_settle().
+ * Make the atime of `inode` now, if the options of the mount ask for it. It changes in memory
+ * only, as reading would be writing otherwise. It reaches the store with the next change of
+ * the inode, or with inode_write_atime().
  */
-void inode_touch(struct fs *fs, struct inode *inode);
-void inode_touch_locked(struct fs *fs, struct inode *inode); /* REQUIRES: its lock */
-/* Write an atime that is only in memory, before the inode leaves it; takes its lock. */
-void inode_settle(struct fs *fs, struct inode *inode);
-/* Do they? REQUIRES: lock, shared. */
-bool inode_touch_due(const struct fs *fs, const struct inode *inode);
+void inode_touch(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
+void inode_touch_locked(struct fs *fs, struct inode *inode) REQUIRES(*inode); /* as above */
+/* Write an atime that is only in memory, before the inode leaves memory. Errors are ignored. */
+void inode_write_atime(struct fs *fs, struct inode *inode) EXCLUDES(*inode);
+/* Do the options of the mount ask for a new atime, after a read? */
+bool inode_touch_due(const struct fs *fs, const struct inode *inode) REQUIRES_SHARED(*inode);
 
 #endif

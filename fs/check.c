@@ -12,7 +12,7 @@
  *   D  extents: none is nobody's (which ones a file has is checked when the
  *   X  file is met); the same for extended attributes
  *
- * In memory are kept: four bits for each inode, SPOTS_MAX pieces of damage, and an entry
+ * Kept in memory are: four bits for each inode, SPOTS_MAX pieces of damage, and an entry
  * for each directory and each inode with a record of its own. Of entries there are
  * as many as take an eighth of the memory of the mount; if there are more, those of
  * the higher numbers are left, and I and N gone over again for them, as often as it
@@ -21,14 +21,14 @@
  * blocks is skipped; then what seems to be missing is not reported, as it is
  * only the damage once more.
  *
- * The filesystem may be in use (`varve scrub`). Why nothing is found that is not so:
+ * The filesystem may be in use (`varve scrub`). Why there are no false findings:
  *   - One operation is one batch, so under any snapshot the filesystem is whole; and
  *     everything is read under the one snapshot, extents too.
  *   - Files deleted while open have no name but an 'O', if they have keys at all.
  *   - 'S' "next" is raised by a write before the one that uses a number.
  *   - What is only in memory (times of access, references) is not looked at, nor is
  *     the number of inodes, which is written at the end.
- * And why it is in nobody's way: no lock of fs/ is taken; iterators are opened anew
+ * Why it hinders no other call: no lock of fs/ is taken; iterators are opened anew
  * every WALK_STEP keys, so that files that compaction made superfluous can go. What
  * was deleted under the snapshot takes space until it is dropped: for as long as
  * the names are gone over, not while the tree reads its bytes, which takes longest.
@@ -42,17 +42,18 @@
 #include "fs/acl.h"
 #include "fs/data.h"
 #include "fs/name.h"
+#include "lsm/base/array.h"
 
 #define SPOTS_MAX 4096u /* pieces of damage whose place is kept, for paths: some MB */
 
 typedef unsigned long long ull;
 
-static struct lsm_slice key_name(const struct key *k)
+static struct lsm_slice check_key_name(const struct key *k)
 {
 	return (struct lsm_slice){k->bytes + 9, k->size - 9};
 }
 
-static uint64_t key_ino(const struct key *k)
+static uint64_t check_key_ino(const struct key *k)
 {
 	return key_get_u64(k->bytes + 1);
 }
@@ -62,16 +63,14 @@ static uint64_t key_ino(const struct key *k)
 void check_on_damage(void *ctx, const struct lsm_damage *d)
 {
 	struct check *c = ctx;
-	struct spot *spots = NULL, *s;
+	struct spot *s;
 
-	if (!c->spots_max || c->spot_count < c->spots_max)
-		spots = realloc(c->spots, (c->spot_count + 1) * sizeof(*spots));
-	if (!spots) {
+	if ((c->spots_max && c->spot_count >= c->spots_max) ||
+	    array_reserve(c->spots, c->spot_room, c->spot_count + 1)) {
 		check_say(c, "%s at offset %llu: %s", d->file, (ull)d->offset, d->reason);
 		return;
 	}
-	c->spots = spots;
-	s = &spots[c->spot_count];
+	s = &c->spots[c->spot_count];
 	memset(s, 0, sizeof(*s));
 	if (asprintf(&s->text, "%s at offset %llu: %s", d->file, (ull)d->offset, d->reason) < 0)
 		s->text = NULL;
@@ -86,7 +85,8 @@ void check_on_damage(void *ctx, const struct lsm_damage *d)
 }
 
 /* What `key` is, in words. */
-static const char *key_words(struct check *c, const struct key *key, char buf[CHECK_PATH_BYTES])
+static const char *check_key_words(struct check *c, const struct key *key,
+				   char buf[CHECK_PATH_BYTES])
 {
 	char path[CHECK_PATH_BYTES];
 
@@ -95,16 +95,17 @@ static const char *key_words(struct check *c, const struct key *key, char buf[CH
 	else if (key->size < 9)
 		snprintf(buf, CHECK_PATH_BYTES, "an unknown record");
 	else if (key->bytes[0] == KEY_NAME)
-		return check_path_name(c, key_ino(key), key_name(key), buf);
+		return check_path_name(c, check_key_ino(key), check_key_name(key), buf);
 	else if (key->bytes[0] == KEY_EXTENT && key->size == 17)
 		snprintf(buf, CHECK_PATH_BYTES, "%s, content from byte %llu",
-			 check_path_inode(c, key_ino(key), path), (ull)key_get_u64(key->bytes + 9));
+			 check_path_inode(c, check_key_ino(key), path),
+			 (ull)key_get_u64(key->bytes + 9));
 	else if (key->bytes[0] == KEY_XATTR)
 		snprintf(buf, CHECK_PATH_BYTES, "%s, attribute %.*s",
-			 check_path_inode(c, key_ino(key), path), (int)(key->size - 9),
+			 check_path_inode(c, check_key_ino(key), path), (int)(key->size - 9),
 			 (const char *)key->bytes + 9);
 	else
-		return check_path_inode(c, key_ino(key), buf);
+		return check_path_inode(c, check_key_ino(key), buf);
 	return buf;
 }
 
@@ -119,10 +120,11 @@ void check_say_spots(struct check *c)
 			check_say(c, "%s", text);
 		else if (s->first.size == s->last.size &&
 			 !memcmp(s->first.bytes, s->last.bytes, s->first.size))
-			check_say(c, "%s; lost: %s", text, key_words(c, &s->first, first));
+			check_say(c, "%s; lost: %s", text, check_key_words(c, &s->first, first));
 		else
 			check_say(c, "%s; lost: something between %s and %s", text,
-				  key_words(c, &s->first, first), key_words(c, &s->last, last));
+				  check_key_words(c, &s->first, first),
+				  check_key_words(c, &s->last, last));
 	}
 }
 
@@ -134,11 +136,12 @@ struct place {
 	struct lsm_slice bytes;
 };
 
-static const char *place_path(struct check *c, const struct place *p, char buf[CHECK_PATH_BYTES])
+static const char *check_place_path(struct check *c, const struct place *p,
+				    char buf[CHECK_PATH_BYTES])
 {
 	if (p->key->bytes[0] == KEY_NAME)
-		return check_path_name(c, key_ino(p->key), key_name(p->key), buf);
-	return check_path_inode(c, key_ino(p->key), buf);
+		return check_path_name(c, check_key_ino(p->key), check_key_name(p->key), buf);
+	return check_path_inode(c, check_key_ino(p->key), buf);
 }
 
 /* The first finding of data_check(). */
@@ -149,7 +152,7 @@ struct extent_findings {
 	char text[256];
 };
 
-static int on_extent(void *ctx, uint64_t offset, const char *text)
+static int check_on_extent(void *ctx, uint64_t offset, const char *text)
 {
 	struct extent_findings *f = ctx;
 
@@ -167,26 +170,27 @@ static int check_extents(struct check *c, const struct place *p, const struct re
 	struct extent_findings f = {.c = c};
 	char buf[CHECK_PATH_BYTES];
 	uint64_t stored = 0, lost = 0;
-	int rc;
+	int err;
 
-	rc = data_check(c->fs->lsm, c->snapshot, r->ino, r->attr.size, on_extent, &f, &stored,
-			&lost);
-	if (rc && !is_damage(rc))
-		return rc;
+	err = data_check(c->fs, c->snapshot, r->ino, r->attr.size, check_on_extent, &f, &stored,
+			 &lost);
+	if (err && !check_is_damage(err))
+		return err;
 	if (lost)
 		check_note(c, "%s: %llu bytes were lost before a repair: reading them is an error",
-			   place_path(c, p, buf), (ull)lost);
+			   check_place_path(c, p, buf), (ull)lost);
 	c->counts->lost_bytes += lost;
-	if (!rc && !f.count && stored == r->attr.stored)
+	if (!err && !f.count && stored == r->attr.stored)
 		return 0;
 	if (f.count)
-		check_say(c, "%s: content at byte %llu: %s%s", place_path(c, p, buf), (ull)f.offset,
-			  f.text, f.count > 1 ? " (and more)" : "");
-	else if (rc)
-		check_say(c, "%s: its content cannot be read to the end", place_path(c, p, buf));
+		check_say(c, "%s: content at byte %llu: %s%s", check_place_path(c, p, buf),
+			  (ull)f.offset, f.text, f.count > 1 ? " (and more)" : "");
+	else if (err)
+		check_say(c, "%s: its content cannot be read to the end",
+			  check_place_path(c, p, buf));
 	else if (!c->spot_count)
 		check_say(c, "%s: %llu bytes are stored, its record says %llu",
-			  place_path(c, p, buf), (ull)stored, (ull)r->attr.stored);
+			  check_place_path(c, p, buf), (ull)stored, (ull)r->attr.stored);
 	return 0;
 }
 
@@ -197,20 +201,20 @@ static int check_acl(struct check *c, const struct place *p, const struct record
 	char buf[CHECK_PATH_BYTES];
 	const char *why;
 	struct key k;
-	int rc;
+	int err;
 
-	rc = lsm_get(c->fs->lsm, c->snapshot, key_make(&k, KEY_XATTR, r->ino, name, strlen(name)),
-		     &c->scratch);
-	if (rc)
-		return rc == 1 || rc == -EUCLEAN ? 0 : rc;
+	err = lsm_get(c->fs->lsm, c->snapshot, key_make(&k, KEY_XATTR, r->ino, name, strlen(name)),
+		      &c->scratch);
+	if (err)
+		return err == LSM_ABSENT || err == -EUCLEAN ? 0 : err;
 	why = acl_fault(r->type, name, (struct lsm_slice){c->scratch.data, c->scratch.size});
 	if (why)
-		check_say(c, "%s: %s: %s", place_path(c, p, buf), name, why);
+		check_say(c, "%s: %s: %s", check_place_path(c, p, buf), name, why);
 	return 0;
 }
 
 /* Put a directory, or an inode with a record of its own, into the table. */
-static int note_node(struct check *c, const struct place *p, const struct record *r)
+static int check_note_node(struct check *c, const struct place *p, const struct record *r)
 {
 	struct node *node;
 
@@ -224,7 +228,7 @@ static int note_node(struct check *c, const struct place *p, const struct record
 	if (S_ISDIR(r->type)) {
 		node->entries = r->attr.entries;
 		node->subdirs = r->attr.subdirs;
-		node->parent = p->key->bytes[0] == KEY_NAME ? key_ino(p->key) : 0;
+		node->parent = p->key->bytes[0] == KEY_NAME ? check_key_ino(p->key) : 0;
 	}
 	return 0;
 }
@@ -234,20 +238,20 @@ static int check_inode(struct check *c, const struct place *p, const struct reco
 {
 	struct fs_check_counts *n = c->counts;
 	char buf[CHECK_PATH_BYTES];
-	int rc;
+	int err;
 
 	if (c->again)
-		return note_node(c, p, r);
+		return check_note_node(c, p, r);
 	if (r->ino >= c->next) {
-		check_say(c, "%s: inode number %llu was never given out", place_path(c, p, buf),
-			  (ull)r->ino);
+		check_say(c, "%s: inode number %llu was never given out",
+			  check_place_path(c, p, buf), (ull)r->ino);
 		return 0;
 	}
-	rc = numset_add(&c->seen, r->ino);
-	if (rc < 0)
-		return rc;
-	if (rc) {
-		check_say(c, "%s: inode %llu is also elsewhere", place_path(c, p, buf),
+	err = numset_add(&c->seen, r->ino);
+	if (err < 0)
+		return err;
+	if (err) {
+		check_say(c, "%s: inode %llu is also elsewhere", check_place_path(c, p, buf),
 			  (ull)r->ino);
 		return 0;
 	}
@@ -260,59 +264,59 @@ static int check_inode(struct check *c, const struct place *p, const struct reco
 	else
 		n->others++;
 
-	rc = note_node(c, p, r);
-	if (!rc && p->key->bytes[0] == KEY_INODE && !S_ISDIR(r->type))
-		rc = numset_add(&c->own, r->ino);
-	if (rc < 0)
-		return rc;
+	err = check_note_node(c, p, r);
+	if (!err && p->key->bytes[0] == KEY_INODE && !S_ISDIR(r->type))
+		err = numset_add(&c->own, r->ino);
+	if (err < 0)
+		return err;
 	if (r->attr.flags & ATTR_XATTRS)
-		rc = numset_add(&c->xattrs, r->ino);
-	if (rc >= 0 && r->attr.flags & ATTR_XATTRS)
-		rc = check_acl(c, p, r, ACL_ACCESS_NAME);
-	if (rc >= 0 && r->attr.flags & ATTR_XATTRS)
-		rc = check_acl(c, p, r, ACL_DEFAULT_NAME);
-	if (rc >= 0 && r->attr.flags & ATTR_EXTENTS)
-		rc = numset_add(&c->extents, r->ino);
-	if (rc >= 0 && r->attr.flags & ATTR_EXTENTS)
-		rc = check_extents(c, p, r);
-	return rc;
+		err = numset_add(&c->xattrs, r->ino);
+	if (err >= 0 && r->attr.flags & ATTR_XATTRS)
+		err = check_acl(c, p, r, ACL_ACCESS_NAME);
+	if (err >= 0 && r->attr.flags & ATTR_XATTRS)
+		err = check_acl(c, p, r, ACL_DEFAULT_NAME);
+	if (err >= 0 && r->attr.flags & ATTR_EXTENTS)
+		err = numset_add(&c->extents, r->ino);
+	if (err >= 0 && r->attr.flags & ATTR_EXTENTS)
+		err = check_extents(c, p, r);
+	return err;
 }
 
-/* Read and decode the record a walk is at. Returns 0; 1 after a finding. */
-static int read_record(struct walk *w, struct place *p, struct record *r)
+/* Read and decode the record that a walk is at. False after a finding, or with w->err. */
+static bool check_read_record(struct check_walk *w, struct place *p, struct record *r)
 {
 	char buf[CHECK_PATH_BYTES];
 	const char *why;
-	int rc;
+	int err;
 
 	p->key = &w->at;
-	rc = lsm_iter_value(w->it, &p->bytes);
-	if (rc && !is_damage(rc)) {
-		w->rc = rc;
-		return 1;
+	err = lsm_iter_value(w->it, &p->bytes);
+	if (err && !check_is_damage(err)) {
+		w->err = err;
+		return false;
 	}
 	why = "its record cannot be read";
-	if (!rc)
-		rc = record_decode(p->bytes, r, &why);
-	if (rc)
-		check_say(w->c, "%s: damaged: %s", place_path(w->c, p, buf), why);
-	return rc ? 1 : 0;
+	if (!err)
+		err = record_decode(p->bytes, r, &why);
+	if (err)
+		check_say(w->c, "%s: damaged: %s", check_place_path(w->c, p, buf), why);
+	return !err;
 }
 
 /* ---- passes ---- */
 
-static int pass_inodes(struct check *c)
+static int check_pass_inodes(struct check *c)
 {
-	struct walk w;
+	struct check_walk w;
 
-	for (walk_begin(&w, c, KEY_INODE); walk_valid(&w); walk_next(&w)) {
+	for (check_walk_begin(&w, c, KEY_INODE); check_walk_valid(&w); check_walk_next(&w)) {
 		struct record r;
 		struct place p;
 
 		if (w.at.size != 9) {
 			check_say(c, "a record of an inode with a malformed key");
-		} else if (!read_record(&w, &p, &r)) {
-			uint64_t ino = key_ino(&w.at);
+		} else if (check_read_record(&w, &p, &r)) {
+			uint64_t ino = check_key_ino(&w.at);
 
 			if (r.kind != RECORD_INODE || r.ino != ino)
 				check_say(c, "inode %llu: its record is another's", (ull)ino);
@@ -321,43 +325,44 @@ static int pass_inodes(struct check *c)
 					  ino == FS_ROOT_INO ? "the root is no directory" :
 							       "a directory outside of any");
 			else
-				w.rc = check_inode(c, &p, &r);
+				w.err = check_inode(c, &p, &r);
 		}
-		if (w.rc)
+		if (w.err)
 			break;
 	}
-	return walk_end(&w);
+	return check_walk_end(&w);
 }
 
 static void check_spelling(struct check *c, const struct key *key)
 {
-	struct lsm_slice name = key_name(key);
+	struct lsm_slice name = check_key_name(key);
 	char buf[CHECK_PATH_BYTES];
 
 	if (!name_possible(name))
 		check_say(c, "%s: no file can have this name",
-			  check_path_name(c, key_ino(key), name, buf));
+			  check_path_name(c, check_key_ino(key), name, buf));
 }
 
 /* A link says another type than its inode. With a table in parts that is seen more than once. */
-static int say_mistyped(struct check *c, const struct place *p, const struct record *r,
-			struct node *node)
+static int check_say_mistyped(struct check *c, const struct place *p, const struct record *r,
+			      struct node *node)
 {
 	char buf[CHECK_PATH_BYTES];
 	bool again = c->again;
-	int rc = numset_add(&c->mistyped, r->ino);
+	int err = numset_add(&c->mistyped, r->ino);
 
 	node->found++;
-	if (rc < 0 || (rc && (c->nodes_end || c->nodes_from)))
-		return rc < 0 ? rc : 0;
+	if (err < 0 || (err && (c->nodes_end || c->nodes_from)))
+		return err < 0 ? err : 0;
 	c->again = false;
-	check_say(c, "%s: not of the type its inode %llu is", place_path(c, p, buf), (ull)r->ino);
+	check_say(c, "%s: not of the type its inode %llu is", check_place_path(c, p, buf),
+		  (ull)r->ino);
 	c->again = again;
 	return 0;
 }
 
 /* One name; its directory's counts are the caller's. */
-static int check_name(struct check *c, const struct place *p, const struct record *r)
+static int check_one_name(struct check *c, const struct place *p, const struct record *r)
 {
 	char buf[CHECK_PATH_BYTES];
 	struct node *node;
@@ -366,25 +371,25 @@ static int check_name(struct check *c, const struct place *p, const struct recor
 	if (r->kind == RECORD_INODE) {
 		if (r->attr.nlink != 1)
 			check_say(c, "%s: its record says %u names, but is in its only one",
-				  place_path(c, p, buf), r->attr.nlink);
+				  check_place_path(c, p, buf), r->attr.nlink);
 		return check_inode(c, p, r);
 	}
 	if (!numset_has(&c->own, r->ino)) {
 		if (!c->incomplete)
-			check_say(c, "%s: its inode %llu does not exist", place_path(c, p, buf),
-				  (ull)r->ino);
+			check_say(c, "%s: its inode %llu does not exist",
+				  check_place_path(c, p, buf), (ull)r->ino);
 		return 0;
 	}
 	node = check_node_find(c, r->ino);
 	if (!node) /* left for another pass */
 		return 0;
 	if (node->type != r->type)
-		return say_mistyped(c, p, r, node);
+		return check_say_mistyped(c, p, r, node);
 	node->found++;
 	return 0;
 }
 
-static int count_entries(struct check *c, uint64_t dir, uint64_t entries, uint64_t subdirs)
+static int check_count_entries(struct check *c, uint64_t dir, uint64_t entries, uint64_t subdirs)
 {
 	struct node *node;
 
@@ -402,13 +407,13 @@ static int count_entries(struct check *c, uint64_t dir, uint64_t entries, uint64
 	return 0;
 }
 
-static int pass_names(struct check *c)
+static int check_pass_names(struct check *c)
 {
 	uint64_t dir = 0, entries = 0, subdirs = 0;
-	struct walk w;
-	int rc;
+	struct check_walk w;
+	int err;
 
-	for (walk_begin(&w, c, KEY_NAME); walk_valid(&w); walk_next(&w)) {
+	for (check_walk_begin(&w, c, KEY_NAME); check_walk_valid(&w); check_walk_next(&w)) {
 		struct record r;
 		struct place p;
 
@@ -416,22 +421,22 @@ static int pass_names(struct check *c)
 			check_say(c, "a name with a malformed key");
 			continue;
 		}
-		if (key_ino(&w.at) != dir) {
-			w.rc = count_entries(c, dir, entries, subdirs);
-			dir = key_ino(&w.at);
+		if (check_key_ino(&w.at) != dir) {
+			w.err = check_count_entries(c, dir, entries, subdirs);
+			dir = check_key_ino(&w.at);
 			entries = subdirs = 0;
 		}
 		entries++;
 		check_spelling(c, &w.at);
-		if (!w.rc && !read_record(&w, &p, &r)) {
+		if (!w.err && check_read_record(&w, &p, &r)) {
 			subdirs += S_ISDIR(r.type) != 0;
-			w.rc = check_name(c, &p, &r);
+			w.err = check_one_name(c, &p, &r);
 		}
-		if (w.rc)
+		if (w.err)
 			break;
 	}
-	rc = walk_end(&w);
-	return rc ? rc : count_entries(c, dir, entries, subdirs);
+	err = check_walk_end(&w);
+	return err ? err : check_count_entries(c, dir, entries, subdirs);
 }
 
 enum reach check_node_reach(struct check *c, uint64_t start)
@@ -479,7 +484,7 @@ static void check_dir(struct check *c, const struct node *n)
 			  check_path_inode(c, n->ino, buf));
 }
 
-static void pass_nodes(struct check *c)
+static void check_pass_nodes(struct check *c)
 {
 	char buf[CHECK_PATH_BYTES];
 
@@ -508,55 +513,56 @@ static void pass_nodes(struct check *c)
 }
 
 /* Go over names and inodes again for the nodes that were left. */
-static int pass_again(struct check *c)
+static int check_pass_again(struct check *c)
 {
-	int rc;
+	int err;
 
 	c->again = true;
-	rc = pass_inodes(c);
-	if (!rc)
-		rc = pass_names(c);
+	err = check_pass_inodes(c);
+	if (!err)
+		err = check_pass_names(c);
 	c->again = false;
-	if (!rc)
-		pass_nodes(c);
-	return rc;
+	if (!err)
+		check_pass_nodes(c);
+	return err;
 }
 
 /*
  * Once over all names: add to `reached` the directories in those that are in it. `*added`
  * and `*left` are how many were, and were not. With `say`, the latter are findings.
  */
-static int reach_more(struct check *c, struct numset *reached, uint64_t *added, uint64_t *left,
-		      bool say)
+static int check_reach_more(struct check *c, struct numset *reached, uint64_t *added,
+			    uint64_t *left, bool say)
 {
 	char buf[CHECK_PATH_BYTES];
-	struct walk w;
+	struct check_walk w;
 
 	*added = *left = 0;
 	c->again = !say;
-	for (walk_begin(&w, c, KEY_NAME); walk_valid(&w); walk_next(&w)) {
+	for (check_walk_begin(&w, c, KEY_NAME); check_walk_valid(&w); check_walk_next(&w)) {
 		const char *why;
 		struct record r;
 		struct place p = {.key = &w.at};
-		int rc = 1;
+		int err = 1;
 
 		if (w.at.size < 10 || lsm_iter_value(w.it, &p.bytes) ||
 		    record_decode(p.bytes, &r, &why) || !S_ISDIR(r.type))
 			continue;
-		if (numset_has(reached, key_ino(&w.at)))
-			rc = numset_add(reached, r.ino);
+		if (numset_has(reached, check_key_ino(&w.at)))
+			err = numset_add(reached, r.ino);
 		else if (!numset_has(reached, r.ino))
 			++*left;
-		if (rc < 0) {
-			w.rc = rc;
+		if (err < 0) {
+			w.err = err;
 			break;
 		}
-		*added += !rc;
+		*added += !err;
 		if (say && !numset_has(reached, r.ino))
-			check_say(c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+			check_say(c, "%s: cannot be reached from the root",
+				  check_place_path(c, &p, buf));
 	}
 	c->again = false;
-	return walk_end(&w);
+	return check_walk_end(&w);
 }
 
 /*
@@ -568,27 +574,27 @@ static int check_reach(struct check *c)
 {
 	struct numset reached = {0};
 	uint64_t added, left;
-	int rc = numset_add(&reached, FS_ROOT_INO);
+	int err = numset_add(&reached, FS_ROOT_INO);
 
 	if (c->incomplete)
 		goto out;
 	do
-		rc = reach_more(c, &reached, &added, &left, false);
-	while (!rc && added && left);
-	if (!rc && left)
-		rc = reach_more(c, &reached, &added, &left, true);
+		err = check_reach_more(c, &reached, &added, &left, false);
+	while (!err && added && left);
+	if (!err && left)
+		err = check_reach_more(c, &reached, &added, &left, true);
 out:
 	numset_release(&reached);
-	return rc;
+	return err;
 }
 
-static int pass_orphans(struct check *c)
+static int check_pass_orphans(struct check *c)
 {
 	char buf[CHECK_PATH_BYTES];
-	struct walk w;
+	struct check_walk w;
 
-	for (walk_begin(&w, c, KEY_ORPHAN); walk_valid(&w); walk_next(&w)) {
-		uint64_t ino = w.at.size == 9 ? key_ino(&w.at) : 0;
+	for (check_walk_begin(&w, c, KEY_ORPHAN); check_walk_valid(&w); check_walk_next(&w)) {
+		uint64_t ino = w.at.size == 9 ? check_key_ino(&w.at) : 0;
 
 		c->counts->orphans++;
 		if (!ino || ino >= c->next) {
@@ -599,56 +605,56 @@ static int pass_orphans(struct check *c)
 			check_say(c, "%s: is listed as deleted, but has a name",
 				  check_path_inode(c, ino, buf));
 		if (numset_add(&c->extents, ino) < 0 || numset_add(&c->xattrs, ino) < 0) {
-			w.rc = -ENOMEM;
+			w.err = -ENOMEM;
 			break;
 		}
 	}
-	return walk_end(&w);
+	return check_walk_end(&w);
 }
 
 /* Are the keys of `kind` all of inodes in `owners`? */
-static int pass_owned(struct check *c, enum key_kind kind, const struct numset *owners)
+static int check_pass_owned(struct check *c, enum key_kind kind, const struct numset *owners)
 {
 	const char *what = kind == KEY_EXTENT ? "content" : "extended attributes";
 	char buf[CHECK_PATH_BYTES];
-	struct walk w;
+	struct check_walk w;
 
-	walk_begin(&w, c, kind);
-	while (walk_valid(&w)) {
+	check_walk_begin(&w, c, kind);
+	while (check_walk_valid(&w)) {
 		uint64_t ino;
 
 		if (w.at.size < 9) {
 			check_say(c, "a record of %s with a malformed key", what);
-			walk_next(&w);
+			check_walk_next(&w);
 			continue;
 		}
-		ino = key_ino(&w.at);
+		ino = check_key_ino(&w.at);
 		if (numset_has(owners, ino) || c->incomplete)
-			; /* as it should be, or nobody can tell */
+			; /* as it should be, or it cannot be known */
 		else if (numset_has(&c->seen, ino))
 			check_say(c, "%s: has %s its record does not know of",
 				  check_path_inode(c, ino, buf), what);
 		else
 			check_say(c, "%s of inode %llu, which does not exist", what, (ull)ino);
-		walk_skip_inode(&w);
+		check_walk_skip_inode(&w);
 	}
-	return walk_end(&w);
+	return check_walk_end(&w);
 }
 
 static int check_begin(struct check *c)
 {
-	int rc;
+	int err;
 
 	c->snapshot = lsm_snapshot_take(c->fs->lsm);
 	if (!c->snapshot)
 		return -ENOMEM;
-	rc = lsm_get(c->fs->lsm, c->snapshot, SLICE(SUPER_NEXT), &c->scratch);
+	err = lsm_get(c->fs->lsm, c->snapshot, SLICE(SUPER_NEXT), &c->scratch);
 	c->next = UINT64_MAX;
-	if (!rc && c->scratch.size == 8)
+	if (!err && c->scratch.size == 8)
 		c->next = key_get_u64(c->scratch.data);
-	else if (rc >= 0 || is_damage(rc))
+	else if (err >= 0 || check_is_damage(err))
 		check_say(c, "the bound of inode numbers is missing");
-	return rc < 0 && !is_damage(rc) ? rc : 0;
+	return err < 0 && !check_is_damage(err) ? err : 0;
 }
 
 void check_end(struct check *c)
@@ -669,7 +675,7 @@ void check_end(struct check *c)
 }
 
 /* The tree's part of the work is first; ours counts as many bytes as its tables have. */
-static int on_verify_progress(void *ctx, uint64_t done, uint64_t total)
+static int check_on_verify(void *ctx, uint64_t done, uint64_t total)
 {
 	struct check *c = ctx;
 
@@ -677,7 +683,7 @@ static int on_verify_progress(void *ctx, uint64_t done, uint64_t total)
 	return c->progress ? c->progress(c->progress_ctx, done, total + c->table_bytes) : 0;
 }
 
-static void count_work(struct check *c)
+static void check_count_work(struct check *c)
 {
 	struct lsm_stats stats;
 
@@ -702,35 +708,35 @@ int fs_check(struct fs *fs, fs_finding_fn *finding, void *ctx, lsm_progress_fn *
 			  .nodes_bytes_max = fs->inode_bytes_max / 2,
 			  .spots_max = SPOTS_MAX,
 			  .counts = counts ? counts : &none};
-	int rc;
+	int err;
 
 	memset(c.counts, 0, sizeof(*c.counts));
-	count_work(&c);
-	rc = lsm_verify(fs->lsm, check_on_damage, &c, on_verify_progress, &c);
-	if (!rc || rc == -EUCLEAN)
-		rc = check_begin(&c);
-	if (!rc)
-		rc = check_want_names(&c);
-	if (!rc)
-		rc = pass_inodes(&c);
-	if (!rc)
-		rc = pass_names(&c);
-	if (!rc) {
+	check_count_work(&c);
+	err = lsm_verify(fs->lsm, check_on_damage, &c, check_on_verify, &c);
+	if (!err || err == -EUCLEAN)
+		err = check_begin(&c);
+	if (!err)
+		err = check_want_names(&c);
+	if (!err)
+		err = check_pass_inodes(&c);
+	if (!err)
+		err = check_pass_names(&c);
+	if (!err) {
 		/* Now that it is known where everything is. */
 		check_say_spots(&c);
 		c.in_parts = c.nodes_end != 0;
-		pass_nodes(&c);
-		while (!rc && check_nodes_next(&c))
-			rc = pass_again(&c);
-		if (!rc && c.in_parts)
-			rc = check_reach(&c);
+		check_pass_nodes(&c);
+		while (!err && check_nodes_next(&c))
+			err = check_pass_again(&c);
+		if (!err && c.in_parts)
+			err = check_reach(&c);
 	}
-	if (!rc)
-		rc = pass_orphans(&c);
-	if (!rc)
-		rc = pass_owned(&c, KEY_EXTENT, &c.extents);
-	if (!rc)
-		rc = pass_owned(&c, KEY_XATTR, &c.xattrs);
+	if (!err)
+		err = check_pass_orphans(&c);
+	if (!err)
+		err = check_pass_owned(&c, KEY_EXTENT, &c.extents);
+	if (!err)
+		err = check_pass_owned(&c, KEY_XATTR, &c.xattrs);
 	check_end(&c);
-	return rc ? rc : c.counts->findings ? -EUCLEAN : 0;
+	return err ? err : c.counts->findings ? -EUCLEAN : 0;
 }

@@ -39,7 +39,7 @@ struct check {
 	void *progress_ctx;
 	uint64_t verified, table_bytes; /* the tree's part of the progress, and ours */
 	uint64_t keys, keys_total;      /* gone over, and (about) how many there are */
-	bool stopped;                   /* somebody said so */
+	bool stopped;                   /* the progress function said so */
 	struct fs_check_counts *counts;
 	struct lsm_snapshot *snapshot;
 	uint64_t next; /* no inode has this number */
@@ -51,15 +51,15 @@ struct check {
 	uint64_t nodes_end;     /* ... and below this; 0: all */
 	struct node stray;      /* given for the others */
 	bool in_parts;          /* it could not hold all */
-	bool again;             /* a later pass: nothing is said of what was seen before */
+	bool again;             /* a later pass: findings of the first are not repeated */
 	struct numset mistyped; /* inodes that a link says another type of */
 	struct numset own;      /* inodes with a record of their own, not directories */
 	struct numset seen;     /* inodes */
 	struct numset extents;  /* ... that may have extents */
 	struct numset xattrs;   /* ... attributes */
 	struct spot *spots;
-	size_t spot_count, spots_max; /* spots_max 0: no limit */
-	struct wanted *wanted;        /* ascending */
+	size_t spot_count, spot_room, spots_max; /* spots_max 0: no limit */
+	struct wanted *wanted;                   /* ascending */
 	size_t wanted_count;
 	bool incomplete;     /* part of the names could not be read: what is missing may be there */
 	unsigned slow_paths; /* paths found by reading all names */
@@ -71,21 +71,21 @@ struct check {
 /* WALK_STEP keys were gone over. Non-zero: stop, with -EINTR. */
 int check_progress(struct check *c);
 
-/* What is found and gone around: wrong bytes, and those the device cannot read. */
-static inline bool is_damage(int rc)
+/* Errors that are findings, behind which the check goes on: wrong or unreadable bytes. */
+static inline bool check_is_damage(int err)
 {
-	return rc == -EUCLEAN || rc == -EIO;
+	return err == -EUCLEAN || err == -EIO;
 }
 
 void check_say(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same of what is as it should be, and worth telling: it is not counted. */
+/* The same for what is no finding but worth a line: it is not counted. */
 void check_note(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct node *check_node_find(struct check *c, uint64_t ino);
 /*
- * ... or a new one; NULL: no memory. Pointers to others are then no longer good. When
- * the table is full its upper half is dropped, and left for another pass; of an inode
- * that is outside of it a node nobody looks at is returned.
+ * The node of `ino`, or a new one; NULL: no memory. Pointers to other nodes are no longer valid
+ * then. When the table is full, its upper half is dropped and left for another pass. For an
+ * inode that is left for another pass a node is returned that nothing looks at.
  */
 struct node *check_node_get(struct check *c, uint64_t ino);
 /* Empty the table, for the inodes that were left. False: none were. */
@@ -95,36 +95,39 @@ static inline bool check_node_kept(const struct check *c, uint64_t ino)
 	return ino >= c->nodes_from && (!c->nodes_end || ino < c->nodes_end);
 }
 
-/* Going over a range of keys under the snapshot, and on behind what cannot be read. */
-struct walk {
+/* Goes over a range of keys under the snapshot, and on behind what cannot be read. */
+struct check_walk {
 	struct check *c;
 	struct lsm_iter *it;
 	struct key lower, upper, at;
 	unsigned keys; /* under this iterator */
-	int rc;
+	int err;
 };
-/* To the first key of `kind`s; walk_valid() says whether there is one. */
-int walk_begin(struct walk *w, struct check *c, enum key_kind kind);
-bool walk_valid(struct walk *w);
-void walk_next(struct walk *w);
-void walk_skip_inode(struct walk *w); /* to the next inode's keys */
-int walk_end(struct walk *w);         /* 0, or why it could not go on */
+/* To the first key of `kind`s; check_walk_valid() says whether there is one. */
+int check_walk_begin(struct check_walk *w, struct check *c, enum key_kind kind);
+bool check_walk_valid(struct check_walk *w);
+void check_walk_next(struct check_walk *w);
+void check_walk_skip_inode(struct check_walk *w); /* to the next inode's keys */
+int check_walk_end(struct check_walk *w);         /* 0, or why it could not go on */
 
 /* The inodes whose names will be asked for: those of the spots. -ENOMEM. */
 int check_want_names(struct check *c);
 void check_name_met(struct check *c, uint64_t ino, const struct key *name);
-/* What a check, or a repair, holds. */
+/* Release what a check or a repair holds. */
 void check_end(struct check *c);
-/* An lsm_damage_fn: note the damage; and once paths are known, say all that was noted. */
+/* An lsm_damage_fn: note the damage. check_say_spots() reports all of it, once paths are known. */
 void check_on_damage(void *ctx, const struct lsm_damage *d);
 void check_say_spots(struct check *c);
 /* Can the directory be reached from the root? Notes the same of all on the way. */
 enum reach check_node_reach(struct check *c, uint64_t start);
-/* The name of `ino` in `parent` (0: anywhere). Returns 0 and `*at` its key, or 1. */
-int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at);
+/* Find the name of `ino` in `parent` (0: anywhere). True: `*at` is its key. */
+bool check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at);
 
 #define CHECK_PATH_BYTES 4352u
-/* The path of `name` in directory `parent`, or of the inode `ino`, as well as it can be told. */
+/*
+ * The path of `name` in directory `parent`, or of the inode `ino`. Where it is not known it begins
+ * with the number of an inode.
+ */
 const char *check_path_name(struct check *c, uint64_t parent, struct lsm_slice name,
 			    char buf[CHECK_PATH_BYTES]);
 const char *check_path_inode(struct check *c, uint64_t ino, char buf[CHECK_PATH_BYTES]);

@@ -18,7 +18,7 @@
 #define SLOW_PATHS_MAX 64u
 #define DEPTH_MAX 2048u
 
-static void say(struct check *c, const char *format, va_list args)
+static void check_vsay(struct check *c, const char *format, va_list args)
 {
 	char text[CHECK_PATH_BYTES + 1024];
 
@@ -35,7 +35,7 @@ void check_say(struct check *c, const char *format, ...)
 		return;
 	c->counts->findings++;
 	va_start(args, format);
-	say(c, format, args);
+	check_vsay(c, format, args);
 	va_end(args);
 }
 
@@ -46,7 +46,7 @@ void check_note(struct check *c, const char *format, ...)
 	if (c->again)
 		return;
 	va_start(args, format);
-	say(c, format, args);
+	check_vsay(c, format, args);
 	va_end(args);
 }
 
@@ -65,7 +65,7 @@ int check_progress(struct check *c)
 
 /* ---- the table ---- */
 
-static struct node *node_slot(struct node *nodes, size_t mask, uint64_t ino)
+static struct node *check_node_slot(struct node *nodes, size_t mask, uint64_t ino)
 {
 	size_t i = (size_t)(ino * 0x9e3779b97f4a7c15u >> 20) & mask;
 
@@ -76,12 +76,12 @@ static struct node *node_slot(struct node *nodes, size_t mask, uint64_t ino)
 
 struct node *check_node_find(struct check *c, uint64_t ino)
 {
-	struct node *n = c->nodes ? node_slot(c->nodes, c->node_mask, ino) : NULL;
+	struct node *n = c->nodes ? check_node_slot(c->nodes, c->node_mask, ino) : NULL;
 
 	return n && n->ino ? n : NULL;
 }
 
-static int nodes_grow(struct check *c)
+static int check_nodes_grow(struct check *c)
 {
 	size_t mask = c->nodes ? c->node_mask * 2 + 1 : 255;
 	struct node *nodes = calloc(mask + 1, sizeof(*nodes));
@@ -90,14 +90,14 @@ static int nodes_grow(struct check *c)
 		return -ENOMEM;
 	for (size_t i = 0; c->nodes && i <= c->node_mask; i++)
 		if (c->nodes[i].ino)
-			*node_slot(nodes, mask, c->nodes[i].ino) = c->nodes[i];
+			*check_node_slot(nodes, mask, c->nodes[i].ino) = c->nodes[i];
 	free(c->nodes);
 	c->nodes = nodes;
 	c->node_mask = mask;
 	return 0;
 }
 
-static int compare_nodes(const void *a, const void *b)
+static int check_nodes_compare(const void *a, const void *b)
 {
 	const struct node *x = a, *y = b;
 
@@ -105,7 +105,7 @@ static int compare_nodes(const void *a, const void *b)
 }
 
 /* Keep the lower half of the inodes. */
-static int nodes_halve(struct check *c)
+static int check_nodes_halve(struct check *c)
 {
 	struct node *all = malloc(c->node_count * sizeof(*all));
 	size_t n = 0, keep = c->node_count / 2;
@@ -115,11 +115,11 @@ static int nodes_halve(struct check *c)
 	for (size_t i = 0; i <= c->node_mask; i++)
 		if (c->nodes[i].ino)
 			all[n++] = c->nodes[i];
-	qsort(all, n, sizeof(*all), compare_nodes);
+	qsort(all, n, sizeof(*all), check_nodes_compare);
 	c->nodes_end = all[keep].ino;
 	memset(c->nodes, 0, (c->node_mask + 1) * sizeof(*c->nodes));
 	for (size_t i = 0; i < keep; i++)
-		*node_slot(c->nodes, c->node_mask, all[i].ino) = all[i];
+		*check_node_slot(c->nodes, c->node_mask, all[i].ino) = all[i];
 	c->node_count = keep;
 	free(all);
 	return 0;
@@ -136,14 +136,14 @@ bool check_nodes_next(struct check *c)
 	return true;
 }
 
-static int nodes_make_room(struct check *c)
+static int check_nodes_make_room(struct check *c)
 {
 	if (c->nodes && c->node_count * 4 < c->node_mask * 3)
 		return 0;
 	if (c->nodes && c->nodes_bytes_max &&
 	    2 * (c->node_mask + 1) * sizeof(*c->nodes) > c->nodes_bytes_max)
-		return nodes_halve(c);
-	return nodes_grow(c);
+		return check_nodes_halve(c);
+	return check_nodes_grow(c);
 }
 
 struct node *check_node_get(struct check *c, uint64_t ino)
@@ -152,13 +152,13 @@ struct node *check_node_get(struct check *c, uint64_t ino)
 
 	if (n)
 		return n;
-	if (check_node_kept(c, ino) && nodes_make_room(c))
+	if (check_node_kept(c, ino) && check_nodes_make_room(c))
 		return NULL;
 	if (!check_node_kept(c, ino)) {
 		c->stray = (struct node){.ino = ino};
 		return &c->stray;
 	}
-	n = node_slot(c->nodes, c->node_mask, ino);
+	n = check_node_slot(c->nodes, c->node_mask, ino);
 	n->ino = ino;
 	c->node_count++;
 	return n;
@@ -167,14 +167,14 @@ struct node *check_node_get(struct check *c, uint64_t ino)
 /* ---- going over keys ---- */
 
 /* `size` may be more than a key of ours has. */
-static void key_copy(struct key *k, struct lsm_slice s)
+static void check_key_copy(struct key *k, struct lsm_slice s)
 {
 	k->size = s.size < KEY_BYTES_MAX ? s.size : KEY_BYTES_MAX;
 	if (k->size)
 		memcpy(k->bytes, s.data, k->size);
 }
 
-static int walk_open(struct walk *w)
+static int check_walk_open(struct check_walk *w)
 {
 	struct lsm_iter_options o = {.snapshot = w->c->snapshot,
 				     .lower = key_slice(&w->lower),
@@ -190,7 +190,7 @@ static int walk_open(struct walk *w)
 	return 0;
 }
 
-int walk_begin(struct walk *w, struct check *c, enum key_kind kind)
+int check_walk_begin(struct check_walk *w, struct check *c, enum key_kind kind)
 {
 	memset(w, 0, sizeof(*w));
 	w->c = c;
@@ -198,12 +198,12 @@ int walk_begin(struct walk *w, struct check *c, enum key_kind kind)
 	w->upper.bytes[0] = (unsigned char)(kind + 1);
 	w->lower.size = w->upper.size = 1;
 	w->at = w->lower;
-	w->rc = walk_open(w);
-	return w->rc;
+	w->err = check_walk_open(w);
+	return w->err;
 }
 
 /* Reading failed somewhere behind `at`: go on behind the next damage. False if that cannot be. */
-static bool walk_recover(struct walk *w)
+static bool check_walk_recover(struct check_walk *w)
 {
 	const struct spot *next = NULL;
 
@@ -224,74 +224,74 @@ static bool walk_recover(struct walk *w)
 	w->lower = next->last;
 	w->lower.bytes[w->lower.size++] = 0;
 	w->at = w->lower;
-	w->rc = walk_open(w);
-	return !w->rc;
+	w->err = check_walk_open(w);
+	return !w->err;
 }
 
-bool walk_valid(struct walk *w)
+bool check_walk_valid(struct check_walk *w)
 {
-	int rc;
+	int err;
 
-	while (!w->rc && !lsm_iter_valid(w->it)) {
-		rc = lsm_iter_status(w->it);
-		if (!rc)
+	while (!w->err && !lsm_iter_valid(w->it)) {
+		err = lsm_iter_status(w->it);
+		if (!err)
 			return false;
-		if (!is_damage(rc))
-			w->rc = rc;
-		else if (!walk_recover(w))
+		if (!check_is_damage(err))
+			w->err = err;
+		else if (!check_walk_recover(w))
 			return false;
 	}
-	if (w->rc)
+	if (w->err)
 		return false;
-	key_copy(&w->at, lsm_iter_key(w->it));
+	check_key_copy(&w->at, lsm_iter_key(w->it));
 	return true;
 }
 
 /* Let go of what the iterator pins, and go on at the key it is on. */
-static void walk_renew(struct walk *w)
+static void check_walk_renew(struct check_walk *w)
 {
 	lsm_iter_free(w->it);
 	w->it = NULL;
 	if (check_progress(w->c))
-		w->rc = -EINTR;
+		w->err = -EINTR;
 	else
-		w->rc = walk_open(w);
+		w->err = check_walk_open(w);
 }
 
-void walk_next(struct walk *w)
+void check_walk_next(struct check_walk *w)
 {
 	lsm_iter_next(w->it);
 	if (++w->keys < WALK_STEP || !lsm_iter_valid(w->it) ||
 	    lsm_iter_key(w->it).size > KEY_BYTES_MAX)
 		return;
-	key_copy(&w->at, lsm_iter_key(w->it));
+	check_key_copy(&w->at, lsm_iter_key(w->it));
 	w->lower = w->at;
-	walk_renew(w);
+	check_walk_renew(w);
 }
 
-void walk_skip_inode(struct walk *w)
+void check_walk_skip_inode(struct check_walk *w)
 {
 	struct key first, next;
 
 	key_range(w->at.bytes[0], key_get_u64(w->at.bytes + 1), &first, &next);
 	if (++w->keys >= WALK_STEP) {
 		w->lower = w->at = next;
-		walk_renew(w);
+		check_walk_renew(w);
 	} else {
 		lsm_iter_seek(w->it, key_slice(&next));
 	}
 }
 
-int walk_end(struct walk *w)
+int check_walk_end(struct check_walk *w)
 {
 	lsm_iter_free(w->it);
 	w->it = NULL;
-	return w->rc;
+	return w->err;
 }
 
 /* ---- paths ---- */
 
-static int compare_wanted(const void *a, const void *b)
+static int check_wanted_compare(const void *a, const void *b)
 {
 	const struct wanted *x = a, *y = b;
 
@@ -314,7 +314,7 @@ int check_want_names(struct check *c)
 		if (key->size >= 9 && key->bytes[0] != KEY_NAME)
 			c->wanted[c->wanted_count++].ino = key_get_u64(key->bytes + 1);
 	}
-	qsort(c->wanted, c->wanted_count, sizeof(*c->wanted), compare_wanted);
+	qsort(c->wanted, c->wanted_count, sizeof(*c->wanted), check_wanted_compare);
 	for (size_t i = 0; i < c->wanted_count; i++)
 		if (!n || c->wanted[n - 1].ino != c->wanted[i].ino)
 			c->wanted[n++].ino = c->wanted[i].ino;
@@ -322,41 +322,41 @@ int check_want_names(struct check *c)
 	return 0;
 }
 
-static struct wanted *wanted_find(const struct check *c, uint64_t ino)
+static struct wanted *check_wanted_find(const struct check *c, uint64_t ino)
 {
 	struct wanted ask = {.ino = ino};
 
 	return c->wanted_count ? bsearch(&ask, c->wanted, c->wanted_count, sizeof(*c->wanted),
-					 compare_wanted) :
+					 check_wanted_compare) :
 				 NULL;
 }
 
 void check_name_met(struct check *c, uint64_t ino, const struct key *name)
 {
-	struct wanted *w = wanted_find(c, ino);
+	struct wanted *w = check_wanted_find(c, ino);
 
 	if (w)
 		w->name = *name;
 }
 
-int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at)
+bool check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at)
 {
 	struct key lower = {{KEY_NAME}, 1}, upper = {{KEY_NAME + 1}, 1};
 	struct lsm_iter_options o = {.snapshot = c->snapshot, .no_cache = true};
 	struct lsm_iter *it;
 	unsigned keys = 0;
-	int rc = 1;
+	bool found = false;
 
 	if (c->stopped)
-		return 1;
+		return false;
 	if (parent)
 		key_range(KEY_NAME, parent, &lower, &upper);
 	o.lower = key_slice(&lower);
 	o.upper = key_slice(&upper);
 	it = lsm_iter_new(c->fs->lsm, &o);
 	if (!it)
-		return 1;
-	for (lsm_iter_first(it); rc && lsm_iter_valid(it); lsm_iter_next(it)) {
+		return false;
+	for (lsm_iter_first(it); !found && lsm_iter_valid(it); lsm_iter_next(it)) {
 		struct record record;
 		struct lsm_slice value;
 		const char *why;
@@ -366,15 +366,15 @@ int check_name_of(struct check *c, uint64_t ino, uint64_t parent, struct key *at
 		if (lsm_iter_value(it, &value) || record_decode(value, &record, &why) ||
 		    record.ino != ino || lsm_iter_key(it).size < 9)
 			continue;
-		key_copy(at, lsm_iter_key(it));
-		rc = 0;
+		check_key_copy(at, lsm_iter_key(it));
+		found = true;
 	}
 	lsm_iter_free(it);
-	return rc;
+	return found;
 }
 
 /* Put `size` bytes of `text` before `*p`, which does not go below `buf`. */
-static void prepend(char *buf, char **p, const void *text, size_t size)
+static void check_path_prepend(char *buf, char **p, const void *text, size_t size)
 {
 	if ((size_t)(*p - buf) < size)
 		return;
@@ -383,13 +383,13 @@ static void prepend(char *buf, char **p, const void *text, size_t size)
 }
 
 /* The path of directory or file `ino`, before `*p`. */
-static void path_before(struct check *c, uint64_t ino, char *buf, char **p)
+static void check_path_before(struct check *c, uint64_t ino, char *buf, char **p)
 {
 	uint64_t mark = 0;
 
 	for (unsigned depth = 1; ino != FS_ROOT_INO; depth++) {
 		const struct node *n = check_node_find(c, ino);
-		const struct wanted *w = wanted_find(c, ino);
+		const struct wanted *w = check_wanted_find(c, ino);
 		uint64_t parent = n ? n->parent : 0;
 		struct key at = {.size = 0};
 		char number[32];
@@ -400,15 +400,15 @@ static void path_before(struct check *c, uint64_t ino, char *buf, char **p)
 		/* Directories may contain each other: a number met again is as far as this goes. */
 		if (ino == mark || depth == DEPTH_MAX ||
 		    (!at.size && ((!parent && c->slow_paths++ >= SLOW_PATHS_MAX) ||
-				  check_name_of(c, ino, parent, &at)))) {
+				  !check_name_of(c, ino, parent, &at)))) {
 			snprintf(number, sizeof(number), "inode %llu", (unsigned long long)ino);
-			prepend(buf, p, number, strlen(number));
+			check_path_prepend(buf, p, number, strlen(number));
 			return;
 		}
 		if (!(depth & (depth - 1)))
 			mark = ino;
-		prepend(buf, p, at.bytes + 9, at.size - 9);
-		prepend(buf, p, "/", 1);
+		check_path_prepend(buf, p, at.bytes + 9, at.size - 9);
+		check_path_prepend(buf, p, "/", 1);
 		ino = key_get_u64(at.bytes + 1);
 	}
 }
@@ -419,9 +419,9 @@ const char *check_path_name(struct check *c, uint64_t parent, struct lsm_slice n
 	char *p = buf + CHECK_PATH_BYTES - 1;
 
 	*p = '\0';
-	prepend(buf, &p, name.data, name.size);
-	prepend(buf, &p, "/", 1);
-	path_before(c, parent, buf, &p);
+	check_path_prepend(buf, &p, name.data, name.size);
+	check_path_prepend(buf, &p, "/", 1);
+	check_path_before(c, parent, buf, &p);
 	return p;
 }
 
@@ -431,7 +431,7 @@ const char *check_path_inode(struct check *c, uint64_t ino, char buf[CHECK_PATH_
 
 	*p = '\0';
 	if (ino == FS_ROOT_INO)
-		prepend(buf, &p, "/", 1);
-	path_before(c, ino, buf, &p);
+		check_path_prepend(buf, &p, "/", 1);
+	check_path_before(c, ino, buf, &p);
 	return p;
 }

@@ -1,6 +1,6 @@
 /*
- * core.h - `struct fs` and what all parts of fs/ share: writing a batch, the
- * clock, inode numbers, telling of damage. The order of locks is in fs.c.
+ * core.h - `struct fs` and what all parts of fs/ share: batches, inode numbers, reports of
+ * damage. The order of locks is in fs.c.
  */
 #ifndef FS_CORE_H
 #define FS_CORE_H
@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/key.h"
 #include "fs/record.h"
+#include "lsm/base/lock.h"
 
 #define FS_FORMAT_VERSION 1u
 
@@ -22,12 +23,27 @@
 
 #define INODE_SHARDS 64u
 #define BATCH_POOL 16u
+#define EXTENT_CELLS_GOOD 8192u
+
+/* The ranks of the locks of fs/, in the order in which they are taken; fs.c explains it. */
+enum {
+	LOCK_DIR_STREAM = LOCK_FS_FIRST, /* of an open directory */
+	LOCK_COUNT_JOIN,
+	LOCK_RENAME,
+	LOCK_INODE, /* of all inodes, see inode_lock.h */
+	LOCK_INO,   /* of the inode numbers */
+	/* leaves: nothing is taken under these */
+	LOCK_SHARD,
+	LOCK_POOL,
+	LOCK_PRUNE,
+};
+_Static_assert(LOCK_PRUNE < (int)LOCK_LSM_FIRST, "the locks of lsm/ come after those of fs/");
 
 struct inode;
 
 /* A part of the table of inodes in memory. */
 struct shard {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	/* guarded by lock */
 	struct inode **buckets;
 	size_t mask, count;
@@ -36,7 +52,7 @@ struct shard {
 /* Counting the inodes after a crash; see count.c. */
 struct count {
 	/* guarded by join_lock */
-	pthread_mutex_t join_lock;
+	struct mutex join_lock;
 	pthread_t thread;
 	bool running;
 	/* atomic */
@@ -49,7 +65,7 @@ struct count {
 
 /* Asking the kernel to drop names; see prune.c. */
 struct prune {
-	pthread_mutex_t lock;
+	struct mutex lock;
 	pthread_cond_t wake, idle;
 	/* guarded by lock */
 	fs_prune_fn *fn;
@@ -78,14 +94,15 @@ struct fs {
 	struct shard shards[INODE_SHARDS];
 	/* atomic */
 	_Atomic uint64_t inodes, inode_bytes;
-	_Atomic uint64_t own_changes; /* written 'I' records; see inode_enter() */
+	_Atomic uint64_t cells_good[EXTENT_CELLS_GOOD]; /* see extent.c */
+	_Atomic uint64_t own_changes;                   /* written 'I' records; see inode_enter() */
 
-	pthread_mutex_t rename_lock; /* see the lock order in fs.c */
-	pthread_mutex_t ino_lock;
+	struct mutex rename_lock; /* see the lock order in fs.c */
+	struct mutex ino_lock;
 	/* guarded by ino_lock */
 	uint64_t ino_next, ino_bound;
 
-	pthread_mutex_t pool_lock;
+	struct mutex pool_lock;
 	/* guarded by pool_lock */
 	struct lsm_batch *pool[BATCH_POOL];
 	unsigned pool_count;
@@ -96,61 +113,31 @@ struct fs {
 
 #define SLICE(string) ((struct lsm_slice){string, sizeof(string) - 1})
 
-/* An empty batch; NULL: no memory. Give it back with fs_batch_put(), NULL too. */
+/* An empty batch; NULL: no memory. fs_batch_put() takes it back, and NULL. */
 struct lsm_batch *fs_batch_get(struct fs *fs);
 void fs_batch_put(struct fs *fs, struct lsm_batch *b);
 
-/* Write `b`, if there is anything in it. Durable as LSM says; with the locks held. */
+/* Write `b`, if there is anything in it, with the locks held. 0 or as lsm_write(). */
 int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags);
 
 /*
  * The last step of every changing call, with no locks held: make it durable if
- * the mount or `sync` asks for it, and translate `rc` to what callers know.
+ * the mount or `sync` asks for it, and translate `err` to what callers of fs.h get.
  */
-int fs_finish(struct fs *fs, int rc, bool sync);
+int fs_finish(struct fs *fs, int err, bool sync);
 
-/* -EUCLEAN is our word; callers know EIO. */
-static inline int fs_errno(int rc)
+/* Inside it is -EUCLEAN; callers of fs.h get EIO. */
+static inline int fs_errno(int err)
 {
-	return rc == -EUCLEAN ? -EIO : rc;
+	return err == -EUCLEAN ? -EIO : err;
 }
 
 void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Every -EUCLEAN of this layer comes from here: `key` holds wrong bytes. Returns it. */
+/* Report that the value of `key`, or the key itself, is wrong. Returns -EUCLEAN. */
 int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why);
 
-/* A number no inode ever had. May write to the store. */
-int fs_ino_new(struct fs *fs, uint64_t *ino);
-
-/* [start, end) of all keys of `kind` and `ino`; start.size is 9. */
-void key_range(enum key_kind kind, uint64_t ino, struct key *start, struct key *end);
-static inline struct lsm_slice key_slice(const struct key *k)
-{
-	return (struct lsm_slice){k->bytes, k->size};
-}
-/* Drop every key of `kind` and `ino`. */
-int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino);
-
-/* count.c */
-int count_open(struct fs *fs);   /* take the count, or start counting */
-int count_wait(struct fs *fs);   /* until it is exact; an error if it never will be */
-void count_close(struct fs *fs); /* stop counting; write it down if it is exact */
-static inline void count_add(struct fs *fs, int n)
-{
-	atomic_fetch_add_explicit(&fs->count.files, n, memory_order_relaxed);
-}
-static inline uint64_t count_files(struct fs *fs)
-{
-	int64_t n = atomic_load_explicit(&fs->count.files, memory_order_relaxed);
-
-	return n < 0 ? 0 : (uint64_t)n;
-}
-
-/* prune.c */
-int prune_open(struct fs *fs);
-void prune_close(struct fs *fs);
-void prune_wake(struct fs *fs); /* the table has outgrown its share */
-bool prune_full(struct fs *fs); /* the table of inodes has outgrown its share */
+/* A number that no inode ever had. May write to the store. */
+int fs_ino_new(struct fs *fs, uint64_t *ino) EXCLUDES(fs->ino_lock);
 
 #endif

@@ -1,18 +1,18 @@
 /*
- * count.c - the number of inodes in use, exact also after a crash, for nothing
- * on the way of a create.
+ * count.c - the number of inodes in use. It is exact also after a crash, and costs a create
+ * nothing.
  *
  * A clean close writes the number under 'S' "count". The next open takes it and
  * deletes the key before anything else is written, so it is never there beside
  * a number that is out of date. Without it (the last process was killed) a
  * thread counts all records once, under a snapshot taken before the first
- * write; what is made and removed meanwhile is added to the same counter, so
+ * write. What is made and removed meanwhile is added to the same counter, so
  * when the thread is done the sum is right again. Until then statfs shows too
- * little, and who needs the exact number waits.
+ * little, and count_wait() waits for the exact number.
  *
- * Counted is what has a name: a file unlinked but open no longer is.
+ * What has a name is counted. A file that was unlinked but is open is not.
  */
-#include "fs/core.h"
+#include "fs/count.h"
 
 #include <errno.h>
 
@@ -25,40 +25,40 @@ static int count_kind(struct fs *fs, enum key_kind kind)
 				     .upper = {&upper, 1},
 				     .no_cache = true};
 	struct lsm_iter *it = lsm_iter_new(fs->lsm, &o);
-	int rc = it ? 0 : -ENOMEM;
+	int err = it ? 0 : -ENOMEM;
 	int64_t n = 0;
 
 	if (!it)
-		return rc;
-	for (lsm_iter_first(it); !rc && lsm_iter_valid(it); lsm_iter_next(it)) {
+		return err;
+	for (lsm_iter_first(it); !err && lsm_iter_valid(it); lsm_iter_next(it)) {
 		unsigned char first = RECORD_INODE;
 
 		if (atomic_load_explicit(&fs->count.stop, memory_order_relaxed))
-			rc = -EINTR;
+			err = -EINTR;
 		else if (kind == KEY_NAME && lsm_iter_size(it))
-			rc = lsm_iter_read(it, 0, &first, 1);
-		n += !rc && first == RECORD_INODE;
+			err = lsm_iter_read(it, 0, &first, 1);
+		n += !err && first == RECORD_INODE;
 	}
-	if (!rc)
-		rc = lsm_iter_status(it);
+	if (!err)
+		err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	if (!rc)
+	if (!err)
 		atomic_fetch_add(&fs->count.files, n);
-	return rc;
+	return err;
 }
 
 static void *count_main(void *arg)
 {
 	struct fs *fs = arg;
-	int rc;
+	int err;
 
-	rc = count_kind(fs, KEY_INODE);
-	if (!rc)
-		rc = count_kind(fs, KEY_NAME);
+	err = count_kind(fs, KEY_INODE);
+	if (!err)
+		err = count_kind(fs, KEY_NAME);
 	lsm_snapshot_drop(fs->lsm, fs->count.snapshot);
 	fs->count.snapshot = NULL;
-	fs->count.error = rc;
-	if (rc && rc != -EINTR)
+	fs->count.error = err;
+	if (err && err != -EINTR)
 		fs_report(fs, LSM_REPORT_WARNING, "cannot count the files in use");
 	return NULL;
 }
@@ -67,43 +67,45 @@ int count_open(struct fs *fs)
 {
 	struct lsm_value value = {0};
 	struct lsm_batch *b = NULL;
-	int rc;
+	int err;
 
-	pthread_mutex_init(&fs->count.join_lock, NULL);
-	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_COUNT), &value);
-	if (!rc && value.size == 8) {
+	err = mutex_init(&fs->count.join_lock, LOCK_COUNT_JOIN);
+	if (err)
+		return err;
+	err = lsm_get(fs->lsm, NULL, SLICE(SUPER_COUNT), &value);
+	if (!err && value.size == 8) {
 		atomic_store(&fs->count.files, (int64_t)key_get_u64(value.data));
 		if (!fs->read_only) {
 			b = fs_batch_get(fs);
-			rc = b ? lsm_batch_delete(b, SLICE(SUPER_COUNT)) : -ENOMEM;
-			if (!rc)
-				rc = fs_commit(fs, b, LSM_FREES);
+			err = b ? lsm_batch_delete(b, SLICE(SUPER_COUNT)) : -ENOMEM;
+			if (!err)
+				err = fs_commit(fs, b, LSM_FREES);
 		}
-	} else if (rc >= 0 || rc == -EUCLEAN) {
+	} else if (err >= 0 || err == -EUCLEAN) {
 		/* Not there, or damaged: counting mends it. */
 		fs->count.snapshot = lsm_snapshot_take(fs->lsm);
-		rc = fs->count.snapshot ? 0 : -ENOMEM;
-		if (!rc)
-			rc = -pthread_create(&fs->count.thread, NULL, count_main, fs);
-		if (!rc)
+		err = fs->count.snapshot ? 0 : -ENOMEM;
+		if (!err)
+			err = -pthread_create(&fs->count.thread, NULL, count_main, fs);
+		if (!err)
 			fs->count.running = true;
 		else if (fs->count.snapshot)
 			lsm_snapshot_drop(fs->lsm, fs->count.snapshot);
 	}
 	fs_batch_put(fs, b);
 	lsm_value_release(&value);
-	if (rc)
-		pthread_mutex_destroy(&fs->count.join_lock);
-	return rc;
+	if (err)
+		mutex_destroy(&fs->count.join_lock);
+	return err;
 }
 
 int count_wait(struct fs *fs)
 {
-	pthread_mutex_lock(&fs->count.join_lock);
+	mutex_lock(&fs->count.join_lock);
 	if (fs->count.running)
 		pthread_join(fs->count.thread, NULL);
 	fs->count.running = false;
-	pthread_mutex_unlock(&fs->count.join_lock);
+	mutex_unlock(&fs->count.join_lock);
 	return fs->count.error;
 }
 
@@ -121,5 +123,5 @@ void count_close(struct fs *fs)
 			(void)fs_commit(fs, b, 0);
 		fs_batch_put(fs, b);
 	}
-	pthread_mutex_destroy(&fs->count.join_lock);
+	mutex_destroy(&fs->count.join_lock);
 }

@@ -1,27 +1,7 @@
 /*
- * data.c - extents: reading, writing, cutting, sharing and folding them.
+ * data.c - the content of larger files: reading, writing, cutting, sharing and folding extents.
  *
- * The rules of extents
- *
- * An extent is one entry of the tree: the key 'D' ino64 offset64, the value the
- * bytes of the file from `offset` on. Of one file's extents it always holds:
- *
- *   1. None is empty.
- *   2. None crosses a multiple of DATA_EXTENT_BYTES_MAX (the grid); so none is
- *      larger than that, and no extent before a multiple reaches past it.
- *   3. None reaches beyond 2^63 - 1, the largest size of a file.
- *   4. None reaches past the start of the next; what lies between is a hole.
- *
- * The file's bytes 0..9 and 131072..131073 as two extents of inode 5:
- *
- *   44 0000000000000005 0000000000000000 -> 10 bytes
- *   44 0000000000000005 0000000000020000 ->  2 bytes
- *
- * Rule 2 is why a look-up is cheap: what covers byte x starts in [grid below x,
- * x], so an iterator has bounds on both sides, and reading from a multiple on
- * needs no look backwards. A store written with another grid stays valid as
- * long as the new one is a multiple of it. An extent that breaks a rule is
- * damage: data_check() names it, the others return -EUCLEAN when they meet it.
+ * What an extent is, and the rules, are at the top of extent.c.
  *
  * Writing
  *
@@ -38,12 +18,12 @@
  *           slicing it would copy it too.) Costs at most 2 * SMALL per write, and
  *           means that random tiny writes stop splitting at 4 KiB.
  *   fold    Walk from the piece over the extents that touch it, first backwards,
- *           then forwards; replace the longest run in which every old extent is
- *           at most 1/RATIO (1/8) of the whole run. The nearest must be
- *           smaller than SMALL, or a tiny tail after a run of 4 KiB writes would
+ *           then forwards; replace the longest row in which every old extent is
+ *           at most 1/RATIO (1/8) of the whole row. The nearest must be
+ *           smaller than SMALL, or a tiny tail after a row of 4 KiB writes would
  *           rewrite them.
  *   close   An append that fills a grid cell to its end folds with ratio 2
- *           instead of 8: nothing more will come to make the run longer.
+ *           instead of 8: nothing more will come to make the row longer.
  *
  * Appends of 100 bytes, RATIO 8 (x: an extent of 100 bytes, X: 800):
  *
@@ -53,18 +33,12 @@
  * it was in, so a byte is moved at most log8(128 KiB / size of the writes)
  * times, and once more by the close: 100-byte appends write each byte about 5
  * times in all and leave one extent per grid cell. The walk stops at an extent
- * that is more than twice the run so far: so long as the smaller ones have not
- * added up to its size the run will not fold, and most appends look
- * at a few entries only. Where a run could not fold there are fewer than about
+ * that is more than twice the row so far: so long as the smaller ones have not
+ * added up to its size the row will not fold, and most appends look
+ * at a few entries only. Where a row could not fold there are fewer than about
  * 8 extents of each power of 8. Overwrites may split again what was folded, but
  * one write adds at most two extents and a fold of n bytes takes 8 extents of
  * n/8 bytes, so folding cannot follow every write.
- *
- * Lost extents
- *
- * What a repair found lost is an extent too, of a value that cannot be read
- * (lsm_batch_put_lost()): it is cut, shared, overwritten and counted as any other, but
- * reading it is -EUCLEAN. Folding leaves it alone, so that a write beside it works.
  *
  * After an error a batch may hold part of the work: the caller drops it.
  */
@@ -74,234 +48,61 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/key.h"
+#include "fs/extent.h"
 
-#define GRID ((uint64_t)DATA_EXTENT_BYTES_MAX)
-#define OFFSET_MAX ((uint64_t)INT64_MAX)
-#define SMALL 4096u
 #define RATIO 8u
 #define RATIO_CLOSE 2u
 #define ASK_EVERY 4096u       /* extents: some milliseconds */
 #define POINT_DELETES_MAX 16u /* of more keys in a row, one range record is smaller */
 
-static uint64_t grid_floor(uint64_t offset)
-{
-	return offset - offset % GRID;
-}
-
-/* The first multiple above or at `offset`, which is at most 2^63 - 1. */
-static uint64_t grid_ceil(uint64_t offset)
-{
-	return grid_floor(offset + GRID - 1);
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-/* ---- one extent after another ---- */
-
-/* An iterator over the extents of one file, and the one it stands on. */
-struct cursor {
-	struct lsm_iter *it;
-	uint64_t ino;
-	struct key lower, upper;
-	bool valid;
-	bool lost;           /* if valid: see above */
-	uint64_t start, end; /* if valid */
-};
-
-/* A key above those of all extents of `ino`. */
-static struct lsm_slice key_above(struct key *k, uint64_t ino)
-{
-	static const unsigned char tail[9] = {255, 255, 255, 255, 255, 255, 255, 255, 255};
-
-	return key_make(k, KEY_EXTENT, ino, tail, sizeof(tail));
-}
-
-/* Over the extents that start in [lower, upper). */
-static int cursor_open(struct cursor *c, struct lsm *lsm, uint64_t ino, uint64_t lower,
-		       uint64_t upper)
-{
-	struct lsm_iter_options options = {
-		.lower = key_extent(&c->lower, ino, lower),
-		.upper = key_extent(&c->upper, ino, upper),
-	};
-
-	c->ino = ino;
-	c->valid = false;
-	c->it = lsm_iter_new(lsm, &options);
-	return c->it ? 0 : -ENOMEM;
-}
-
-static void cursor_close(struct cursor *c)
-{
-	lsm_iter_free(c->it);
-}
-
-/* What the iterator stands on. Returns NULL, or in words which of the rules it breaks. */
-static const char *extent_decode(const struct lsm_iter *it, uint64_t *start, uint64_t *size)
-{
-	struct lsm_slice key = lsm_iter_key(it);
-
-	*start = 0;
-	*size = lsm_iter_size(it);
-	if (key.size != 1 + 8 + 8)
-		return "the key of an extent has a wrong size";
-	*start = key_get_u64((const unsigned char *)key.data + 9);
-	if (!*size)
-		return "an extent is empty";
-	if (*start > OFFSET_MAX || *size > OFFSET_MAX - *start)
-		return "an extent reaches beyond the largest offset";
-	if (*size > GRID - *start % GRID)
-		return "an extent crosses the grid";
-	return NULL;
-}
-
-/* The iterator was moved: see where to. */
-static int cursor_load(struct cursor *c)
-{
-	uint64_t size;
-
-	c->valid = lsm_iter_valid(c->it);
-	if (!c->valid)
-		return lsm_iter_status(c->it);
-	if (extent_decode(c->it, &c->start, &size)) {
-		c->valid = false;
-		return -EUCLEAN;
-	}
-	c->end = c->start + size;
-	c->lost = lsm_iter_lost(c->it);
-	return 0;
-}
-
-static int cursor_next(struct cursor *c)
-{
-	uint64_t end = c->end;
-	int r;
-
-	lsm_iter_next(c->it);
-	r = cursor_load(c);
-	if (!r && c->valid && c->start < end)
-		r = -EUCLEAN;
-	return r;
-}
-
-static int cursor_prev(struct cursor *c)
-{
-	uint64_t start = c->start;
-	int r;
-
-	lsm_iter_prev(c->it);
-	r = cursor_load(c);
-	if (!r && c->valid && c->end > start)
-		r = -EUCLEAN;
-	return r;
-}
-
-/* To the last extent that starts at or before `offset`. */
-static int cursor_seek_prev(struct cursor *c, uint64_t offset)
-{
-	struct key k;
-
-	lsm_iter_seek_prev(c->it, key_extent(&k, c->ino, offset));
-	return cursor_load(c);
-}
-
-/* To the first extent that ends after `offset`. */
-static int cursor_seek(struct cursor *c, uint64_t offset)
-{
-	struct key k;
-	int r;
-
-	if (offset % GRID) {
-		r = cursor_seek_prev(c, offset);
-		if (r || (c->valid && c->end > offset))
-			return r;
-		if (c->valid)
-			return cursor_next(c);
-	}
-	lsm_iter_seek(c->it, key_extent(&k, c->ino, offset));
-	return cursor_load(c);
-}
-
 /* ---- reading ---- */
 
-/* The file's bytes [from, to), which is within the cursor's bounds, into `buf`. */
-static int cursor_read(struct cursor *c, uint64_t from, uint64_t to, unsigned char *buf)
+int data_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size)
 {
-	uint64_t pos = from;
-	int r = cursor_seek(c, from);
-
-	while (!r && c->valid && c->start < to) {
-		uint64_t start = max_u64(c->start, pos), end = min_u64(c->end, to);
-
-		memset(buf + (pos - from), 0, start - pos);
-		r = lsm_iter_read(c->it, start - c->start, buf + (start - from), end - start);
-		if (r)
-			return r;
-		pos = end;
-		if (pos == to)
-			return 0;
-		r = cursor_next(c);
-	}
-	if (!r)
-		memset(buf + (pos - from), 0, to - pos);
-	return r;
-}
-
-int data_read(struct lsm *lsm, uint64_t ino, uint64_t offset, void *buf, size_t size)
-{
-	struct cursor c;
-	int r;
+	struct extent_cursor c;
+	int err;
 
 	if (!size)
 		return 0;
 	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
 		return -EINVAL;
-	r = cursor_open(&c, lsm, ino, grid_floor(offset), offset + size);
-	if (r)
-		return r;
-	r = cursor_read(&c, offset, offset + size, buf);
-	cursor_close(&c);
-	return r;
+	err = extent_open(&c, fs, ino, extent_grid_floor(offset), offset + size);
+	if (err)
+		return err;
+	err = extent_read(&c, offset, offset + size, buf);
+	extent_close(&c);
+	return err;
 }
 
-int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
+int data_seek(struct fs *fs, uint64_t ino, uint64_t offset, bool hole, uint64_t *out)
 {
 	uint64_t at = data_seek_floor(offset);
-	struct cursor c;
-	int r;
+	struct extent_cursor c;
+	int err;
 
 	*out = offset;
 	if (offset >= OFFSET_MAX)
-		return !hole;
-	r = cursor_open(&c, lsm, ino, grid_floor(at), OFFSET_MAX);
-	if (r)
-		return r;
-	r = cursor_seek(&c, at);
+		return hole ? 0 : LSM_ABSENT;
+	err = extent_open(&c, fs, ino, extent_grid_floor(at), OFFSET_MAX);
+	if (err)
+		return err;
+	err = extent_seek(&c, at);
 	if (hole) {
 		/* `at` is the start of a block all the way: is it data? */
-		while (!r && c.valid && c.start < at + DATA_SEEK_BYTES) {
+		while (!err && c.valid && c.start < at + DATA_SEEK_BYTES) {
 			if (c.end > at)
 				at = data_seek_floor(c.end + DATA_SEEK_BYTES - 1);
-			r = cursor_next(&c);
+			err = extent_next(&c);
 		}
-	} else if (!r && c.valid) {
-		at = max_u64(at, data_seek_floor(c.start));
-	} else if (!r) {
-		r = 1;
+	} else if (!err && c.valid) {
+		at = extent_max(at, data_seek_floor(c.start));
+	} else if (!err) {
+		err = LSM_ABSENT;
 	}
-	if (!r)
-		*out = min_u64(max_u64(at, offset), OFFSET_MAX);
-	cursor_close(&c);
-	return r;
+	if (!err)
+		*out = extent_min(extent_max(at, offset), OFFSET_MAX);
+	extent_close(&c);
+	return err;
 }
 
 /* ---- cutting ---- */
@@ -311,84 +112,85 @@ int data_seek(struct lsm *lsm, uint64_t ino, uint64_t offset, bool hole, uint64_
  * the same batch, one at `from` and one at each multiple of the grid: keys that
  * are put again need no delete.
  */
-static int cut(struct cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to, bool replaced,
-	       int64_t *delta)
+static int data_cut(struct extent_cursor *c, struct lsm_batch *batch, uint64_t from, uint64_t to,
+		    bool replaced, int64_t *delta)
 {
 	uint64_t gone[POINT_DELETES_MAX];
 	size_t gone_count = 0;
 	struct key k, k2;
-	int r = cursor_seek(c, from);
+	int err = extent_seek(c, from);
 
-	while (!r && c->valid && c->start < to) {
+	while (!err && c->valid && c->start < to) {
 		if (c->start < from)
-			r = lsm_batch_put_slice(batch, key_extent(&k, c->ino, c->start), c->it, 0,
-						from - c->start);
-		if (!r && c->end > to)
-			r = lsm_batch_put_slice(batch, key_extent(&k, c->ino, to), c->it,
-						to - c->start, c->end - to);
-		if (r)
-			return r;
+			err = lsm_batch_put_slice(batch, key_extent(&k, c->ino, c->start), c->it, 0,
+						  from - c->start);
+		if (!err && c->end > to)
+			err = lsm_batch_put_slice(batch, key_extent(&k, c->ino, to), c->it,
+						  to - c->start, c->end - to);
+		if (err)
+			return err;
 		if (c->start >= from && !(replaced && (c->start == from || c->start % GRID == 0))) {
 			if (gone_count < POINT_DELETES_MAX)
 				gone[gone_count] = c->start;
 			gone_count++;
 		}
-		*delta -= (int64_t)(min_u64(c->end, to) - max_u64(c->start, from));
-		if (c->end >= to)
-			break;
-		r = cursor_next(c);
+		*delta -= (int64_t)(extent_min(c->end, to) - extent_max(c->start, from));
+		/* Also behind the last one: does it overlap what stays? */
+		err = extent_next(c);
 	}
-	if (!r && gone_count > POINT_DELETES_MAX)
+	if (!err && gone_count > POINT_DELETES_MAX)
 		return lsm_batch_delete_range(batch, key_extent(&k, c->ino, from),
 					      key_extent(&k2, c->ino, to));
-	for (size_t i = 0; !r && i < gone_count; i++)
-		r = lsm_batch_delete(batch, key_extent(&k, c->ino, gone[i]));
-	return r;
+	for (size_t i = 0; !err && i < gone_count; i++)
+		err = lsm_batch_delete(batch, key_extent(&k, c->ino, gone[i]));
+	return err;
 }
 
 /* [from, to) a hole, as above; 0 <= from < to <= 2^63 - 1. */
-static int punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t from, uint64_t to,
-		 int64_t *delta)
+static int data_punch_range(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t from,
+			    uint64_t to, int64_t *delta)
 {
-	struct cursor c;
-	int r = cursor_open(&c, lsm, ino, grid_floor(from), to);
+	struct extent_cursor c;
+	int err = extent_open(&c, fs, ino, extent_grid_floor(from), extent_grid_ceil(to));
 
-	if (r)
-		return r;
-	r = cut(&c, batch, from, to, false, delta);
-	cursor_close(&c);
-	return r;
+	if (err)
+		return err;
+	err = data_cut(&c, batch, from, to, false, delta);
+	extent_close(&c);
+	return err;
 }
 
-int data_punch(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
-	       uint64_t size, int64_t *delta)
+int data_punch(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset, uint64_t size,
+	       int64_t *delta)
 {
 	*delta = 0;
 	if (!size || offset >= OFFSET_MAX)
 		return 0;
-	return punch(lsm, batch, ino, offset, offset + min_u64(size, OFFSET_MAX - offset), delta);
+	return data_punch_range(fs, batch, ino, offset,
+				offset + extent_min(size, OFFSET_MAX - offset), delta);
 }
 
-int data_truncate(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t size,
+int data_truncate(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t size,
 		  int64_t *delta)
 {
 	*delta = 0;
 	if (size >= OFFSET_MAX)
 		return 0;
-	return punch(lsm, batch, ino, size, OFFSET_MAX, delta);
+	return data_punch_range(fs, batch, ino, size, OFFSET_MAX, delta);
 }
 
 int data_drop(struct lsm_batch *batch, uint64_t ino)
 {
 	struct key start, end;
 
-	return lsm_batch_delete_range(batch, key_extent(&start, ino, 0), key_above(&end, ino));
+	return lsm_batch_delete_range(batch, key_extent(&start, ino, 0),
+				      extent_key_above(&end, ino));
 }
 
 /* ---- folding ---- */
 
 /* What will be one extent: the bytes of a write, and the old ones around them. */
-struct run {
+struct data_row {
 	uint64_t from, to;           /* as far as the walk got; contiguous, within one cell */
 	uint64_t best_from, best_to; /* as far as is worth writing */
 	uint64_t largest;            /* of the old extents in [from, to) */
@@ -396,9 +198,9 @@ struct run {
 	bool walked; /* beyond what was absorbed */
 };
 
-static struct run run_of(uint64_t from, uint64_t to, bool close)
+static struct data_row data_row_of(uint64_t from, uint64_t to, bool close)
 {
-	return (struct run){
+	return (struct data_row){
 		.from = from,
 		.to = to,
 		.best_from = from,
@@ -407,163 +209,165 @@ static struct run run_of(uint64_t from, uint64_t to, bool close)
 	};
 }
 
-/* May the run go on over an old extent that has `size` bytes beside it? */
-static bool run_wants(const struct run *run, uint64_t size)
+/* May the row go on over an old extent that has `size` bytes beside it? */
+static bool data_row_wants(const struct data_row *row, uint64_t size)
 {
-	uint64_t have = run->to - run->from;
+	uint64_t have = row->to - row->from;
 
-	if (!run->walked && (size >= SMALL || have >= SMALL))
+	if (!row->walked && (size >= SMALL || have >= SMALL))
 		return false;
-	if (run->ratio == RATIO && size > 2 * have)
+	if (row->ratio == RATIO && size > 2 * have)
 		return false;
-	return size * run->ratio <= GRID;
+	return size * row->ratio <= GRID;
 }
 
 /*
- * The cursor's extent overlaps or touches the run at its start (`back`) or its
+ * The cursor's extent overlaps or touches the row at its start (`back`) or its
  * end: take it in, or of a large one what is on that side. False: stop here.
  */
-static bool run_take(struct run *run, const struct cursor *c, bool back)
+static bool data_row_take(struct data_row *row, const struct extent_cursor *c, bool back)
 {
-	bool overlaps = c->start < run->to && c->end > run->from;
-	uint64_t size = back ? run->from - c->start : c->end - run->to;
+	bool overlaps = c->start < row->to && c->end > row->from;
+	uint64_t size = back ? row->from - c->start : c->end - row->to;
 
 	if (c->lost)
 		return false;
 	if (overlaps && c->end - c->start < SMALL) {
-		run->from = min_u64(run->from, c->start);
-		run->to = max_u64(run->to, c->end);
-		run->best_from = min_u64(run->best_from, c->start);
-		run->best_to = max_u64(run->best_to, c->end);
+		row->from = extent_min(row->from, c->start);
+		row->to = extent_max(row->to, c->end);
+		row->best_from = extent_min(row->best_from, c->start);
+		row->best_to = extent_max(row->best_to, c->end);
 		return true;
 	}
-	if (!run_wants(run, size))
+	if (!data_row_wants(row, size))
 		return false;
-	run->walked = true;
-	run->largest = max_u64(run->largest, size);
+	row->walked = true;
+	row->largest = extent_max(row->largest, size);
 	if (back)
-		run->from = c->start;
+		row->from = c->start;
 	else
-		run->to = c->end;
-	if (run->to - run->from >= run->ratio * run->largest) {
-		run->best_from = run->from;
-		run->best_to = run->to;
+		row->to = c->end;
+	if (row->to - row->from >= row->ratio * row->largest) {
+		row->best_from = row->from;
+		row->best_to = row->to;
 	}
 	return true;
 }
 
-static int run_back(struct run *run, struct cursor *c)
+static int data_row_back(struct data_row *row, struct extent_cursor *c)
 {
-	int r;
+	int err;
 
-	if (run->from % GRID == 0)
+	if (row->from % GRID == 0)
 		return 0;
-	r = cursor_seek_prev(c, run->from - 1);
-	while (!r && c->valid && c->end >= run->from && run_take(run, c, true) && run->from % GRID)
-		r = cursor_prev(c);
-	return r;
+	err = extent_seek_prev(c, row->from - 1);
+	while (!err && c->valid && c->end >= row->from && data_row_take(row, c, true) &&
+	       row->from % GRID)
+		err = extent_prev(c);
+	return err;
 }
 
-static int run_forward(struct run *run, struct cursor *c)
+static int data_row_forward(struct data_row *row, struct extent_cursor *c)
 {
-	int r;
+	int err;
 
-	if (run->to % GRID == 0)
+	if (row->to % GRID == 0)
 		return 0;
-	r = cursor_seek(c, run->to);
-	while (!r && c->valid && c->start <= run->to && run_take(run, c, false) && run->to % GRID)
-		r = cursor_next(c);
-	return r;
+	err = extent_seek(c, row->to);
+	while (!err && c->valid && c->start <= row->to && data_row_take(row, c, false) &&
+	       row->to % GRID)
+		err = extent_next(c);
+	return err;
 }
 
 /* ---- writing ---- */
 
-struct write {
+struct data_write {
 	struct lsm_batch *batch;
 	uint64_t ino, from, to;
 	const unsigned char *data;
 	bool append;
 	bool one_piece;
-	struct run head, tail; /* the first and the last piece; the tail unused if one_piece */
-	struct cursor c;       /* if there is anything to look up */
+	struct data_row head, tail; /* the first and the last piece; the tail unused if one_piece */
+	struct extent_cursor c;     /* if there is anything to look up */
 };
 
-static bool is_small(const struct run *run)
+static bool data_row_is_small(const struct data_row *row)
 {
-	return run->to - run->from < SMALL;
+	return row->to - row->from < SMALL;
 }
 
-static void write_init(struct write *w)
+static void data_write_init(struct data_write *w)
 {
-	uint64_t head_to = min_u64(w->to, grid_ceil(w->from + 1));
+	uint64_t head_to = extent_min(w->to, extent_grid_ceil(w->from + 1));
 
 	w->one_piece = head_to == w->to;
-	w->head = run_of(w->from, head_to, w->append && head_to % GRID == 0);
+	w->head = data_row_of(w->from, head_to, w->append && head_to % GRID == 0);
 	if (!w->one_piece)
-		w->tail = run_of(grid_floor(w->to - 1), w->to, false);
+		w->tail = data_row_of(extent_grid_floor(w->to - 1), w->to, false);
 }
 
 /* Find out what is folded into the first and the last piece. */
-static int write_fold(struct write *w)
+static int data_write_fold(struct data_write *w)
 {
-	struct run *last = w->one_piece ? &w->head : &w->tail;
-	bool forward = !w->append && is_small(last);
-	int r = 0;
+	struct data_row *last = w->one_piece ? &w->head : &w->tail;
+	bool forward = !w->append && data_row_is_small(last);
+	int err = 0;
 
-	if (is_small(&w->head))
-		r = run_back(&w->head, &w->c);
-	if (!r && forward)
-		r = run_forward(last, &w->c);
-	return r;
+	if (data_row_is_small(&w->head))
+		err = data_row_back(&w->head, &w->c);
+	if (!err && forward)
+		err = data_row_forward(last, &w->c);
+	return err;
 }
 
 /* Put the extent [from, to), the new bytes where there are any, else the old ones. */
-static int write_merged(struct write *w, uint64_t from, uint64_t to)
+static int data_write_merged(struct data_write *w, uint64_t from, uint64_t to)
 {
-	uint64_t new_from = max_u64(from, w->from), new_to = min_u64(to, w->to);
+	uint64_t new_from = extent_max(from, w->from), new_to = extent_min(to, w->to);
 	unsigned char *buf = malloc(to - from);
 	struct key k;
-	int r = 0;
+	int err = 0;
 
 	if (!buf)
 		return -ENOMEM;
 	if (from < new_from)
-		r = cursor_read(&w->c, from, new_from, buf);
-	if (!r && new_to < to)
-		r = cursor_read(&w->c, new_to, to, buf + (new_to - from));
-	if (!r) {
+		err = extent_read(&w->c, from, new_from, buf);
+	if (!err && new_to < to)
+		err = extent_read(&w->c, new_to, to, buf + (new_to - from));
+	if (!err) {
 		memcpy(buf + (new_from - from), w->data + (new_from - w->from), new_to - new_from);
-		r = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
-				  (struct lsm_slice){buf, to - from});
+		err = lsm_batch_put(w->batch, key_extent(&k, w->ino, from),
+				    (struct lsm_slice){buf, to - from});
 	}
 	free(buf);
-	return r;
+	return err;
 }
 
 /* Put every piece of [from, to), which is what is written and what is folded into it. */
-static int write_pieces(struct write *w, uint64_t from, uint64_t to)
+static int data_write_pieces(struct data_write *w, uint64_t from, uint64_t to)
 {
-	int r = 0;
+	int err = 0;
 
-	while (!r && from < to) {
-		uint64_t piece_to = min_u64(to, grid_ceil(from + 1));
+	while (!err && from < to) {
+		uint64_t piece_to = extent_min(to, extent_grid_ceil(from + 1));
 		struct key k;
 
 		if (from < w->from || piece_to > w->to)
-			r = write_merged(w, from, piece_to);
+			err = data_write_merged(w, from, piece_to);
 		else
-			r = lsm_batch_put_borrowed(
+			err = lsm_batch_put_borrowed(
 				w->batch, key_extent(&k, w->ino, from),
 				(struct lsm_slice){w->data + (from - w->from), piece_to - from});
 		from = piece_to;
 	}
-	return r;
+	return err;
 }
 
-int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
+int data_write(struct fs *fs, struct lsm_batch *batch, uint64_t ino, uint64_t offset,
 	       const void *data, size_t size, uint64_t end, int64_t *delta)
 {
-	struct write w = {
+	struct data_write w = {
 		.batch = batch,
 		.ino = ino,
 		.from = offset,
@@ -572,111 +376,112 @@ int data_write(struct lsm *lsm, struct lsm_batch *batch, uint64_t ino, uint64_t 
 		.append = offset >= end,
 	};
 	uint64_t from, to;
-	int r;
+	int err;
 
 	*delta = 0;
 	if (!size)
 		return 0;
 	if (offset > OFFSET_MAX || size > OFFSET_MAX - offset)
 		return -EFBIG;
-	write_init(&w);
-	if (w.append && (!is_small(&w.head) || w.from % GRID == 0)) {
+	data_write_init(&w);
+	if (w.append && (!data_row_is_small(&w.head) || w.from % GRID == 0)) {
 		*delta = (int64_t)size;
-		return write_pieces(&w, w.from, w.to);
+		return data_write_pieces(&w, w.from, w.to);
 	}
 
-	r = cursor_open(&w.c, lsm, ino, grid_floor(w.from), grid_ceil(w.to));
-	if (r)
-		return r;
-	r = write_fold(&w);
-	if (r)
+	err = extent_open(&w.c, fs, ino, extent_grid_floor(w.from), extent_grid_ceil(w.to));
+	if (err)
+		return err;
+	err = data_write_fold(&w);
+	if (err)
 		goto out;
 	from = w.head.best_from;
 	to = w.one_piece ? w.head.best_to : w.tail.best_to;
 	*delta = (int64_t)(to - from);
 	if (!w.append || from < w.from)
-		r = cut(&w.c, batch, from, to, true, delta);
-	if (!r)
-		r = write_pieces(&w, from, to);
+		err = data_cut(&w.c, batch, from, to, true, delta);
+	if (!err)
+		err = data_write_pieces(&w, from, to);
 out:
-	cursor_close(&w.c);
-	return r;
+	extent_close(&w.c);
+	return err;
 }
 
 /* ---- sharing ---- */
 
 /* Put [start, end) of the source's extent under the keys of the target, cut at its grid. */
-static int clone_extent(struct lsm_batch *batch, const struct cursor *c, uint64_t start,
-			uint64_t end, uint64_t to, uint64_t to_start)
+static int data_clone_extent(struct lsm_batch *batch, const struct extent_cursor *c, uint64_t start,
+			     uint64_t end, uint64_t to, uint64_t to_start)
 {
-	int r = 0;
+	int err = 0;
 
-	while (!r && start < end) {
-		uint64_t size = min_u64(end - start, GRID - to_start % GRID);
+	while (!err && start < end) {
+		uint64_t size = extent_min(end - start, GRID - to_start % GRID);
 		struct key k;
 
-		r = lsm_batch_put_slice(batch, key_extent(&k, to, to_start), c->it,
-					start - c->start, size);
+		err = lsm_batch_put_slice(batch, key_extent(&k, to, to_start), c->it,
+					  start - c->start, size);
 		start += size;
 		to_start += size;
 	}
-	return r;
+	return err;
 }
 
-int data_clone(struct lsm *lsm, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
+int data_clone(struct fs *fs, struct lsm_batch *batch, uint64_t from, uint64_t from_offset,
 	       uint64_t to, uint64_t to_offset, uint64_t size, int64_t *delta)
 {
 	uint64_t from_end = from_offset + size;
-	struct cursor c;
-	int r;
+	struct extent_cursor c;
+	int err;
 
 	*delta = 0;
 	if (!size)
 		return 0;
-	if (max_u64(from_offset, to_offset) > OFFSET_MAX ||
-	    size > OFFSET_MAX - max_u64(from_offset, to_offset))
+	if (extent_max(from_offset, to_offset) > OFFSET_MAX ||
+	    size > OFFSET_MAX - extent_max(from_offset, to_offset))
 		return -EINVAL;
-	r = punch(lsm, batch, to, to_offset, to_offset + size, delta);
-	if (r)
-		return r;
-	r = cursor_open(&c, lsm, from, grid_floor(from_offset), from_end);
-	if (r)
-		return r;
-	r = cursor_seek(&c, from_offset);
-	while (!r && c.valid) {
-		uint64_t start = max_u64(c.start, from_offset), end = min_u64(c.end, from_end);
+	err = data_punch_range(fs, batch, to, to_offset, to_offset + size, delta);
+	if (err)
+		return err;
+	err = extent_open(&c, fs, from, extent_grid_floor(from_offset), from_end);
+	if (err)
+		return err;
+	err = extent_seek(&c, from_offset);
+	while (!err && c.valid && c.start < from_end) {
+		uint64_t start = extent_max(c.start, from_offset),
+			 end = extent_min(c.end, from_end);
 
-		r = clone_extent(batch, &c, start, end, to, to_offset + (start - from_offset));
+		err = data_clone_extent(batch, &c, start, end, to,
+					to_offset + (start - from_offset));
 		*delta += (int64_t)(end - start);
-		if (r || c.end >= from_end)
-			break;
-		r = cursor_next(&c);
+		if (!err)
+			err = extent_next(&c);
 	}
-	cursor_close(&c);
-	return r;
+	extent_close(&c);
+	return err;
 }
 
 /* ---- checking ---- */
 
-int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
+int data_check(struct fs *fs, const struct lsm_snapshot *snapshot, uint64_t ino, uint64_t size,
 	       data_finding_fn *finding, void *ctx, uint64_t *stored, uint64_t *lost)
 {
 	struct key lower, upper;
 	struct lsm_iter_options options = {
 		.snapshot = snapshot,
 		.lower = key_extent(&lower, ino, 0),
-		.upper = key_above(&upper, ino),
+		.upper = extent_key_above(&upper, ino),
 		.no_cache = true,
 	};
 	uint64_t last_end = 0, count = 0;
 	struct lsm_iter *it;
-	int r = 0;
+	int err = 0;
 
 	*stored = *lost = 0;
-	it = lsm_iter_new(lsm, &options);
+	it = lsm_iter_new(fs->lsm, &options);
 	if (!it)
 		return -ENOMEM;
-	for (lsm_iter_first(it); !r && lsm_iter_valid(it); lsm_iter_next(it)) {
+	for (lsm_iter_first(it); !err && lsm_iter_valid(it); lsm_iter_next(it)) {
 		uint64_t start, bytes;
 		const char *text = extent_decode(it, &start, &bytes);
 		uint64_t end = text ? 0 : start + bytes;
@@ -684,246 +489,15 @@ int data_check(struct lsm *lsm, const struct lsm_snapshot *snapshot, uint64_t in
 		*stored += bytes;
 		*lost += lsm_iter_lost(it) ? bytes : 0;
 		if (!text && start < last_end)
-			text = "an extent overlaps the one before";
+			text = EXTENT_OVERLAP;
 		if (!text && end > size)
 			text = "an extent reaches beyond the end of the file";
 		if ((text || ++count % ASK_EVERY == 0) && finding(ctx, start, text))
-			r = -EINTR;
-		last_end = end; /* 0 after a damaged one: no telling where that ends */
+			err = -EINTR;
+		last_end = extent_max(last_end, end);
 	}
-	if (!r)
-		r = lsm_iter_status(it);
+	if (!err)
+		err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	return r;
-}
-
-/* ---- repairing ---- */
-
-#define REPAIR_BATCH_OPS 1000u
-
-static int write_if_many(struct lsm *lsm, struct lsm_batch *b, size_t many)
-{
-	int r = 0;
-
-	if (lsm_batch_count(b) > many) {
-		r = lsm_write(lsm, b, 0);
-		lsm_batch_clear(b);
-	}
-	return r;
-}
-
-/* Of extents that overlap, which bytes are the newer ones? Nobody knows. */
-struct overlap {
-	bool open;
-	uint64_t from, to;
-};
-
-static int overlap_end(struct overlap *o, struct lsm_batch *b, uint64_t ino, uint64_t *dropped)
-{
-	struct key k;
-
-	if (!o->open)
-		return 0;
-	o->open = false;
-	++*dropped;
-	return lsm_batch_put_lost(b, key_extent(&k, ino, o->from), o->to - o->from);
-}
-
-/* The extent `it` is on starts before the one at `last` ends: that one keeps what is before. */
-static int overlap_begin(struct overlap *o, struct lsm_batch *b, uint64_t ino, struct lsm_iter *it,
-			 uint64_t last, uint64_t last_end, uint64_t start)
-{
-	struct key k;
-	int r;
-
-	lsm_iter_seek(it, key_extent(&k, ino, last));
-	r = lsm_iter_valid(it) ? lsm_batch_put_slice(b, (struct lsm_slice){k.bytes, k.size}, it, 0,
-						     start - last) :
-				 lsm_iter_status(it);
-	*o = (struct overlap){true, start, last_end};
-	lsm_iter_seek(it, key_extent(&k, ino, start));
-	return r;
-}
-
-int data_repair(struct lsm *lsm, uint64_t ino, uint64_t *end, uint64_t *stored, uint64_t *dropped)
-{
-	struct key lower, upper;
-	struct lsm_iter_options options = {
-		.lower = key_extent(&lower, ino, 0),
-		.upper = key_above(&upper, ino),
-		.no_cache = true,
-	};
-	struct lsm_iter *it = lsm_iter_new(lsm, &options);
-	struct lsm_batch *b = lsm_batch_new();
-	struct overlap o = {0};
-	uint64_t last = 0, last_end = 0;
-	int r = it && b ? 0 : -ENOMEM;
-
-	*end = *stored = *dropped = 0;
-	if (!r)
-		lsm_iter_first(it);
-	for (; !r && lsm_iter_valid(it); lsm_iter_next(it)) {
-		uint64_t start, size, from;
-
-		if (extent_decode(it, &start, &size)) {
-			++*dropped;
-			r = lsm_batch_delete(b, lsm_iter_key(it));
-			continue;
-		}
-		if (o.open && start >= o.to)
-			r = overlap_end(&o, b, ino, dropped);
-		if (r)
-			break;
-		from = last_end > start ? last_end : start;
-		if (!o.open && start < last_end)
-			r = overlap_begin(&o, b, ino, it, last, last_end, start);
-		if (!r && o.open) {
-			o.to = max_u64(o.to, start + size);
-			if (start > o.from)
-				r = lsm_batch_delete(b, lsm_iter_key(it));
-		}
-		if (start + size > from)
-			*stored += start + size - from;
-		last = start;
-		last_end = max_u64(last_end, start + size);
-		if (!r && !o.open)
-			r = write_if_many(lsm, b, REPAIR_BATCH_OPS);
-	}
-	if (!r)
-		r = lsm_iter_status(it);
-	if (!r)
-		r = overlap_end(&o, b, ino, dropped);
-	if (!r)
-		r = write_if_many(lsm, b, 0);
-	*end = last_end;
-	lsm_batch_free(b);
-	lsm_iter_free(it);
-	return r;
-}
-
-static uint64_t cells(uint64_t from, uint64_t to)
-{
-	return from < to ? (to - 1) / GRID - from / GRID + 1 : 0;
-}
-
-/* Mark [from, to), a hole. */
-static int mark_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to)
-{
-	int r = 0;
-
-	while (!r && from < to) {
-		uint64_t piece = min_u64(to - from, GRID - from % GRID);
-		struct key k;
-
-		r = lsm_batch_put_lost(b, key_extent(&k, ino, from), piece);
-		if (!r)
-			r = write_if_many(lsm, b, REPAIR_BATCH_OPS);
-		from += piece;
-	}
-	return r;
-}
-
-/* Go over the holes of [from, to); with `b` mark them, else count the extents that takes. */
-static int each_hole(struct lsm *lsm, struct lsm_batch *b, uint64_t ino, uint64_t from, uint64_t to,
-		     uint64_t *count, uint64_t *bytes)
-{
-	struct cursor c;
-	uint64_t pos = from;
-	int r = cursor_open(&c, lsm, ino, grid_floor(from), to);
-
-	*count = *bytes = 0;
-	if (r)
-		return r;
-	r = cursor_seek(&c, from);
-	while (!r && pos < to) {
-		uint64_t until = c.valid && c.start < to ? c.start : to;
-
-		if (until > pos) {
-			*count += cells(pos, until);
-			*bytes += until - pos;
-			if (b)
-				r = mark_hole(lsm, b, ino, pos, until);
-		}
-		if (!c.valid || c.start >= to)
-			break;
-		pos = c.end;
-		if (!r)
-			r = cursor_next(&c);
-	}
-	cursor_close(&c);
-	return r;
-}
-
-int data_mark_lost(struct lsm *lsm, uint64_t ino, uint64_t from, uint64_t to, uint64_t *marked)
-{
-	struct lsm_batch *b;
-	uint64_t count;
-	int r;
-
-	*marked = 0;
-	if (to > OFFSET_MAX)
-		to = OFFSET_MAX;
-	if (from >= to)
-		return 0;
-	r = each_hole(lsm, NULL, ino, from, to, &count, marked);
-	if (!r && count > DATA_LOST_MAX)
-		r = -EFBIG;
-	if (r || !count) {
-		*marked = 0;
-		return r;
-	}
-	b = lsm_batch_new();
-	r = b ? each_hole(lsm, b, ino, from, to, &count, marked) : -ENOMEM;
-	if (!r)
-		r = write_if_many(lsm, b, 0);
-	lsm_batch_free(b);
-	return r;
-}
-
-/* Put [from, to) of the extent at the cursor as one of its own, shared or as lost. */
-static int put_part(struct lsm_batch *b, const struct cursor *c, uint64_t from, uint64_t to,
-		    bool good)
-{
-	struct key k;
-	struct lsm_slice key = key_extent(&k, c->ino, c->start + from);
-
-	return good ? lsm_batch_put_slice(b, key, c->it, from, to - from) :
-		      lsm_batch_put_lost(b, key, to - from);
-}
-
-int data_repair_value(struct lsm *lsm, uint64_t ino, uint64_t offset, uint64_t *lost)
-{
-	struct lsm_batch *b = lsm_batch_new();
-	uint64_t size, from = 0, step = SMALL;
-	unsigned char bytes[SMALL];
-	bool good = true;
-	struct cursor c;
-	int r = cursor_open(&c, lsm, ino, offset, offset + 1);
-
-	*lost = 0;
-	if (r) {
-		lsm_batch_free(b);
-		return r;
-	}
-	r = b ? cursor_seek(&c, offset) : -ENOMEM;
-	/* It may be gone by now, break other rules, or be marked already. */
-	size = !r && c.valid && c.start == offset && !c.lost ? c.end - c.start : 0;
-	for (uint64_t pos = 0; !r && pos < size; pos += step) {
-		uint64_t n = min_u64(step, size - pos);
-		int err = lsm_iter_read(c.it, pos, bytes, n);
-
-		if (err && err != -EUCLEAN && err != -EIO)
-			r = err;
-		else if (pos && good != !err)
-			r = put_part(b, &c, from, pos, good), from = pos;
-		good = !err;
-		*lost += err ? n : 0;
-	}
-	if (!r && *lost)
-		r = put_part(b, &c, from, size, good);
-	if (!r)
-		r = write_if_many(lsm, b, 0);
-	lsm_batch_free(b);
-	cursor_close(&c);
-	return r == -EUCLEAN ? 0 : r;
+	return err;
 }

@@ -26,7 +26,7 @@
 /* ... and copies at most so much through memory. */
 #define COPY_BYTES_MAX (1u << 20)
 
-/* The errno for content of what is no regular file. */
+/* 0 for a regular file; -EISDIR for a directory; `other` for the rest. */
 static int file_check(const struct inode *inode, int other)
 {
 	if (S_ISREG(inode->type))
@@ -37,19 +37,19 @@ static int file_check(const struct inode *inode, int other)
 /* The inode of a regular file, with a reference. */
 static int file_get(struct fs *fs, uint64_t ino, int other, struct inode **inode)
 {
-	int rc = inode_get(fs, ino, inode);
+	int err = inode_get(fs, ino, inode);
 
-	if (rc)
-		return rc;
-	rc = file_check(*inode, other);
-	if (rc) {
+	if (err)
+		return err;
+	err = file_check(*inode, other);
+	if (err) {
 		inode_put(fs, *inode);
 		*inode = NULL;
 	}
-	return rc;
+	return err;
 }
 
-static void stored_add(struct change *c, int64_t delta)
+static void file_stored_add(struct change *c, int64_t delta)
 {
 	if (delta < 0 && c->attr.stored < (uint64_t)-delta)
 		c->attr.stored = 0; /* it was wrong on disk */
@@ -59,15 +59,14 @@ static void stored_add(struct change *c, int64_t delta)
 
 /* ---- reading ---- */
 
-/* REQUIRES: inode locked, shared. */
-static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset, void *buf,
-		       size_t size, size_t *got)
+static int file_read_locked(struct fs *fs, const struct inode *inode, uint64_t offset, void *buf,
+			    size_t size, size_t *got) REQUIRES_SHARED(*inode)
 {
 	const struct attr *a = &inode->attr;
 	struct lsm_value value = {0};
 	struct lsm_slice content;
 	size_t n;
-	int rc;
+	int err;
 
 	*got = 0;
 	if (offset >= a->size)
@@ -75,10 +74,10 @@ static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset
 	if (size > a->size - offset)
 		size = (size_t)(a->size - offset);
 	if (a->flags & ATTR_EXTENTS) {
-		rc = data_read(fs->lsm, inode->ino, offset, buf, size);
+		err = data_read(fs, inode->ino, offset, buf, size);
 	} else {
-		rc = inode_content(fs, inode, &value, &content);
-		if (!rc) {
+		err = inode_content(fs, inode, &value, &content);
+		if (!err) {
 			n = offset < content.size ? content.size - (size_t)offset : 0;
 			if (n > size)
 				n = size;
@@ -88,39 +87,39 @@ static int read_locked(struct fs *fs, const struct inode *inode, uint64_t offset
 		}
 		lsm_value_release(&value);
 	}
-	if (!rc)
+	if (!err)
 		*got = size;
-	return rc;
+	return err;
 }
 
-static int read_file(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
+static int file_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
 		     size_t *got, bool touch)
 {
 	struct inode *inode;
-	int rc = file_get(fs, ino, -EINVAL, &inode);
+	int err = file_get(fs, ino, -EINVAL, &inode);
 
 	*got = 0;
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	inode_lock_shared(inode);
-	rc = read_locked(fs, inode, offset, buf, size, got);
-	touch = touch && !rc && size && inode_touch_due(fs, inode);
-	inode_unlock(inode);
+	err = file_read_locked(fs, inode, offset, buf, size, got);
+	touch = touch && !err && size && inode_touch_due(fs, inode);
+	inode_unlock_shared(inode);
 	if (touch)
 		inode_touch(fs, inode);
 	inode_put(fs, inode);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
 int fs_read(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size, size_t *got)
 {
-	return read_file(fs, ino, offset, buf, size, got, true);
+	return file_read(fs, ino, offset, buf, size, got, true);
 }
 
 int fs_read_noatime(struct fs *fs, uint64_t ino, uint64_t offset, void *buf, size_t size,
 		    size_t *got)
 {
-	return read_file(fs, ino, offset, buf, size, got, false);
+	return file_read(fs, ino, offset, buf, size, got, false);
 }
 
 int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *out)
@@ -128,52 +127,52 @@ int fs_seek(struct fs *fs, uint64_t ino, uint64_t offset, int whence, uint64_t *
 	struct inode *inode;
 	const struct attr *a;
 	uint64_t data_end;
-	int rc;
+	int err;
 
 	*out = 0;
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return -EINVAL;
-	rc = file_get(fs, ino, -EINVAL, &inode);
-	if (rc)
-		return rc;
+	err = file_get(fs, ino, -EINVAL, &inode);
+	if (err)
+		return err;
 	inode_lock_shared(inode);
 	a = &inode->attr;
 	if (offset >= a->size) {
-		rc = 1;
+		err = LSM_ABSENT;
 	} else if (a->flags & ATTR_EXTENTS) {
-		rc = data_seek(fs->lsm, ino, offset, whence == SEEK_HOLE, out);
+		err = data_seek(fs, ino, offset, whence == SEEK_HOLE, out);
 	} else {
 		*out = offset;
 		data_end = data_seek_floor(a->content_size + DATA_SEEK_BYTES - 1ull);
 		if (whence == SEEK_DATA)
-			rc = offset >= data_end;
+			err = offset >= data_end ? LSM_ABSENT : 0;
 		else if (offset < data_end)
 			*out = data_end;
 	}
 	/* There is a hole at the end of every file. */
-	if (!rc && *out >= a->size) {
+	if (!err && *out >= a->size) {
 		*out = a->size;
-		rc = whence == SEEK_DATA;
+		err = whence == SEEK_DATA ? LSM_ABSENT : 0;
 	}
-	inode_unlock(inode);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
-	return rc == 1 ? -ENXIO : fs_errno(rc);
+	return err == LSM_ABSENT ? -ENXIO : fs_errno(err);
 }
 
 /* ---- changing ---- */
 
 /* Add to the change that the content moves from the record to extents. */
-static int stage_extents(struct change *c)
+static int file_stage_extents(struct change *c)
 {
 	int64_t delta = 0;
-	int rc;
+	int err;
 
-	rc = change_load(c);
-	if (!rc && c->content.size)
-		rc = data_write(c->fs->lsm, c->b, c->inode->ino, 0, c->content.data,
-				c->content.size, 0, &delta);
-	if (rc)
-		return rc;
+	err = change_load(c);
+	if (!err && c->content.size)
+		err = data_write(c->fs, c->b, c->inode->ino, 0, c->content.data, c->content.size, 0,
+				 &delta);
+	if (err)
+		return err;
 	c->attr.flags |= ATTR_EXTENTS;
 	c->attr.stored = (uint64_t)delta;
 	change_content(c, NULL, 0);
@@ -183,42 +182,42 @@ static int stage_extents(struct change *c)
 int file_stage_size(struct change *c, uint64_t size)
 {
 	int64_t delta = 0;
-	int rc = 0;
+	int err = 0;
 
 	if (c->attr.flags & ATTR_EXTENTS) {
 		if (!size) {
-			rc = data_drop(c->b, c->inode->ino);
+			err = data_drop(c->b, c->inode->ino);
 			c->attr.flags &= ~ATTR_EXTENTS;
 			c->attr.stored = 0;
 		} else if (size < c->attr.size) {
-			rc = data_truncate(c->fs->lsm, c->b, c->inode->ino, size, &delta);
-			stored_add(c, delta);
+			err = data_truncate(c->fs, c->b, c->inode->ino, size, &delta);
+			file_stored_add(c, delta);
 		}
 	} else if (size > FS_INLINE_BYTES_MAX) {
-		rc = stage_extents(c);
+		err = file_stage_extents(c);
 	} else if (size < c->attr.content_size) {
-		rc = size ? change_load(c) : 0;
-		if (!rc)
+		err = size ? change_load(c) : 0;
+		if (!err)
 			change_content(c, size ? c->content.data : NULL, (size_t)size);
 	}
 	c->attr.size = size;
-	return rc;
+	return err;
 }
 
 /* Add a write that leaves the file in its record; `buf` is room for that. */
-static int stage_inline(struct change *c, uint64_t offset, const void *data, size_t size,
-			unsigned char buf[FS_INLINE_BYTES_MAX])
+static int file_stage_inline(struct change *c, uint64_t offset, const void *data, size_t size,
+			     unsigned char buf[FS_INLINE_BYTES_MAX])
 {
 	size_t old = c->attr.content_size, at = (size_t)offset;
-	int rc;
+	int err;
 
 	if (!at && size >= old) {
 		change_content(c, data, size);
 		return 0;
 	}
-	rc = change_load(c);
-	if (rc)
-		return rc;
+	err = change_load(c);
+	if (err)
+		return err;
 	if (old)
 		memcpy(buf, c->content.data, old);
 	if (at > old)
@@ -229,19 +228,19 @@ static int stage_inline(struct change *c, uint64_t offset, const void *data, siz
 }
 
 /* Add a write that makes the file too large for its record. `*copy` is to be freed in the end. */
-static int stage_outgrow(struct change *c, uint64_t offset, const void *data, size_t size,
-			 void **copy)
+static int file_stage_outgrow(struct change *c, uint64_t offset, const void *data, size_t size,
+			      void **copy)
 {
-	struct lsm *lsm = c->fs->lsm;
+	struct fs *fs = c->fs;
 	uint64_t ino = c->inode->ino;
 	int64_t delta = 0, more = 0;
 	size_t keep;
-	int rc;
+	int err;
 
 	*copy = NULL;
-	rc = change_load(c);
-	if (rc)
-		return rc;
+	err = change_load(c);
+	if (err)
+		return err;
 	keep = offset < c->content.size ? (size_t)offset : c->content.size;
 	if (keep && keep == offset && size <= DATA_EXTENT_BYTES_MAX) {
 		/* Together they make one extent instead of two. */
@@ -250,100 +249,99 @@ static int stage_outgrow(struct change *c, uint64_t offset, const void *data, si
 			return -ENOMEM;
 		memcpy(*copy, c->content.data, keep);
 		memcpy((char *)*copy + keep, data, size);
-		rc = data_write(lsm, c->b, ino, 0, *copy, keep + size, 0, &delta);
+		err = data_write(fs, c->b, ino, 0, *copy, keep + size, 0, &delta);
 	} else {
 		if (keep)
-			rc = data_write(lsm, c->b, ino, 0, c->content.data, keep, 0, &delta);
-		if (!rc)
-			rc = data_write(lsm, c->b, ino, offset, data, size, 0, &more);
+			err = data_write(fs, c->b, ino, 0, c->content.data, keep, 0, &delta);
+		if (!err)
+			err = data_write(fs, c->b, ino, offset, data, size, 0, &more);
 	}
 	c->attr.flags |= ATTR_EXTENTS;
 	c->attr.stored = 0;
-	stored_add(c, delta + more);
+	file_stored_add(c, delta + more);
 	change_content(c, NULL, 0);
-	return rc;
+	return err;
 }
 
-/* REQUIRES: inode locked. */
-static int write_locked(struct fs *fs, struct inode *inode, uint64_t offset, const void *data,
-			size_t size, unsigned flags)
+static int file_write_locked(struct fs *fs, struct inode *inode, uint64_t offset, const void *data,
+			     size_t size, unsigned flags) REQUIRES(*inode)
 {
 	unsigned char buf[FS_INLINE_BYTES_MAX];
 	uint64_t end = offset + size, new_size;
 	void *copy = NULL;
 	int64_t delta = 0;
 	struct change c;
-	int rc;
+	int err;
 
-	rc = change_begin(&c, fs, inode);
-	if (!rc && flags & FS_WRITE_KILL_PRIV)
-		rc = change_kill_priv(&c);
+	err = change_begin(&c, fs, inode);
+	if (!err && flags & FS_WRITE_KILL_PRIV)
+		err = change_kill_priv(&c);
 	new_size = end > c.attr.size ? end : c.attr.size;
-	if (rc) {
+	if (err) {
 		/* nothing was added */
 	} else if (c.attr.flags & ATTR_EXTENTS) {
-		rc = data_write(fs->lsm, c.b, inode->ino, offset, data, size, c.attr.size, &delta);
-		stored_add(&c, delta);
+		err = data_write(fs, c.b, inode->ino, offset, data, size, c.attr.size, &delta);
+		file_stored_add(&c, delta);
 	} else if (new_size <= FS_INLINE_BYTES_MAX) {
-		rc = stage_inline(&c, offset, data, size, buf);
+		err = file_stage_inline(&c, offset, data, size, buf);
 	} else {
-		rc = stage_outgrow(&c, offset, data, size, &copy);
+		err = file_stage_outgrow(&c, offset, data, size, &copy);
 	}
 	c.attr.size = new_size;
 	c.attr.mtime = c.attr.ctime = time_now();
-	if (!rc)
-		rc = change_commit(&c, 0);
+	if (!err)
+		err = change_commit(&c, 0);
 	change_end(&c);
 	free(copy);
-	return rc;
+	return err;
 }
 
 int fs_write(struct fs *fs, uint64_t ino, uint64_t offset, const void *data, size_t size,
 	     unsigned flags, struct stat *st)
 {
 	struct inode *inode;
-	int rc = file_get(fs, ino, -EINVAL, &inode);
+	int err = file_get(fs, ino, -EINVAL, &inode);
 
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	inode_lock(inode);
 	if (flags & FS_WRITE_APPEND)
 		offset = inode->attr.size;
 	if (offset > FS_FILE_BYTES_MAX || size > FS_FILE_BYTES_MAX - offset)
-		rc = -EFBIG;
+		err = -EFBIG;
 	else if (size)
-		rc = write_locked(fs, inode, offset, data, size, flags);
-	if (!rc && st)
+		err = file_write_locked(fs, inode, offset, data, size, flags);
+	if (!err && st)
 		inode_stat(inode, st);
 	inode_unlock(inode);
 	inode_put(fs, inode);
-	return fs_finish(fs, rc, flags & FS_WRITE_SYNC);
+	return fs_finish(fs, err, flags & FS_WRITE_SYNC);
 }
 
 /* ---- holes ---- */
 
 /* Add to the change that [offset, end) is zeros, and a hole where it can be. */
-static int stage_punch(struct change *c, uint64_t offset, uint64_t end,
-		       unsigned char buf[FS_INLINE_BYTES_MAX])
+static int file_stage_punch(struct change *c, uint64_t offset, uint64_t end,
+			    unsigned char buf[FS_INLINE_BYTES_MAX])
 {
 	size_t old = c->attr.content_size;
 	int64_t delta = 0;
-	int rc;
+	int err;
 
 	if (end > c->attr.size)
 		end = c->attr.size;
 	if (offset >= end)
 		return 0;
 	if (c->attr.flags & ATTR_EXTENTS) {
-		rc = data_punch(c->fs->lsm, c->b, c->inode->ino, offset, end - offset, &delta);
-		stored_add(c, delta);
-		return rc;
+		err = data_punch(c->fs, c->b, c->inode->ino, offset, end - offset, &delta);
+		file_stored_add(c, delta);
+		return err;
 	}
 	if (offset >= old)
 		return 0;
-	rc = change_load(c);
-	if (rc)
-		return rc;
+	err = change_load(c);
+	if (err)
+		return err;
 	memcpy(buf, c->content.data, old);
 	if (end >= old)
 		old = (size_t)offset;
@@ -354,47 +352,48 @@ static int stage_punch(struct change *c, uint64_t offset, uint64_t end,
 }
 
 /*
- * Space cannot be set aside where nothing is written in place. But who asks for more than
- * there is, beside what the file has, is told so now, and not in the middle of writing.
+ * Space cannot be set aside where nothing is written in place. But a call that asks for more than
+ * is free, beside what the file has, fails now and not in the middle of writing.
  */
-static int check_space(struct fs *fs, const struct inode *inode, uint64_t size)
+static int file_check_space(struct fs *fs, const struct inode *inode, uint64_t size)
+	REQUIRES_SHARED(*inode)
 {
 	uint64_t free_bytes, total_bytes;
-	int rc;
+	int err;
 
 	if (size <= inode->attr.stored)
 		return 0;
-	rc = lsm_space(fs->lsm, &free_bytes, &total_bytes);
-	return rc ? rc : size - inode->attr.stored > free_bytes ? -ENOSPC : 0;
+	err = lsm_space(fs->lsm, &free_bytes, &total_bytes);
+	return err ? err : size - inode->attr.stored > free_bytes ? -ENOSPC : 0;
 }
 
-static int fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64_t offset,
-			    uint64_t size)
+static int file_fallocate_locked(struct fs *fs, struct inode *inode, int mode, uint64_t offset,
+				 uint64_t size) REQUIRES(*inode)
 {
 	unsigned char buf[FS_INLINE_BYTES_MAX];
 	bool punch = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
 	bool grow = !(mode & FALLOC_FL_KEEP_SIZE) && offset + size > inode->attr.size;
 	struct change c;
-	int rc = mode & FALLOC_FL_PUNCH_HOLE ? 0 : check_space(fs, inode, size);
+	int err = mode & FALLOC_FL_PUNCH_HOLE ? 0 : file_check_space(fs, inode, size);
 
-	if (rc)
-		return rc;
-	rc = change_begin(&c, fs, inode);
-	if (!rc && punch)
-		rc = stage_punch(&c, offset, offset + size, buf);
-	if (!rc && grow)
-		rc = file_stage_size(&c, offset + size);
+	if (err)
+		return err;
+	err = change_begin(&c, fs, inode);
+	if (!err && punch)
+		err = file_stage_punch(&c, offset, offset + size, buf);
+	if (!err && grow)
+		err = file_stage_size(&c, offset + size);
 	c.attr.mtime = c.attr.ctime = time_now();
-	if (!rc)
-		rc = change_commit(&c, mode & FALLOC_FL_PUNCH_HOLE ? LSM_FREES : 0);
+	if (!err)
+		err = change_commit(&c, mode & FALLOC_FL_PUNCH_HOLE ? LSM_FREES : 0);
 	change_end(&c);
-	return rc;
+	return err;
 }
 
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_t size)
 {
 	struct inode *inode;
-	int rc;
+	int err;
 
 	switch (mode) {
 	case 0:
@@ -410,14 +409,14 @@ int fs_fallocate(struct fs *fs, uint64_t ino, int mode, uint64_t offset, uint64_
 		return -EINVAL;
 	if (offset > FS_FILE_BYTES_MAX || size > FS_FILE_BYTES_MAX - offset)
 		return -EFBIG;
-	rc = file_get(fs, ino, -ENODEV, &inode);
-	if (rc)
-		return rc;
+	err = file_get(fs, ino, -ENODEV, &inode);
+	if (err)
+		return err;
 	inode_lock(inode);
-	rc = fallocate_locked(fs, inode, mode, offset, size);
+	err = file_fallocate_locked(fs, inode, mode, offset, size);
 	inode_unlock(inode);
 	inode_put(fs, inode);
-	return fs_finish(fs, rc, false);
+	return fs_finish(fs, err, false);
 }
 
 /* ---- copying ---- */
@@ -429,57 +428,62 @@ struct copying {
 	size_t size, copied;
 };
 
-/* Share the extents. REQUIRES: both locked. */
-static int copy_clone(struct copying *p)
+/* Share the extents. */
+static int file_copy_clone(struct copying *p)
 {
 	uint64_t end;
 	int64_t delta = 0;
 	struct change c;
-	int rc;
+	int err;
 
+	inode_assert_held(p->to);
 	if (p->size > CLONE_BYTES_MAX)
 		p->size = CLONE_BYTES_MAX;
 	end = p->to_offset + p->size;
-	rc = change_begin(&c, p->fs, p->to);
-	if (!rc)
-		rc = data_clone(p->fs->lsm, c.b, p->from->ino, p->from_offset, p->to->ino,
-				p->to_offset, p->size, &delta);
+	err = change_begin(&c, p->fs, p->to);
+	if (!err)
+		err = data_clone(p->fs, c.b, p->from->ino, p->from_offset, p->to->ino, p->to_offset,
+				 p->size, &delta);
 	c.attr.flags |= ATTR_EXTENTS;
-	stored_add(&c, delta);
+	file_stored_add(&c, delta);
 	if (end > c.attr.size)
 		c.attr.size = end;
 	c.attr.mtime = c.attr.ctime = time_now();
-	if (!rc)
-		rc = change_commit(&c, 0);
-	if (!rc)
+	if (!err)
+		err = change_commit(&c, 0);
+	if (!err)
 		p->copied = p->size;
 	change_end(&c);
-	return rc;
+	return err;
 }
 
-/* Read and write. REQUIRES: both locked. */
-static int copy_bytes(struct copying *p)
+/* Read and write. */
+static int file_copy_bytes(struct copying *p)
 {
 	size_t size = p->size < COPY_BYTES_MAX ? p->size : COPY_BYTES_MAX, got;
 	void *buf = malloc(size);
-	int rc;
+	int err;
 
+	inode_assert_held(p->from);
+	inode_assert_held(p->to);
 	if (!buf)
 		return -ENOMEM;
-	rc = read_locked(p->fs, p->from, p->from_offset, buf, size, &got);
-	if (!rc && got)
-		rc = write_locked(p->fs, p->to, p->to_offset, buf, got, 0);
-	if (!rc)
+	err = file_read_locked(p->fs, p->from, p->from_offset, buf, size, &got);
+	if (!err && got)
+		err = file_write_locked(p->fs, p->to, p->to_offset, buf, got, 0);
+	if (!err)
 		p->copied = got;
 	free(buf);
-	return rc;
+	return err;
 }
 
-static int copy_locked(struct copying *p)
+static int file_copy_locked(struct copying *p)
 {
 	const struct attr *from = &p->from->attr, *to = &p->to->attr;
 	uint64_t end;
 
+	inode_assert_held(p->from);
+	inode_assert_held(p->to);
 	if (p->from_offset >= from->size)
 		return 0;
 	if (p->size > from->size - p->from_offset)
@@ -493,8 +497,25 @@ static int copy_locked(struct copying *p)
 	inode_touch_locked(p->fs, p->from);
 	if (from->flags & ATTR_EXTENTS &&
 	    (to->flags & ATTR_EXTENTS || (!to->content_size && end > FS_INLINE_BYTES_MAX)))
-		return copy_clone(p);
-	return copy_bytes(p);
+		return file_copy_clone(p);
+	return file_copy_bytes(p);
+}
+
+/* The analysis cannot follow these two: there may be two inodes or one. */
+static void file_copy_lock(struct copying *p) NO_OTHER_THREADS
+{
+	bool in_order = p->from->ino < p->to->ino;
+
+	inode_lock(in_order ? p->from : p->to);
+	if (p->from != p->to)
+		inode_lock(in_order ? p->to : p->from);
+}
+
+static void file_copy_unlock(struct copying *p) NO_OTHER_THREADS
+{
+	inode_unlock(p->from);
+	if (p->from != p->to)
+		inode_unlock(p->to);
 }
 
 int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t to,
@@ -502,30 +523,23 @@ int fs_copy_range(struct fs *fs, uint64_t from, uint64_t from_offset, uint64_t t
 {
 	struct copying p = {
 		.fs = fs, .from_offset = from_offset, .to_offset = to_offset, .size = size};
-	struct inode *first, *second;
-	int rc;
+	int err;
 
 	*copied = 0;
-	rc = file_get(fs, from, -EINVAL, &p.from);
-	if (rc)
-		return rc;
-	rc = file_get(fs, to, -EINVAL, &p.to);
-	if (rc) {
+	err = file_get(fs, from, -EINVAL, &p.from);
+	if (err)
+		return err;
+	err = file_get(fs, to, -EINVAL, &p.to);
+	if (err) {
 		inode_put(fs, p.from);
-		return rc;
+		return err;
 	}
-	first = from < to ? p.from : p.to;
-	second = from < to ? p.to : p.from;
-	inode_lock(first);
-	if (second != first)
-		inode_lock(second);
+	file_copy_lock(&p);
 	if (size)
-		rc = copy_locked(&p);
-	if (second != first)
-		inode_unlock(second);
-	inode_unlock(first);
+		err = file_copy_locked(&p);
+	file_copy_unlock(&p);
 	inode_put(fs, p.from);
 	inode_put(fs, p.to);
 	*copied = p.copied;
-	return fs_finish(fs, rc, false);
+	return fs_finish(fs, err, false);
 }

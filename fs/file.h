@@ -8,7 +8,5 @@
 
 /* Add to the change that the file is `size` long: cut off, or grown with zeros. */
 int file_stage_size(struct change *c, uint64_t size);
-/* Add to the change that setuid, setgid and file capabilities go. (In attr.c.) */
-int change_kill_priv(struct change *c);
 
 #endif

@@ -1,182 +1,83 @@
 /*
- * fs.c - opening and closing a filesystem, and what every call passes through.
+ * fs.c - opening and closing a filesystem, and the order of locks.
  *
- * Lock order. A thread that holds one of these only takes ones further down:
+ * The order of locks
  *
- *   1. fs->rename_lock     by a rename between two directories: then no
- *                          directory changes its ancestors but by us
- *   2. inode locks         in this order among themselves:
- *      a. directories before anything else;
- *      b. a directory before what is below it; only rename needs two that are
- *         not one below the other: the one with the lower number first, then
- *         (by number) the children it works on, which by then are known not to
- *         be above either of the two
- *      c. other inodes by ascending number
- *   3. fs->ino_lock        while it raises the bound of inode numbers
- *   4. the tree            lsm_*() calls; they may wait for the disk
- *   5. shard, pool, prune and count locks: held for a few instructions, and
- *      never while calling anything
+ * A thread that holds one of these only takes ones further down (the ranks in core.h):
  *
- * No cycle can come from (b): a thread that waits for a directory's lock while
- * it holds another's either goes down the tree, or is the one rename that holds
- * rename_lock and has checked who is above whom.
+ *   LOCK_DIR_STREAM  an open directory, while it is read
+ *   LOCK_COUNT_JOIN  waiting for the thread that counts inodes (count.c)
+ *   LOCK_RENAME      fs->rename_lock: see below
+ *   LOCK_INODE       any number of inodes, in the order below
+ *   LOCK_INO         fs->ino_lock, while it raises the bound of inode numbers
+ *   LOCK_SHARD, LOCK_POOL, LOCK_PRUNE
+ *                    held for a few instructions, and never while calling anything
+ *   the tree's       lsm_*() calls; they may wait for the disk
+ *
+ * The order of inodes
+ *
+ * The lock of a directory also guards its names: which there are, and what they stand for. So
+ * while a directory is locked, even shared, none of its children changes its parent.
+ *
+ *   1. Directories come before all others.
+ *   2. A thread without rename_lock holds at most two directories: one, and then a child of
+ *      it. It only goes down the tree.
+ *   3. A thread that needs two directories of which none is the parent of the other takes
+ *      rename_lock first. These are a rename between two directories, and a rename or exchange
+ *      of two directories within one. Under that lock only its holder changes the parent of a
+ *      directory. The holder first takes the directories that the names are in: the upper one
+ *      before the lower one, and by ascending number if neither is above the other. Then it
+ *      takes the directories that it moves or replaces, after it has checked that none of these
+ *      is above a directory that it holds.
+ *   4. Other inodes come by ascending number.
+ *   5. No inode twice, not even shared: a waiting writer stops new readers.
+ *
+ * Why no threads wait for each other in a ring. By rules 1 and 4 a thread that holds an inode
+ * other than a directory only waits for such an inode with a higher number, so the threads of a
+ * ring all wait for directories. A thread by rule 2 waits for a directory below the one that it
+ * holds. So the directories that are waited for lie further and further below each other, and
+ * the ring can only close through the one thread with rename_lock: if that thread holds a
+ * directory below the one that it waits for. By rule 3 it does not.
+ *
+ * Rule 3 is what siblings need, too. If a thread could lock two children of one directory by
+ * number, without rename_lock, it could hold c2 and wait for c1. A second one, listing c1,
+ * holds c1 and waits for d in it. A third, which renames between d and c2, holds d and waits
+ * for c2.
+ *
+ * inode_lock.c asserts the order where a lock is taken.
  *
  * A read takes the lock of one inode, shared, and none that is global. A change
  * takes the locks of all inodes whose records it writes, builds one batch,
  * writes it, and only then changes what is in memory: a failed write changed
  * nothing. Durability (a `sync` mount, O_SYNC) is waited for after the locks
- * are given back, so that many threads in one directory share one sync.
+ * are released, so that many threads in one directory share one sync.
  */
 #include "fs/core.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "fs/change.h"
+#include "fs/count.h"
+#include "fs/inode.h"
+#include "fs/orphan.h"
+#include "fs/prune.h"
+#include "fs/time.h"
 
-/*
- * So many numbers are set aside with one write; after a crash they are never
- * used. Few enough not to matter out of 2^64, many enough that a create seldom
- * writes more than itself.
- */
-#define INO_STEP 4096u
-/* One batch frees so many orphans. */
-#define ORPHAN_STEP 256u
-/* A batch that had more in it keeps that memory; it is freed instead of kept. */
-#define BATCH_KEEP_BYTES (64u << 10)
 /* The table of inodes gets memory_bytes / INODE_SHARE; the tree gets the rest. */
 #define INODE_SHARE 8u
 #define MEMORY_BYTES_DEFAULT (256u << 20)
 
-void fs_report(struct fs *fs, enum lsm_report_level level, const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	if (!fs->report)
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	fs->report(fs->report_ctx, level, text);
-}
-
-int fs_corrupt(struct fs *fs, struct lsm_slice key, const char *why)
-{
-	const unsigned char *k = key.data;
-	uint64_t ino = key.size >= 9 ? key_get_u64(k + 1) : 0;
-
-	if (key.size > 9 && k[0] == KEY_NAME)
-		fs_report(fs, LSM_REPORT_ERROR, "damaged: name \"%.*s\" in directory %llu: %s",
-			  (int)(key.size - 9), (const char *)k + 9, (unsigned long long)ino, why);
-	else
-		fs_report(fs, LSM_REPORT_ERROR, "damaged: record '%c' of inode %llu: %s",
-			  key.size ? k[0] : '?', (unsigned long long)ino, why);
-	return -EUCLEAN;
-}
-
-struct lsm_batch *fs_batch_get(struct fs *fs)
-{
-	struct lsm_batch *b = NULL;
-
-	pthread_mutex_lock(&fs->pool_lock);
-	if (fs->pool_count)
-		b = fs->pool[--fs->pool_count];
-	pthread_mutex_unlock(&fs->pool_lock);
-	return b ? b : lsm_batch_new();
-}
-
-void fs_batch_put(struct fs *fs, struct lsm_batch *b)
-{
-	bool small;
-
-	if (!b)
-		return;
-	small = lsm_batch_bytes(b) <= BATCH_KEEP_BYTES;
-	lsm_batch_clear(b);
-	if (small) {
-		pthread_mutex_lock(&fs->pool_lock);
-		if (fs->pool_count < BATCH_POOL) {
-			fs->pool[fs->pool_count++] = b;
-			b = NULL;
-		}
-		pthread_mutex_unlock(&fs->pool_lock);
-	}
-	lsm_batch_free(b);
-}
-
-int fs_commit(struct fs *fs, struct lsm_batch *b, unsigned flags)
-{
-	return lsm_batch_count(b) ? lsm_write(fs->lsm, b, flags) : 0;
-}
-
-int fs_finish(struct fs *fs, int rc, bool sync)
-{
-	if (!rc && (sync || fs->sync) && !fs->read_only)
-		rc = lsm_sync(fs->lsm);
-	return fs_errno(rc);
-}
-
-void key_range(enum key_kind kind, uint64_t ino, struct key *start, struct key *end)
-{
-	key_make(start, kind, ino, NULL, 0);
-	if (ino < UINT64_MAX) {
-		key_make(end, kind, ino + 1, NULL, 0);
-	} else {
-		end->bytes[0] = (unsigned char)(kind + 1);
-		end->size = 1;
-	}
-}
-
-int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino)
-{
-	struct key start, end;
-
-	key_range(kind, ino, &start, &end);
-	return lsm_batch_delete_range(b, key_slice(&start), key_slice(&end));
-}
-
-/* ---- inode numbers ---- */
-
-int fs_ino_new(struct fs *fs, uint64_t *ino)
-{
-	int rc = 0;
-
-	*ino = 0;
-	pthread_mutex_lock(&fs->ino_lock);
-	if (fs->ino_next >= fs->ino_bound) {
-		struct lsm_batch *b = fs_batch_get(fs);
-		unsigned char bytes[8];
-
-		key_put_u64(bytes, fs->ino_next + INO_STEP);
-		rc = b ? lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){bytes, 8}) :
-			 -ENOMEM;
-		/* Order makes this safe without a sync: what uses a number comes later. */
-		if (!rc)
-			rc = fs_commit(fs, b, 0);
-		if (!rc)
-			fs->ino_bound = fs->ino_next + INO_STEP;
-		fs_batch_put(fs, b);
-	}
-	if (!rc)
-		*ino = fs->ino_next++;
-	pthread_mutex_unlock(&fs->ino_lock);
-	return rc;
-}
-
 /* ---- opening ---- */
 
-static int super_bad(struct fs *fs, const char *why)
+static int fs_super_bad(struct fs *fs, const char *why)
 {
 	fs_report(fs, LSM_REPORT_ERROR, "the store holds no filesystem of Varve's: %s", why);
 	return -EUCLEAN;
 }
 
 /* Make a filesystem in an empty tree. */
-static int super_create(struct fs *fs, const struct fs_options *options)
+static int fs_super_create(struct fs *fs, const struct fs_options *options)
 {
 	unsigned char format[20] = {FS_FORMAT_VERSION}, next[8], root[RECORD_BYTES_MAX];
 	struct attr attr = {.mode = S_IFDIR | 0755,
@@ -186,7 +87,7 @@ static int super_create(struct fs *fs, const struct fs_options *options)
 	struct lsm_batch *b;
 	struct key k;
 	size_t size;
-	int rc;
+	int err;
 
 	if (getrandom(format + 4, 16, 0) != 16)
 		return -EIO;
@@ -196,59 +97,60 @@ static int super_create(struct fs *fs, const struct fs_options *options)
 	b = lsm_batch_new();
 	if (!b)
 		return -ENOMEM;
-	rc = lsm_batch_put(b, SLICE(SUPER_FORMAT), (struct lsm_slice){format, sizeof(format)});
-	if (!rc)
-		rc = lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){next, 8});
-	if (!rc) /* one inode; count_open() will find this */
-		rc = lsm_batch_put(b, SLICE(SUPER_COUNT),
-				   (struct lsm_slice){"\0\0\0\0\0\0\0\1", 8});
-	if (!rc)
-		rc = lsm_batch_put(b, key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0),
-				   (struct lsm_slice){root, size});
-	if (!rc)
-		rc = lsm_write(fs->lsm, b, LSM_SYNC);
+	err = lsm_batch_put(b, SLICE(SUPER_FORMAT), (struct lsm_slice){format, sizeof(format)});
+	if (!err)
+		err = lsm_batch_put(b, SLICE(SUPER_NEXT), (struct lsm_slice){next, 8});
+	if (!err) /* one inode; count_open() will find this */
+		err = lsm_batch_put(b, SLICE(SUPER_COUNT),
+				    (struct lsm_slice){"\0\0\0\0\0\0\0\1", 8});
+	if (!err)
+		err = lsm_batch_put(b, key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0),
+				    (struct lsm_slice){root, size});
+	if (!err)
+		err = lsm_write(fs->lsm, b, LSM_SYNC);
 	lsm_batch_free(b);
-	return rc;
+	return err;
 }
 
-/* Is there nothing at all in the tree? 1 yes, 0 no, or an error. */
-static int super_absent(struct fs *fs)
+/* Find out whether there is nothing at all in the tree. */
+static int fs_tree_empty(struct fs *fs, bool *empty)
 {
 	struct lsm_iter *it = lsm_iter_new(fs->lsm, NULL);
-	int rc;
+	int err;
 
+	*empty = false;
 	if (!it)
 		return -ENOMEM;
 	lsm_iter_first(it);
-	rc = lsm_iter_valid(it) ? 0 : lsm_iter_status(it);
-	if (!rc)
-		rc = !lsm_iter_valid(it);
+	*empty = !lsm_iter_valid(it);
+	err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	return rc;
+	return err;
 }
 
-static int super_read(struct fs *fs, const struct fs_options *options, struct lsm_value *value)
+static int fs_super_read(struct fs *fs, const struct fs_options *options, struct lsm_value *value)
 {
 	const unsigned char *p;
 	uint32_t version;
-	int rc;
+	bool empty;
+	int err;
 
-	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
-	if (rc == 1) {
-		rc = super_absent(fs);
-		if (rc < 0)
-			return rc;
-		if (!rc || fs->read_only)
-			return super_bad(fs, rc ? "it is empty" : "it has no superblock");
-		rc = super_create(fs, options);
-		if (!rc)
-			rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
+	err = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
+	if (err == LSM_ABSENT) {
+		err = fs_tree_empty(fs, &empty);
+		if (err)
+			return err;
+		if (!empty || fs->read_only)
+			return fs_super_bad(fs, empty ? "it is empty" : "it has no superblock");
+		err = fs_super_create(fs, options);
+		if (!err)
+			err = lsm_get(fs->lsm, NULL, SLICE(SUPER_FORMAT), value);
 	}
-	if (rc)
-		return rc == 1 ? -EIO : rc;
+	if (err)
+		return err == LSM_ABSENT ? -EIO : err;
 	p = value->data;
 	if (value->size < 4)
-		return super_bad(fs, "its superblock is too short");
+		return fs_super_bad(fs, "its superblock is too short");
 	version = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 	if (version > FS_FORMAT_VERSION) {
 		fs_report(fs, LSM_REPORT_ERROR,
@@ -258,40 +160,40 @@ static int super_read(struct fs *fs, const struct fs_options *options, struct ls
 		return -EPROTONOSUPPORT;
 	}
 	if (!version || value->size != 20)
-		return super_bad(fs, "its superblock is malformed");
+		return fs_super_bad(fs, "its superblock is malformed");
 	memcpy(fs->uuid, p + 4, sizeof(fs->uuid));
 
-	rc = lsm_get(fs->lsm, NULL, SLICE(SUPER_NEXT), value);
-	if (rc == 1 || (!rc && value->size != 8))
-		return super_bad(fs, "the bound of its inode numbers is missing");
-	if (rc)
-		return rc;
+	err = lsm_get(fs->lsm, NULL, SLICE(SUPER_NEXT), value);
+	if (err == LSM_ABSENT || (!err && value->size != 8))
+		return fs_super_bad(fs, "the bound of its inode numbers is missing");
+	if (err)
+		return err;
 	fs->ino_next = fs->ino_bound = key_get_u64(value->data);
 	if (fs->ino_next <= FS_ROOT_INO || fs->ino_next > UINT64_MAX / 2)
-		return super_bad(fs, "the bound of its inode numbers is impossible");
+		return fs_super_bad(fs, "the bound of its inode numbers is impossible");
 	return 0;
 }
 
-static int root_load(struct fs *fs, struct lsm_value *value)
+static int fs_root_load(struct fs *fs, struct lsm_value *value)
 {
 	struct record record;
 	struct lsm_slice key;
 	const char *why = "it is gone";
 	struct key k;
-	int rc;
+	int err;
 
 	key = key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0);
-	rc = lsm_get(fs->lsm, NULL, key, value);
-	if (rc < 0)
-		return rc;
-	if (!rc)
-		rc = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
-	if (!rc &&
+	err = lsm_get(fs->lsm, NULL, key, value);
+	if (err < 0)
+		return err;
+	if (!err)
+		err = record_decode((struct lsm_slice){value->data, value->size}, &record, &why);
+	if (!err &&
 	    (record.kind != RECORD_INODE || record.ino != FS_ROOT_INO || !S_ISDIR(record.type))) {
 		why = "the root is no directory";
-		rc = 1;
+		err = -EUCLEAN;
 	}
-	if (rc)
+	if (err)
 		return fs_corrupt(fs, key, why);
 	fs->root = inode_new(fs, FS_ROOT_INO, &record.attr, INODE_OWN, NULL, NULL);
 	if (!fs->root)
@@ -300,109 +202,95 @@ static int root_load(struct fs *fs, struct lsm_value *value)
 	return 0;
 }
 
-/* Free what was nameless and in use when the process died. */
-static int orphans_free(struct fs *fs)
-{
-	static const unsigned char lower = KEY_ORPHAN, upper = KEY_ORPHAN + 1;
-	struct lsm_iter_options o = {.lower = {&lower, 1}, .upper = {&upper, 1}};
-	struct lsm_iter *it = lsm_iter_new(fs->lsm, &o);
-	struct lsm_batch *b = fs_batch_get(fs);
-	int rc = it && b ? 0 : -ENOMEM;
-
-	if (!rc)
-		lsm_iter_first(it);
-	while (!rc && lsm_iter_valid(it)) {
-		struct lsm_slice key = lsm_iter_key(it);
-
-		if (key.size == 9)
-			rc = inode_stage_free(b, key_get_u64((const char *)key.data + 1),
-					      ATTR_FLAGS, true);
-		else
-			rc = lsm_batch_delete(b, key);
-		if (!rc && lsm_batch_count(b) >= 3 * ORPHAN_STEP) {
-			rc = fs_commit(fs, b, LSM_FREES);
-			lsm_batch_clear(b);
-		}
-		lsm_iter_next(it);
-	}
-	if (!rc && it)
-		rc = lsm_iter_status(it);
-	if (!rc)
-		rc = fs_commit(fs, b, LSM_FREES);
-	fs_batch_put(fs, b);
-	lsm_iter_free(it);
-	return rc;
-}
-
 static void fs_free(struct fs *fs)
 {
 	while (fs->pool_count)
 		lsm_batch_free(fs->pool[--fs->pool_count]);
-	pthread_mutex_destroy(&fs->pool_lock);
-	pthread_mutex_destroy(&fs->ino_lock);
-	pthread_mutex_destroy(&fs->rename_lock);
+	mutex_destroy(&fs->pool_lock);
+	mutex_destroy(&fs->ino_lock);
+	mutex_destroy(&fs->rename_lock);
 	free(fs);
 }
 
-static void init(struct fs *fs, const struct fs_options *options, struct lsm_options *lsm_options)
+/* A filesystem with its options and locks, and no tree yet; NULL: no memory. */
+static struct fs *fs_new(const struct fs_options *options)
 {
-	size_t memory =
-		options->lsm.memory_bytes ? options->lsm.memory_bytes : MEMORY_BYTES_DEFAULT;
+	struct fs *fs = calloc(1, sizeof(*fs));
 
+	if (!fs)
+		return NULL;
+	if (mutex_init(&fs->pool_lock, LOCK_POOL))
+		goto no_pool;
+	if (mutex_init(&fs->ino_lock, LOCK_INO))
+		goto no_ino;
+	if (mutex_init(&fs->rename_lock, LOCK_RENAME))
+		goto no_rename;
 	fs->atime = options->atime;
 	fs->sync = options->sync;
 	fs->acl = options->acl;
 	fs->read_only = options->lsm.read_only;
 	fs->report = options->lsm.report;
 	fs->report_ctx = options->lsm.report_ctx;
+	return fs;
+no_rename:
+	mutex_destroy(&fs->ino_lock);
+no_ino:
+	mutex_destroy(&fs->pool_lock);
+no_pool:
+	free(fs);
+	return NULL;
+}
+
+/* Open the tree below `fs`, and part the memory between the two. */
+static int fs_open_tree(struct fs *fs, const char *path, const struct fs_options *options)
+{
+	struct lsm_options lsm_options = options->lsm;
+	size_t memory =
+		options->lsm.memory_bytes ? options->lsm.memory_bytes : MEMORY_BYTES_DEFAULT;
+
 	fs->inode_bytes_max = memory / INODE_SHARE;
-	pthread_mutex_init(&fs->pool_lock, NULL);
-	pthread_mutex_init(&fs->ino_lock, NULL);
-	pthread_mutex_init(&fs->rename_lock, NULL);
-	*lsm_options = options->lsm;
-	lsm_options->memory_bytes = memory - fs->inode_bytes_max;
+	lsm_options.memory_bytes = memory - fs->inode_bytes_max;
+	return lsm_open(path, &lsm_options, &fs->lsm);
 }
 
 int fs_open(const char *path, const struct fs_options *options, struct fs **out)
 {
-	struct lsm_options lsm_options;
 	struct lsm_value value = {0};
 	struct fs *fs;
-	int rc;
+	int err;
 
 	*out = NULL;
-	fs = calloc(1, sizeof(*fs));
+	fs = fs_new(options);
 	if (!fs)
 		return -ENOMEM;
-	init(fs, options, &lsm_options);
-	rc = lsm_open(path, &lsm_options, &fs->lsm);
-	if (rc) {
+	err = fs_open_tree(fs, path, options);
+	if (err) {
 		fs_free(fs);
-		return rc;
+		return err;
 	}
-	rc = inode_table_init(fs);
-	if (!rc)
-		rc = super_read(fs, options, &value);
-	if (!rc)
-		rc = root_load(fs, &value);
-	if (!rc)
-		rc = prune_open(fs);
-	if (!rc)
-		rc = count_open(fs);
+	err = inode_table_init(fs);
+	if (!err)
+		err = fs_super_read(fs, options, &value);
+	if (!err)
+		err = fs_root_load(fs, &value);
+	if (!err)
+		err = prune_open(fs);
+	if (!err)
+		err = count_open(fs);
 	lsm_value_release(&value);
-	if (rc) {
+	if (err) {
 		prune_close(fs);
 		inode_table_release(fs);
 		lsm_close(fs->lsm);
 		fs_free(fs);
-		return rc;
+		return err;
 	}
 	if (!fs->read_only) {
 		/* Orphans only cost space: what cannot be freed now waits for another open. */
-		rc = orphans_free(fs);
-		if (rc)
+		err = orphan_free_all(fs);
+		if (err)
 			fs_report(fs, LSM_REPORT_WARNING, "cannot free deleted files: %s",
-				  strerror(-rc));
+				  strerror(-err));
 	}
 	*out = fs;
 	return 0;
@@ -410,16 +298,16 @@ int fs_open(const char *path, const struct fs_options *options, struct fs **out)
 
 int fs_close(struct fs *fs)
 {
-	int rc;
+	int err;
 
 	if (!fs)
 		return 0;
 	prune_close(fs);
 	inode_table_release(fs);
 	count_close(fs);
-	rc = lsm_close(fs->lsm);
+	err = lsm_close(fs->lsm);
 	fs_free(fs);
-	return rc;
+	return err;
 }
 
 int fs_sync(struct fs *fs)
@@ -438,25 +326,25 @@ int fs_compact(struct fs *fs, lsm_progress_fn *progress, void *ctx)
 
 int fs_stats(struct fs *fs, struct fs_stats *stats)
 {
-	int rc = count_wait(fs);
+	int err = count_wait(fs);
 
 	memset(stats, 0, sizeof(*stats));
 	lsm_stats(fs->lsm, &stats->lsm);
 	stats->files = count_files(fs);
 	stats->inodes_in_memory = atomic_load_explicit(&fs->inodes, memory_order_relaxed);
 	stats->inode_bytes = atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
 int fs_statfs(struct fs *fs, struct statvfs *st)
 {
 	uint64_t free_bytes, total_bytes, uuid;
-	int rc;
+	int err;
 
 	memset(st, 0, sizeof(*st));
-	rc = lsm_space(fs->lsm, &free_bytes, &total_bytes);
-	if (rc)
-		return fs_errno(rc);
+	err = lsm_space(fs->lsm, &free_bytes, &total_bytes);
+	if (err)
+		return fs_errno(err);
 	memcpy(&uuid, fs->uuid, sizeof(uuid));
 	st->f_bsize = st->f_frsize = 4096;
 	st->f_blocks = total_bytes / 4096;

@@ -5,12 +5,12 @@
  * (`lookups`: with FUSE, while the kernel caches it), while a call works on it,
  * or while a child of it is in memory (`refs`). At the last reference it goes at
  * once: whoever calls us caches already, and a second cache would only hold the
- * same thing twice. So an inode in memory has its attributes at hand, and what
- * changes them needs no read; content stays in the tree, whose caches are
- * larger than ours may be.
+ * same thing twice. So the attributes of an inode in memory need no read, also to
+ * change them. Content stays in the tree, whose caches may be larger than this
+ * table.
  *
  * What was read from the tree may be out of date by the time it is to enter
- * the table: somebody may have loaded the inode, changed it and dropped it in
+ * the table: another thread may have loaded the inode, changed it and dropped it in
  * between. So each directory counts the writes to records in its range
  * (`changes`), and the filesystem those to 'I' records. The reader notes the
  * count before it reads and compares it under the shard's lock when it finds
@@ -24,7 +24,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "fs/change.h" /* freeing orphans */
+#include "fs/change.h"
+#include "fs/orphan.h"
+#include "fs/prune.h"
+#include "lsm/base/array.h"
 
 #define SHARD_BUCKETS_MIN 64u
 
@@ -34,20 +37,20 @@ static size_t inode_bytes(const char *name)
 	return sizeof(struct inode) + (name ? strlen(name) + 1 : 0) + 48;
 }
 
-static uint64_t ino_hash(uint64_t ino)
+static uint64_t inode_hash(uint64_t ino)
 {
 	return ino * 0x9e3779b97f4a7c15u;
 }
 
-static struct shard *ino_shard(struct fs *fs, uint64_t ino)
+static struct shard *inode_shard(struct fs *fs, uint64_t ino)
 {
-	return &fs->shards[ino_hash(ino) >> 58];
+	return &fs->shards[inode_hash(ino) >> 58];
 }
 _Static_assert(INODE_SHARDS == 64, "the top six bits choose the shard");
 
-static struct inode **shard_bucket(const struct shard *s, uint64_t ino)
+static struct inode **inode_shard_bucket(const struct shard *s, uint64_t ino)
 {
-	return &s->buckets[(ino_hash(ino) >> 20) & s->mask];
+	return &s->buckets[(inode_hash(ino) >> 20) & s->mask];
 }
 
 int inode_table_init(struct fs *fs)
@@ -55,38 +58,44 @@ int inode_table_init(struct fs *fs)
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
+		int err = mutex_init(&s->lock, LOCK_SHARD);
+
+		if (err)
+			return err;
 		s->buckets = calloc(SHARD_BUCKETS_MIN, sizeof(*s->buckets));
-		if (!s->buckets)
+		if (!s->buckets) {
+			mutex_destroy(&s->lock);
 			return -ENOMEM;
+		}
 		s->mask = SHARD_BUCKETS_MIN - 1;
-		pthread_mutex_init(&s->lock, NULL);
 	}
 	return 0;
 }
 
 static void inode_destroy(struct inode *inode)
 {
-	pthread_rwlock_destroy(&inode->lock);
+	inode_lock_destroy(inode);
 	free(inode->name);
 	free(inode->content);
 	free(inode);
 }
 
-/* Write the times that are only in memory. Nobody else is at work any more. */
-static void settle_all(struct fs *fs)
+/* Write the atimes that are only in memory. No other call is at work any more. */
+static void inode_table_write_atimes(struct fs *fs)
 {
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
 		for (size_t n = 0; s->buckets && n <= s->mask; n++)
 			for (struct inode *inode = s->buckets[n]; inode; inode = inode->next)
-				inode_settle(fs, inode);
+				inode_write_atime(fs, inode);
 	}
 }
 
 void inode_table_release(struct fs *fs)
 {
-	settle_all(fs);
+	assert(inode_table_valid(fs));
+	inode_table_write_atimes(fs);
 	for (unsigned i = 0; i < INODE_SHARDS; i++) {
 		struct shard *s = &fs->shards[i];
 
@@ -96,25 +105,18 @@ void inode_table_release(struct fs *fs)
 			struct inode *inode, *next;
 
 			for (inode = s->buckets[n]; inode; inode = next) {
-				struct lsm_batch *b = NULL;
-
 				next = inode->next;
-				/* If this fails, the next open frees it. */
-				if (inode->where == INODE_NAMELESS && inode->orphaned)
-					b = fs_batch_get(fs);
-				if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
-					(void)fs_commit(fs, b, LSM_FREES);
-				fs_batch_put(fs, b);
+				orphan_free(fs, inode);
 				inode_destroy(inode);
 			}
 		}
 		free(s->buckets);
-		pthread_mutex_destroy(&s->lock);
+		mutex_destroy(&s->lock);
 	}
 }
 
 /* Double the buckets when there are more inodes than those; without memory, chains just grow. */
-static void shard_grow(struct shard *s)
+static void inode_shard_grow(struct shard *s)
 {
 	size_t mask = s->mask * 2 + 1;
 	struct inode **old = s->buckets, **buckets;
@@ -131,7 +133,7 @@ static void shard_grow(struct shard *s)
 		struct inode *inode, *next;
 
 		for (inode = old[n]; inode; inode = next) {
-			struct inode **bucket = shard_bucket(s, inode->ino);
+			struct inode **bucket = inode_shard_bucket(s, inode->ino);
 
 			next = inode->next;
 			inode->next = *bucket;
@@ -141,32 +143,31 @@ static void shard_grow(struct shard *s)
 	free(old);
 }
 
-/* REQUIRES: s->lock. */
-static struct inode *shard_find(const struct shard *s, uint64_t ino)
+static struct inode *inode_shard_find(const struct shard *s, uint64_t ino) REQUIRES(s->lock)
 {
-	struct inode *inode = *shard_bucket(s, ino);
+	struct inode *inode = *inode_shard_bucket(s, ino);
 
 	while (inode && inode->ino != ino)
 		inode = inode->next;
 	return inode;
 }
 
-/* REQUIRES: s->lock. */
-static void shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
+static void inode_shard_insert(struct fs *fs, struct shard *s, struct inode *inode)
+	REQUIRES(s->lock)
 {
-	struct inode **bucket = shard_bucket(s, inode->ino);
+	struct inode **bucket = inode_shard_bucket(s, inode->ino);
 
 	inode->next = *bucket;
 	*bucket = inode;
 	s->count++;
-	shard_grow(s);
+	inode_shard_grow(s);
 	atomic_fetch_add_explicit(&fs->inodes, 1, memory_order_relaxed);
 }
 
-/* REQUIRES: s->lock. */
-static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
+static void inode_shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
+	REQUIRES(s->lock)
 {
-	struct inode **link = shard_bucket(s, inode->ino);
+	struct inode **link = inode_shard_bucket(s, inode->ino);
 
 	while (*link != inode)
 		link = &(*link)->next;
@@ -175,18 +176,101 @@ static void shard_remove(struct fs *fs, struct shard *s, struct inode *inode)
 	atomic_fetch_sub_explicit(&fs->inodes, 1, memory_order_relaxed);
 }
 
+/* ---- is the table right? ---- */
+
+/* What inode_table_valid() has added up. */
+struct inode_tally {
+	uint64_t inodes, bytes;
+	const struct inode **parents; /* of all that have one */
+	size_t parent_count, parent_room;
+};
+
+static int inode_parents_compare(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (const struct inode *const *)a;
+	uintptr_t y = (uintptr_t) * (const struct inode *const *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool inode_is_valid(const struct inode *inode)
+{
+	if (!inode->ino || inode->type != (inode->attr.mode & S_IFMT))
+		return false;
+	if (!inode->refs && !inode->lookups)
+		return false;
+	if (inode->where == INODE_NAMED && (!inode->parent || !inode->name))
+		return false;
+	if (inode->where != INODE_NAMELESS)
+		return !inode->content && !inode->orphaned && !inode->linkable;
+	return !inode->orphaned || inode->attr.flags & ATTR_FLAGS;
+}
+
+/* Add up one shard. Nobody else uses the filesystem. */
+static bool inode_shard_valid(struct fs *fs, struct shard *s,
+			      struct inode_tally *t) NO_OTHER_THREADS
+{
+	size_t count = 0;
+
+	for (size_t n = 0; n <= s->mask; n++) {
+		for (const struct inode *inode = s->buckets[n]; inode; inode = inode->next) {
+			count++;
+			t->bytes += inode_bytes(inode->name);
+			if (inode_shard(fs, inode->ino) != s ||
+			    inode_shard_bucket(s, inode->ino) != &s->buckets[n] ||
+			    inode_shard_find(s, inode->ino) != inode || !inode_is_valid(inode))
+				return false;
+			if (!inode->parent)
+				continue;
+			/* Without memory for this one it is left out. */
+			if (!array_reserve(t->parents, t->parent_room, t->parent_count + 1))
+				t->parents[t->parent_count++] = inode->parent;
+		}
+	}
+	t->inodes += count;
+	return count == s->count;
+}
+
+/* Is each parent in the table, with a reference for each child? */
+static bool inode_parents_valid(struct fs *fs, struct inode_tally *t) NO_OTHER_THREADS
+{
+	size_t children;
+
+	if (t->parent_count)
+		qsort(t->parents, t->parent_count, sizeof(*t->parents), inode_parents_compare);
+	for (size_t i = 0; i < t->parent_count; i += children) {
+		const struct inode *parent = t->parents[i];
+
+		children = 1;
+		while (i + children < t->parent_count && t->parents[i + children] == parent)
+			children++;
+		if (inode_shard_find(inode_shard(fs, parent->ino), parent->ino) != parent ||
+		    !S_ISDIR(parent->type) || parent->refs < children)
+			return false;
+	}
+	return true;
+}
+
+bool inode_table_valid(struct fs *fs)
+{
+	struct inode_tally t = {0};
+	bool valid = true;
+
+	for (unsigned i = 0; valid && i < INODE_SHARDS; i++)
+		valid = !fs->shards[i].buckets || inode_shard_valid(fs, &fs->shards[i], &t);
+	valid = valid && t.inodes == atomic_load(&fs->inodes) &&
+		t.bytes == atomic_load(&fs->inode_bytes) && inode_parents_valid(fs, &t);
+	free(t.parents);
+	return valid;
+}
+
+/* ---- references ---- */
+
 /* Free what left the table; its parent loses a reference. */
 static void inode_free(struct fs *fs, struct inode *inode)
 {
 	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
-	if (inode->where == INODE_NAMELESS && inode->orphaned) {
-		struct lsm_batch *b = fs_batch_get(fs);
-
-		/* If this fails, the next open frees it. */
-		if (b && !inode_stage_free(b, inode->ino, inode->attr.flags, true))
-			(void)fs_commit(fs, b, LSM_FREES);
-		fs_batch_put(fs, b);
-	}
+	orphan_free(fs, inode);
 	inode_destroy(inode);
 }
 
@@ -194,19 +278,19 @@ static void inode_free(struct fs *fs, struct inode *inode)
 static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uint32_t refs)
 {
 	while (inode) {
-		struct shard *s = ino_shard(fs, inode->ino);
+		struct shard *s = inode_shard(fs, inode->ino);
 		struct inode *parent;
 
-		pthread_mutex_lock(&s->lock);
+		mutex_lock(&s->lock);
 		assert(inode->refs >= refs);
 		inode->refs -= refs;
 		inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
 		if (inode->refs || inode->lookups) {
-			pthread_mutex_unlock(&s->lock);
+			mutex_unlock(&s->lock);
 			return;
 		}
-		shard_remove(fs, s, inode);
-		pthread_mutex_unlock(&s->lock);
+		inode_shard_remove(fs, s, inode);
+		mutex_unlock(&s->lock);
 		parent = inode->parent;
 		inode_free(fs, inode);
 		inode = parent;
@@ -217,27 +301,27 @@ static void inode_drop(struct fs *fs, struct inode *inode, uint64_t lookups, uin
 
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 {
-	struct shard *s = ino_shard(fs, ino);
+	struct shard *s = inode_shard(fs, ino);
 	struct inode *inode;
 
-	pthread_mutex_lock(&s->lock);
-	inode = shard_find(s, ino);
+	mutex_lock(&s->lock);
+	inode = inode_shard_find(s, ino);
 	if (inode) {
 		inode->refs++;
 		inode->used = true;
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	*out = inode;
 	return inode ? 0 : -ESTALE;
 }
 
 void inode_ref(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode->refs++;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 void inode_put(struct fs *fs, struct inode *inode)
@@ -247,32 +331,32 @@ void inode_put(struct fs *fs, struct inode *inode)
 
 void inode_keep(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode->lookups++;
 	inode->refs--;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 void inode_hold(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	inode->lookups++;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 }
 
 /* Whether the caller's one reference and `count` lookups are all that is left. */
 static bool inode_is_last(struct fs *fs, struct inode *inode, uint64_t count)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 	bool last;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	last = inode->refs == 1 && inode->lookups <= count;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return last;
 }
 
@@ -283,18 +367,18 @@ void inode_forget(struct fs *fs, uint64_t ino, uint64_t count)
 	if (inode_get(fs, ino, &inode))
 		return;
 	if (inode_is_last(fs, inode, count))
-		inode_settle(fs, inode);
+		inode_write_atime(fs, inode);
 	inode_drop(fs, inode, count, 1);
 }
 
 bool inode_is_only_mine(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 	bool mine;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	mine = inode->refs == 1 && !inode->lookups;
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return mine;
 }
 
@@ -302,14 +386,17 @@ struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
 			enum inode_where where, struct inode *parent, const char *name)
 {
 	struct inode *inode = calloc(1, sizeof(*inode));
-	pthread_rwlockattr_t lock_attr;
 
 	if (!inode)
 		return NULL;
+	if (inode_lock_init(inode)) {
+		free(inode);
+		return NULL;
+	}
 	if (name) {
 		inode->name = strdup(name);
 		if (!inode->name) {
-			free(inode);
+			inode_destroy(inode);
 			return NULL;
 		}
 	}
@@ -321,11 +408,6 @@ struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
 	inode->used = true;
 	if (S_ISDIR(inode->type))
 		inode->entries_max = attr->entries;
-	/* A stream of readers must not starve who wants to create. */
-	pthread_rwlockattr_init(&lock_attr);
-	pthread_rwlockattr_setkind_np(&lock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&inode->lock, &lock_attr);
-	pthread_rwlockattr_destroy(&lock_attr);
 	inode->parent = parent;
 	if (parent)
 		inode_ref(fs, parent);
@@ -335,11 +417,11 @@ struct inode *inode_new(struct fs *fs, uint64_t ino, const struct attr *attr,
 
 void inode_add(struct fs *fs, struct inode *inode)
 {
-	struct shard *s = ino_shard(fs, inode->ino);
+	struct shard *s = inode_shard(fs, inode->ino);
 
-	pthread_mutex_lock(&s->lock);
-	shard_insert(fs, s, inode);
-	pthread_mutex_unlock(&s->lock);
+	mutex_lock(&s->lock);
+	inode_shard_insert(fs, s, inode);
+	mutex_unlock(&s->lock);
 	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
 		prune_wake(fs);
 }
@@ -360,6 +442,7 @@ void inode_discard(struct fs *fs, struct inode *inode)
  * parent is locked, so they may be read here.)
  */
 static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_t type)
+	REQUIRES_SHARED(*dir)
 {
 	if (inode->type != type)
 		return false;
@@ -367,44 +450,45 @@ static bool inode_fits(const struct inode *inode, const struct inode *dir, mode_
 }
 
 /* As inode_enter(), for a record at hand that is good while `*counter` is `stamp`. */
-static int enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
-		 enum inode_where where, const _Atomic uint64_t *counter, uint64_t stamp,
-		 struct inode **out)
+static int inode_enter_record(struct fs *fs, struct inode *dir, const char *name,
+			      const struct record *record, enum inode_where where,
+			      const _Atomic uint64_t *counter, uint64_t stamp, struct inode **out)
+	REQUIRES_SHARED(*dir)
 {
-	struct shard *s = ino_shard(fs, record->ino);
+	struct shard *s = inode_shard(fs, record->ino);
 	struct inode *made, *found;
-	int rc = 0;
+	int err = 0;
 
 	made = inode_new(fs, record->ino, &record->attr, where, dir, name);
 	if (!made)
 		return -ENOMEM;
-	pthread_mutex_lock(&s->lock);
-	found = shard_find(s, record->ino);
+	mutex_lock(&s->lock);
+	found = inode_shard_find(s, record->ino);
 	if (found) {
 		found->refs++;
 		found->used = true;
 	} else if (atomic_load(counter) != stamp) {
-		rc = 1;
+		err = INODE_STALE;
 	} else {
-		shard_insert(fs, s, made);
+		inode_shard_insert(fs, s, made);
 		found = made;
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	if (found != made)
 		inode_discard(fs, made);
 	*out = found;
 	if (atomic_load_explicit(&fs->inode_bytes, memory_order_relaxed) > fs->inode_bytes_max)
 		prune_wake(fs);
-	return rc;
+	return err;
 }
 
 /* Find the inode of a link. */
-static int enter_link(struct fs *fs, struct inode *dir, const char *name, const struct record *link,
-		      struct inode **out)
+static int inode_enter_link(struct fs *fs, struct inode *dir, const char *name,
+			    const struct record *link, struct inode **out) REQUIRES_SHARED(*dir)
 {
 	struct lsm_value value = {0};
 	struct key k;
-	int rc;
+	int err;
 
 	do {
 		uint64_t stamp = atomic_load(&fs->own_changes);
@@ -412,25 +496,26 @@ static int enter_link(struct fs *fs, struct inode *dir, const char *name, const 
 		struct record record;
 		const char *why;
 
-		rc = lsm_get(fs->lsm, NULL, key, &value);
-		if (rc == 1)
-			rc = fs_corrupt(fs, key, "it is gone, but a name of it is there");
-		if (rc)
+		err = lsm_get(fs->lsm, NULL, key, &value);
+		if (err == LSM_ABSENT)
+			err = fs_corrupt(fs, key, "it is gone, but a name of it is there");
+		if (err)
 			break;
-		rc = record_decode((struct lsm_slice){value.data, value.size}, &record, &why);
-		if (!rc && (record.kind != RECORD_INODE || record.ino != link->ino ||
-			    record.type != link->type)) {
+		err = record_decode((struct lsm_slice){value.data, value.size}, &record, &why);
+		if (!err && (record.kind != RECORD_INODE || record.ino != link->ino ||
+			     record.type != link->type)) {
 			why = "it is not what its name says";
-			rc = -EUCLEAN;
+			err = -EUCLEAN;
 		}
-		if (rc) {
-			rc = fs_corrupt(fs, key, why);
+		if (err) {
+			err = fs_corrupt(fs, key, why);
 			break;
 		}
-		rc = enter(fs, dir, name, &record, INODE_OWN, &fs->own_changes, stamp, out);
-	} while (rc == 1);
+		err = inode_enter_record(fs, dir, name, &record, INODE_OWN, &fs->own_changes, stamp,
+					 out);
+	} while (err == INODE_STALE);
 	lsm_value_release(&value);
-	return rc;
+	return err;
 }
 
 int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
@@ -438,24 +523,26 @@ int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct
 {
 	struct lsm_slice key;
 	struct key k;
-	int rc = 0;
+	int err = 0;
 
+	inode_assert_shared(dir);
 	*out = NULL;
 	key = key_make(&k, KEY_NAME, dir->ino, name, strlen(name));
 	if (record->kind == RECORD_INODE && record->attr.nlink != 1)
 		return fs_corrupt(fs, key, "an inode with several names in the record of one");
 	if (inode_get(fs, record->ino, out)) {
 		if (record->kind == RECORD_LINK)
-			rc = enter_link(fs, dir, name, record, out);
+			err = inode_enter_link(fs, dir, name, record, out);
 		else
-			rc = enter(fs, dir, name, record, INODE_NAMED, &dir->changes, stamp, out);
+			err = inode_enter_record(fs, dir, name, record, INODE_NAMED, &dir->changes,
+						 stamp, out);
 	}
 	if (*out && !inode_fits(*out, dir, record->type)) {
 		inode_put(fs, *out);
 		*out = NULL;
-		rc = fs_corrupt(fs, key, "its inode is already somewhere else");
+		err = fs_corrupt(fs, key, "its inode is already somewhere else");
 	}
-	return rc;
+	return err;
 }
 
 void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,
@@ -463,6 +550,7 @@ void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, stru
 {
 	struct inode *old_parent = inode->parent;
 
+	inode_assert_held(inode);
 	atomic_fetch_add_explicit(&fs->inode_bytes, inode_bytes(name), memory_order_relaxed);
 	atomic_fetch_sub_explicit(&fs->inode_bytes, inode_bytes(inode->name), memory_order_relaxed);
 	free(inode->name);

@@ -6,6 +6,7 @@
 #define FS_INODE_H
 
 #include "fs/core.h"
+#include "fs/inode_lock.h"
 
 enum inode_where {
 	INODE_NAMED,    /* the record is under 'N' parent name */
@@ -13,7 +14,7 @@ enum inode_where {
 	INODE_NAMELESS, /* no record: an orphan lives in memory only */
 };
 
-struct inode {
+struct LOCK_ATTRIBUTE(capability("inode")) inode {
 	/* constant */
 	uint64_t ino;
 	mode_t type; /* S_IFREG, ... */
@@ -27,8 +28,8 @@ struct inode {
 	/* atomic: of a directory, how often a record in its range was written */
 	_Atomic uint64_t changes;
 
-	pthread_rwlock_t lock;
-	/* guarded by lock */
+	pthread_rwlock_t rwlock; /* see inode_lock.h */
+	/* guarded by rwlock */
 	struct attr attr;
 	enum inode_where where;
 	bool orphaned; /* nameless, and 'O' ino is in the store */
@@ -46,36 +47,29 @@ struct inode {
 	uint64_t entries_max; /* of a directory: most entries since it was empty */
 };
 
-static inline void inode_lock(struct inode *inode)
-{
-	pthread_rwlock_wrlock(&inode->lock);
-}
-static inline void inode_lock_shared(struct inode *inode)
-{
-	pthread_rwlock_rdlock(&inode->lock);
-}
-static inline void inode_unlock(struct inode *inode)
-{
-	pthread_rwlock_unlock(&inode->lock);
-}
-
 /* ---- the table ---- */
 
 int inode_table_init(struct fs *fs);
 void inode_table_release(struct fs *fs); /* frees orphans in the store, and all inodes */
 
-/* The inode `ino` with a reference; -ESTALE if nobody holds it. */
+/*
+ * Is everything right in the table: the counts, the bytes, each inode in its bucket, each parent
+ * there and referred to? For assertions and tests, while no call is at work.
+ */
+bool inode_table_valid(struct fs *fs);
+
+/* The inode `ino` with one more reference for this call; -ESTALE if it is not in memory. */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
 void inode_ref(struct fs *fs, struct inode *inode);
-/* Give a reference back; NULL is fine. Frees an orphan's data with the last one. */
+/* Drop a reference; NULL is fine. The last one frees an orphan's data. */
 void inode_put(struct fs *fs, struct inode *inode);
-/* Turn the reference into one the caller of fs_lookup() and the like holds. */
+/* Turn the reference of this call into one that the caller of fs.h holds. */
 void inode_keep(struct fs *fs, struct inode *inode);
-/* Give one more of those. */
+/* Add one that the caller of fs.h holds. */
 void inode_hold(struct fs *fs, struct inode *inode);
-/* Take back `count` of those. */
+/* Drop `count` of those. */
 void inode_forget(struct fs *fs, uint64_t ino, uint64_t count);
-/* Does nobody but the calling operation, with its one reference, hold it? */
+/* Is the one reference of this call the only one? */
 bool inode_is_only_mine(struct fs *fs, struct inode *inode);
 
 /* A new inode, in no table yet, with one reference; NULL: no memory. */
@@ -89,18 +83,18 @@ void inode_discard(struct fs *fs, struct inode *inode);
 /*
  * The inode that `record`, of `name` in `dir`, stands for: the one in memory or
  * else made from the record. `stamp` is dir->changes from before the record was
- * read. Returns 0 with a reference; 1 if the record may be out of date: read it
- * again; -EUCLEAN.
- * REQUIRES: dir locked, at least shared.
+ * read. Returns 0 with a reference; INODE_STALE if the record may be out of date, and is to be
+ * read again; -EUCLEAN, reported; or another error.
  */
+enum { INODE_STALE = 1 };
 int inode_enter(struct fs *fs, struct inode *dir, const char *name, const struct record *record,
-		uint64_t stamp, struct inode **out);
+		uint64_t stamp, struct inode **out) REQUIRES_SHARED(*dir);
 
 /*
  * Move it: `name` (malloc()ed) becomes its own; it takes a reference on
- * `parent` and gives back the one on the last. REQUIRES: its lock.
+ * `parent` and drops the one on the last.
  */
 void inode_move(struct fs *fs, struct inode *inode, enum inode_where where, struct inode *parent,
-		char *name);
+		char *name) REQUIRES(*inode);
 
 #endif

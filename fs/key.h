@@ -77,4 +77,14 @@ static inline struct lsm_slice key_extent(struct key *k, uint64_t ino, uint64_t 
 	return key_make(k, KEY_EXTENT, ino, tail, sizeof(tail));
 }
 
+static inline struct lsm_slice key_slice(const struct key *k)
+{
+	return (struct lsm_slice){k->bytes, k->size};
+}
+
+/* [start, end) of all keys of `kind` and `ino`; start.size is 9. */
+void key_range(enum key_kind kind, uint64_t ino, struct key *start, struct key *end);
+/* Add to `b` the deletion of every key of `kind` and `ino`. 0 or as lsm_batch_delete_range(). */
+int key_drop_range(struct lsm_batch *b, enum key_kind kind, uint64_t ino);
+
 #endif

@@ -68,7 +68,7 @@ int numset_add(struct numset *s, uint64_t n)
 	}
 	word = &s->slots[at]->words[n % PAGE_BITS / 64];
 	if (*word & bit)
-		return 1;
+		return NUMSET_THERE;
 	*word |= bit;
 	return 0;
 }

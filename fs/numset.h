@@ -18,7 +18,8 @@ struct numset {                     /* starts as {0} */
 };
 
 void numset_release(struct numset *s);
-/* Add `n`. Returns 0; 1 if it was there; -ENOMEM. */
+/* Add `n`. Returns 0; NUMSET_THERE if it was there before; -ENOMEM. */
+enum { NUMSET_THERE = 1 };
 int numset_add(struct numset *s, uint64_t n);
 bool numset_has(const struct numset *s, uint64_t n);
 

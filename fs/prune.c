@@ -1,8 +1,8 @@
 /*
  * prune.c - keeping the table of inodes within its share of memory.
  *
- * An inode can only leave the table when the kernel gives its references back,
- * and the kernel does so for want of *its* memory, not ours. So a thread asks
+ * An inode can only leave the table when the kernel drops its references, and the
+ * kernel does so when it is short of memory itself. So a thread asks
  * it to: names that were not used since the hand of the clock last came by are
  * handed to the callback, a few at a time and with no lock held. What is in use
  * by a call, or has children in memory, is left alone; so are inodes without a
@@ -15,6 +15,7 @@
  * which the kernel looks up one by one if it wants more.
  */
 #include "fs/inode.h"
+#include "fs/prune.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static unsigned prune_collect(struct fs *fs, struct victim *victims, unsigned ma
 	struct shard *s = &fs->shards[p->shard];
 	unsigned n = 0;
 
-	pthread_mutex_lock(&s->lock);
+	mutex_lock(&s->lock);
 	for (; p->bucket <= s->mask && n < max; p->bucket++) {
 		for (struct inode *i = s->buckets[p->bucket]; i && n < max; i = i->next) {
 			/* Nobody at work on it, so its place cannot change now. */
@@ -63,28 +64,29 @@ static unsigned prune_collect(struct fs *fs, struct victim *victims, unsigned ma
 		p->bucket = 0;
 		p->shard = (p->shard + 1) % INODE_SHARDS;
 	}
-	pthread_mutex_unlock(&s->lock);
+	mutex_unlock(&s->lock);
 	return n;
 }
 
-/* Wait until `ms` have passed or the thread is to stop. REQUIRES: p->lock. */
-static void prune_sleep(struct prune *p, unsigned ms)
+/* Wait until `ms` have passed or the thread is to stop. */
+static void prune_sleep(struct fs *fs, unsigned ms) REQUIRES(fs->prune.lock)
 {
+	struct prune *p = &fs->prune;
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	while (!p->stop && pthread_cond_timedwait(&p->wake, &p->lock, &until) != ETIMEDOUT)
+	while (!p->stop && cond_wait_until(&p->wake, &fs->prune.lock, &until) != -ETIMEDOUT)
 		;
 }
 
 /*
- * Go around until the table is small enough. Returns whether a round helped.
- * REQUIRES: p->lock, which is given back while the callback runs.
+ * Go around until the table is small enough. Returns whether a round helped. The lock is
+ * released while the callback runs.
  */
-static bool prune_round(struct fs *fs, struct victim *victims)
+static bool prune_round(struct fs *fs, struct victim *victims) REQUIRES(fs->prune.lock)
 {
 	/* A little below the limit, so as not to be back at once. */
 	size_t limit = fs->inode_bytes_max - fs->inode_bytes_max / 8;
@@ -99,15 +101,15 @@ static bool prune_round(struct fs *fs, struct victim *victims)
 		unsigned shard = p->shard, n;
 
 		p->calling = true;
-		pthread_mutex_unlock(&p->lock);
+		mutex_unlock(&fs->prune.lock);
 		n = prune_collect(fs, victims, PRUNE_STEP);
 		for (unsigned i = 0; i < n; i++)
 			fn(ctx, victims[i].parent, victims[i].name);
-		pthread_mutex_lock(&p->lock);
+		mutex_lock(&fs->prune.lock);
 		p->calling = false;
 		pthread_cond_broadcast(&p->idle);
 		if (n)
-			prune_sleep(p, PRUNE_PAUSE_MS);
+			prune_sleep(fs, PRUNE_PAUSE_MS);
 		if (p->shard != shard && p->shard == first)
 			turns++;
 	}
@@ -125,23 +127,23 @@ static void *prune_main(void *arg)
 		fs_report(fs, LSM_REPORT_WARNING, "no memory to keep the table of inodes small");
 		return NULL;
 	}
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&fs->prune.lock);
 	while (!p->stop) {
 		if (!p->fn || !prune_over(fs, fs->inode_bytes_max)) {
-			/* Who sets this false looks once more afterwards, so no wake is lost. */
+			/* After this is set to false the limit is looked at once more: no wake is lost. */
 			atomic_store(&p->wanted, false);
 			if (!p->fn || !prune_over(fs, fs->inode_bytes_max))
-				pthread_cond_wait(&p->wake, &p->lock);
+				cond_wait(&p->wake, &fs->prune.lock);
 			continue;
 		}
 		if (prune_round(fs, victims)) {
 			wait_ms = PRUNE_WAIT_MS_MIN;
 		} else {
-			prune_sleep(p, wait_ms);
+			prune_sleep(fs, wait_ms);
 			wait_ms = wait_ms * 2 < PRUNE_WAIT_MS_MAX ? wait_ms * 2 : PRUNE_WAIT_MS_MAX;
 		}
 	}
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&fs->prune.lock);
 	free(victims);
 	return NULL;
 }
@@ -149,14 +151,28 @@ static void *prune_main(void *arg)
 int prune_open(struct fs *fs)
 {
 	struct prune *p = &fs->prune;
-	int rc;
+	int err;
 
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->wake, NULL);
-	pthread_cond_init(&p->idle, NULL);
-	rc = -pthread_create(&p->thread, NULL, prune_main, fs);
-	p->running = !rc;
-	return rc;
+	err = mutex_init(&fs->prune.lock, LOCK_PRUNE);
+	if (err)
+		return err;
+	err = cond_init(&p->wake);
+	if (err)
+		goto no_wake;
+	err = cond_init(&p->idle);
+	if (err)
+		goto no_idle;
+	err = -pthread_create(&p->thread, NULL, prune_main, fs);
+	if (!err) {
+		p->running = true;
+		return 0;
+	}
+	pthread_cond_destroy(&p->idle);
+no_idle:
+	pthread_cond_destroy(&p->wake);
+no_wake:
+	mutex_destroy(&fs->prune.lock);
+	return err;
 }
 
 void prune_close(struct fs *fs)
@@ -165,15 +181,15 @@ void prune_close(struct fs *fs)
 
 	if (!p->running)
 		return;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&fs->prune.lock);
 	p->stop = true;
 	pthread_cond_broadcast(&p->wake);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&fs->prune.lock);
 	pthread_join(p->thread, NULL);
 	p->running = false;
 	pthread_cond_destroy(&p->wake);
 	pthread_cond_destroy(&p->idle);
-	pthread_mutex_destroy(&p->lock);
+	mutex_destroy(&fs->prune.lock);
 }
 
 bool prune_full(struct fs *fs)
@@ -185,24 +201,24 @@ void prune_wake(struct fs *fs)
 {
 	struct prune *p = &fs->prune;
 
-	/* Once is enough: the common case, over the limit and told already, costs a load. */
+	/* Once is enough. In the common case, over the limit and woken already, this is one load. */
 	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) ||
 	    atomic_exchange(&p->wanted, true))
 		return;
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&fs->prune.lock);
 	pthread_cond_signal(&p->wake);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&fs->prune.lock);
 }
 
 void fs_set_prune(struct fs *fs, fs_prune_fn *fn, void *ctx)
 {
 	struct prune *p = &fs->prune;
 
-	pthread_mutex_lock(&p->lock);
+	mutex_lock(&fs->prune.lock);
 	p->fn = fn;
 	p->ctx = ctx;
 	while (p->calling)
-		pthread_cond_wait(&p->idle, &p->lock);
+		cond_wait(&p->idle, &fs->prune.lock);
 	pthread_cond_broadcast(&p->wake);
-	pthread_mutex_unlock(&p->lock);
+	mutex_unlock(&fs->prune.lock);
 }

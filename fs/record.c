@@ -42,7 +42,7 @@
 #include <errno.h>
 #include <string.h>
 
-static unsigned char *put_varint(unsigned char *p, uint64_t v)
+static unsigned char *record_put_varint(unsigned char *p, uint64_t v)
 {
 	for (; v >= 0x80; v >>= 7)
 		*p++ = (unsigned char)(v | 0x80);
@@ -50,12 +50,12 @@ static unsigned char *put_varint(unsigned char *p, uint64_t v)
 	return p;
 }
 
-static unsigned char *put_delta(unsigned char *p, uint64_t to, uint64_t from)
+static unsigned char *record_put_delta(unsigned char *p, uint64_t to, uint64_t from)
 {
-	/* Differences wrap, so that any two times can be told. */
+	/* Differences wrap, so that any two times have one. */
 	uint64_t d = to - from;
 
-	return put_varint(p, (d << 1) ^ (d >> 63 ? UINT64_MAX : 0));
+	return record_put_varint(p, (d << 1) ^ (d >> 63 ? UINT64_MAX : 0));
 }
 
 /* What is left to decode; `bad` once something was missing. */
@@ -64,7 +64,7 @@ struct reader {
 	bool bad;
 };
 
-static uint64_t get_varint(struct reader *r)
+static uint64_t record_get_varint(struct reader *r)
 {
 	uint64_t v = 0;
 
@@ -81,23 +81,23 @@ static uint64_t get_varint(struct reader *r)
 	return 0;
 }
 
-static uint32_t get_varint32(struct reader *r)
+static uint32_t record_get_varint32(struct reader *r)
 {
-	uint64_t v = get_varint(r);
+	uint64_t v = record_get_varint(r);
 
 	if (v > UINT32_MAX)
 		r->bad = true;
 	return (uint32_t)v;
 }
 
-static uint64_t get_delta(struct reader *r, uint64_t from)
+static uint64_t record_get_delta(struct reader *r, uint64_t from)
 {
-	uint64_t z = get_varint(r);
+	uint64_t z = record_get_varint(r);
 
 	return from + ((z >> 1) ^ (z & 1 ? UINT64_MAX : 0));
 }
 
-static uint64_t get_time(struct reader *r)
+static uint64_t record_get_time(struct reader *r)
 {
 	uint64_t v;
 
@@ -117,19 +117,19 @@ size_t record_encode(unsigned char out[RECORD_BYTES_MAX], uint64_t ino, const st
 	uint64_t ctime = htole64(attr->ctime - TIME_1970_NS);
 
 	*p++ = RECORD_INODE;
-	p = put_varint(p, ino);
-	p = put_varint(p, attr->mode);
-	p = put_varint(p, attr->flags);
-	p = put_varint(p, attr->nlink);
-	p = put_varint(p, attr->uid);
-	p = put_varint(p, attr->gid);
-	p = put_varint(p, attr->size);
-	p = put_varint(p, attr->stored);
+	p = record_put_varint(p, ino);
+	p = record_put_varint(p, attr->mode);
+	p = record_put_varint(p, attr->flags);
+	p = record_put_varint(p, attr->nlink);
+	p = record_put_varint(p, attr->uid);
+	p = record_put_varint(p, attr->gid);
+	p = record_put_varint(p, attr->size);
+	p = record_put_varint(p, attr->stored);
 	memcpy(p, &ctime, 8);
 	p += 8;
-	p = put_delta(p, attr->mtime, attr->ctime);
-	p = put_delta(p, attr->atime, attr->ctime);
-	p = put_delta(p, attr->btime, attr->ctime);
+	p = record_put_delta(p, attr->mtime, attr->ctime);
+	p = record_put_delta(p, attr->atime, attr->ctime);
+	p = record_put_delta(p, attr->btime, attr->ctime);
 	if (attr->content_size)
 		memcpy(p, content, attr->content_size);
 	return (size_t)(p - out) + attr->content_size;
@@ -140,21 +140,21 @@ size_t record_encode_link(unsigned char out[RECORD_LINK_BYTES_MAX], uint64_t ino
 	unsigned char *p = out;
 
 	*p++ = RECORD_LINK;
-	p = put_varint(p, ino);
-	p = put_varint(p, type >> 12);
+	p = record_put_varint(p, ino);
+	p = record_put_varint(p, type >> 12);
 	return (size_t)(p - out);
 }
 
-static bool type_known(mode_t type)
+static bool record_type_known(mode_t type)
 {
 	return S_ISREG(type) || S_ISDIR(type) || S_ISLNK(type) || S_ISCHR(type) || S_ISBLK(type) ||
 	       S_ISFIFO(type) || S_ISSOCK(type);
 }
 
 /* What is wrong with the values of an inode; NULL if nothing. */
-static const char *attr_why_bad(const struct attr *a)
+static const char *record_attr_why_bad(const struct attr *a)
 {
-	if (a->mode > 0177777 || !type_known(a->mode & S_IFMT))
+	if (a->mode > 0177777 || !record_type_known(a->mode & S_IFMT))
 		return "unknown type of file";
 	if (a->flags & ~ATTR_FLAGS)
 		return "unknown flags";
@@ -185,22 +185,22 @@ static const char *attr_why_bad(const struct attr *a)
 	return a->content_size ? "content in something that has none" : NULL;
 }
 
-static const char *decode_inode(struct reader *r, struct record *rec)
+static const char *record_decode_inode(struct reader *r, struct record *rec)
 {
 	struct attr *a = &rec->attr;
 	const char *why;
 
-	a->mode = get_varint32(r);
-	a->flags = get_varint32(r);
-	a->nlink = get_varint32(r);
-	a->uid = get_varint32(r);
-	a->gid = get_varint32(r);
-	a->size = get_varint(r);
-	a->stored = get_varint(r);
-	a->ctime = get_time(r);
-	a->mtime = get_delta(r, a->ctime);
-	a->atime = get_delta(r, a->ctime);
-	a->btime = get_delta(r, a->ctime);
+	a->mode = record_get_varint32(r);
+	a->flags = record_get_varint32(r);
+	a->nlink = record_get_varint32(r);
+	a->uid = record_get_varint32(r);
+	a->gid = record_get_varint32(r);
+	a->size = record_get_varint(r);
+	a->stored = record_get_varint(r);
+	a->ctime = record_get_time(r);
+	a->mtime = record_get_delta(r, a->ctime);
+	a->atime = record_get_delta(r, a->ctime);
+	a->btime = record_get_delta(r, a->ctime);
 	if (r->bad)
 		return "cut short or malformed";
 	if (r->end - r->p > (ptrdiff_t)FS_SYMLINK_BYTES_MAX)
@@ -208,20 +208,20 @@ static const char *decode_inode(struct reader *r, struct record *rec)
 	a->content_size = (uint32_t)(r->end - r->p);
 	rec->content = (struct lsm_slice){r->p, a->content_size};
 	rec->type = a->mode & S_IFMT;
-	why = attr_why_bad(a);
+	why = record_attr_why_bad(a);
 	if (!why && S_ISLNK(rec->type) && memchr(r->p, 0, a->content_size))
 		why = "a target with a NUL in it";
 	return why;
 }
 
-static const char *decode_link(struct reader *r, struct record *rec)
+static const char *record_decode_link(struct reader *r, struct record *rec)
 {
-	uint32_t type = get_varint32(r);
+	uint32_t type = record_get_varint32(r);
 
 	if (r->bad || r->p != r->end)
 		return "a malformed link";
 	rec->type = type > 15 ? 0 : (mode_t)type << 12;
-	if (!type_known(rec->type) || S_ISDIR(rec->type))
+	if (!record_type_known(rec->type) || S_ISDIR(rec->type))
 		return "a link to an unknown type of file";
 	return NULL;
 }
@@ -238,13 +238,13 @@ int record_decode(struct lsm_slice bytes, struct record *record, const char **wh
 	}
 	r.end = r.p + bytes.size;
 	record->kind = *r.p++;
-	record->ino = get_varint(&r);
+	record->ino = record_get_varint(&r);
 	if (r.bad || !record->ino)
 		*why = "no inode number";
 	else if (record->kind == RECORD_INODE)
-		*why = decode_inode(&r, record);
+		*why = record_decode_inode(&r, record);
 	else if (record->kind == RECORD_LINK)
-		*why = decode_link(&r, record);
+		*why = record_decode_link(&r, record);
 	else
 		*why = "unknown kind";
 	return *why ? -EUCLEAN : 0;

@@ -28,20 +28,25 @@ struct renaming {
 	struct fs *fs;
 	struct end from, to;
 	bool exchange, replaces; /* replaces: there is something at `to` that goes */
-	struct loss loss;        /* its */
+	bool alone;              /* fs->rename_lock is to be held */
+	struct loss loss;        /* of what is replaced */
 	struct lsm_batch *b;
 };
 
-/* Is `above` equal to or above `dir`? REQUIRES: fs->rename_lock. */
-static bool is_above(const struct inode *above, const struct inode *dir)
+/* Is `above` equal to or above `dir`? Under fs->rename_lock, so that no parent changes. */
+static bool rename_is_above(const struct inode *above, const struct inode *dir)
 {
 	while (dir && dir != above)
 		dir = dir->parent;
 	return dir != NULL;
 }
 
-/* Lock two in the order of fs.c; any may be NULL or the same as the other. */
-static void lock_two(struct inode *a, struct inode *b, bool b_first)
+/*
+ * The analysis cannot follow these five: which locks they take depends on the inodes.
+ *
+ * Lock one or two; any may be NULL or the same as the other.
+ */
+static void rename_lock_two(struct inode *a, struct inode *b, bool b_first) NO_OTHER_THREADS
 {
 	struct inode *first = b_first ? b : a, *second = b_first ? a : b;
 
@@ -51,7 +56,7 @@ static void lock_two(struct inode *a, struct inode *b, bool b_first)
 		inode_lock(second);
 }
 
-static void unlock_two(struct inode *a, struct inode *b)
+static void rename_unlock_two(struct inode *a, struct inode *b) NO_OTHER_THREADS
 {
 	if (a)
 		inode_unlock(a);
@@ -59,26 +64,26 @@ static void unlock_two(struct inode *a, struct inode *b)
 		inode_unlock(b);
 }
 
-static void lock_dirs(struct renaming *r)
+static void rename_lock_dirs(struct renaming *r) NO_OTHER_THREADS
 {
 	struct inode *a = r->from.dir, *b = r->to.dir;
 	bool b_first = false;
 
-	if (a != b) {
-		pthread_mutex_lock(&r->fs->rename_lock);
-		b_first = is_above(b, a) || (!is_above(a, b) && b->ino < a->ino);
-	}
-	lock_two(a, b, b_first);
+	if (r->alone)
+		mutex_lock(&r->fs->rename_lock);
+	if (a != b)
+		b_first = rename_is_above(b, a) || (!rename_is_above(a, b) && b->ino < a->ino);
+	rename_lock_two(a, b, b_first);
 }
 
-static void unlock_dirs(struct renaming *r)
+static void rename_unlock_dirs(struct renaming *r) NO_OTHER_THREADS
 {
-	unlock_two(r->from.dir, r->to.dir);
-	if (r->from.dir != r->to.dir)
-		pthread_mutex_unlock(&r->fs->rename_lock);
+	rename_unlock_two(r->from.dir, r->to.dir);
+	if (r->alone)
+		mutex_unlock(&r->fs->rename_lock);
 }
 
-static void lock_children(struct renaming *r)
+static void rename_lock_children(struct renaming *r) NO_OTHER_THREADS
 {
 	struct inode *a = r->from.n.inode, *b = r->to.n.inode;
 	bool b_first = false;
@@ -87,29 +92,33 @@ static void lock_children(struct renaming *r)
 		b_first = r->to.is_dir;
 	else if (b)
 		b_first = b->ino < a->ino;
-	lock_two(a, b, b_first);
+	rename_lock_two(a, b, b_first);
 }
 
 /*
- * Find both ends, and whether the rename is allowed. 1: nothing to do.
- * REQUIRES: directories locked.
+ * Find both ends, and whether the rename is allowed. 0; RENAME_NOTHING if both names are of one
+ * inode, and stay; or an error. Both directories are locked.
  */
-static int find(struct renaming *r, unsigned flags)
+enum { RENAME_NOTHING = 1 };
+static int rename_find(struct renaming *r, unsigned flags)
 {
 	struct end *from = &r->from, *to = &r->to;
-	int rc;
+	int err;
 
+	inode_assert_held(from->dir);
+	inode_assert_held(to->dir);
 	if (from->dir->where == INODE_NAMELESS || to->dir->where == INODE_NAMELESS)
 		return -ENOENT;
-	rc = name_find(r->fs, from->dir, from->name, &from->n);
-	if (rc)
-		return rc;
+	err = name_find(r->fs, from->dir, from->name, &from->n);
+	if (err)
+		return err;
 	from->is_dir = S_ISDIR(from->n.inode->type);
-	rc = name_find(r->fs, to->dir, to->name, &to->n);
-	if (rc == -ENOENT)
-		rc = r->exchange ? -ENOENT : 0;
-	if (rc)
-		return rc;
+	to->is_dir = r->replaces = false;
+	err = name_find(r->fs, to->dir, to->name, &to->n);
+	if (err == -ENOENT)
+		err = r->exchange ? -ENOENT : 0;
+	if (err)
+		return err;
 	if (to->n.inode) {
 		to->is_dir = S_ISDIR(to->n.inode->type);
 		r->replaces = !r->exchange;
@@ -117,61 +126,66 @@ static int find(struct renaming *r, unsigned flags)
 			return -EEXIST;
 	}
 	if (from->dir != to->dir) {
-		if (from->is_dir && is_above(from->n.inode, to->dir))
+		if (from->is_dir && rename_is_above(from->n.inode, to->dir))
 			return -EINVAL;
-		if (to->is_dir && is_above(to->n.inode, from->dir))
+		if (to->is_dir && rename_is_above(to->n.inode, from->dir))
 			return r->exchange ? -EINVAL : -ENOTEMPTY;
 	}
 	if (from->n.inode == to->n.inode)
-		return 1;
+		return RENAME_NOTHING;
 	if (r->replaces && from->is_dir != to->is_dir)
 		return from->is_dir ? -ENOTDIR : -EISDIR;
 	return 0;
 }
 
 /* Add to the batch the inode at `from` as it will be under `to`'s name. */
-static int stage_move(struct renaming *r, struct end *from, const struct end *to)
+static int rename_stage_move(struct renaming *r, struct end *from, const struct end *to)
 {
 	struct inode *inode = from->n.inode;
-	int rc = 0;
+	int err = 0;
 
+	inode_assert_held(from->dir);
+	inode_assert_held(inode);
 	from->attr = inode->attr;
 	from->attr.ctime = time_now();
 	from->new_name = strdup(to->name);
 	if (!from->new_name)
 		return -ENOMEM;
 	if (inode->attr.content_size)
-		rc = name_content(r->fs, from->dir, &from->n, &from->content);
-	if (rc)
-		return rc;
+		err = name_content(r->fs, from->dir, &from->n, &from->content);
+	if (err)
+		return err;
 	if (inode->where == INODE_NAMED)
 		return name_stage(r->b, to->dir, to->name, inode->ino, &from->attr,
 				  from->content.data);
-	rc = name_stage_link(r->b, to->dir, to->name, inode->ino, inode->type);
-	return rc ? rc : inode_stage(r->b, inode, &from->attr, from->content.data);
+	err = name_stage_link(r->b, to->dir, to->name, inode->ino, inode->type);
+	return err ? err : inode_stage(r->b, inode, &from->attr, from->content.data);
 }
 
 /* Add to the batch the directories' records; the deletion that may come with it must be first. */
-static int stage_dirs(struct renaming *r)
+static int rename_stage_dirs(struct renaming *r)
 {
 	struct end *from = &r->from, *to = &r->to;
 	int lost = r->replaces && to->is_dir;
 	int moved = from->is_dir, back = r->exchange && to->is_dir;
-	int rc;
+	int err;
 
+	inode_assert_held(from->dir);
+	inode_assert_held(to->dir);
 	if (from->dir == to->dir)
 		return name_stage_dir(r->b, from->dir, -(int)r->replaces, -lost, &from->dir_attr);
-	rc = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved, &from->dir_attr);
-	return rc ? rc :
-		    name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
-				   moved - back - lost, &to->dir_attr);
+	err = name_stage_dir(r->b, from->dir, r->exchange ? 0 : -1, back - moved, &from->dir_attr);
+	return err ? err :
+		     name_stage_dir(r->b, to->dir, r->exchange || r->replaces ? 0 : 1,
+				    moved - back - lost, &to->dir_attr);
 }
 
-static int stage(struct renaming *r)
+static int rename_stage(struct renaming *r)
 {
 	struct end *from = &r->from, *to = &r->to;
-	int rc = 0;
+	int err = 0;
 
+	inode_assert_held(to->dir);
 	if (r->replaces && to->is_dir && to->n.inode->attr.entries)
 		return -ENOTEMPTY;
 	if (from->n.inode->where == INODE_NAMELESS ||
@@ -185,23 +199,24 @@ static int stage(struct renaming *r)
 	if (!r->b)
 		return -ENOMEM;
 	if (r->replaces)
-		rc = name_stage_loss(r->fs, r->b, to->dir, &to->n, &r->loss);
-	if (!rc && !r->exchange)
-		rc = name_stage_delete(r->b, from->dir, from->name);
-	if (!rc)
-		rc = stage_dirs(r);
-	if (!rc)
-		rc = stage_move(r, from, to);
-	if (!rc && r->exchange)
-		rc = stage_move(r, to, from);
-	return rc;
+		err = name_stage_loss(r->fs, r->b, to->dir, &to->n, &r->loss);
+	if (!err && !r->exchange)
+		err = name_stage_delete(r->b, from->dir, from->name);
+	if (!err)
+		err = rename_stage_dirs(r);
+	if (!err)
+		err = rename_stage_move(r, from, to);
+	if (!err && r->exchange)
+		err = rename_stage_move(r, to, from);
+	return err;
 }
 
 /* The batch was written: `from`'s inode is at `to` now. */
-static void apply_move(struct fs *fs, struct end *from, const struct end *to)
+static void rename_apply_move(struct fs *fs, struct end *from, const struct end *to)
 {
 	struct inode *inode = from->n.inode;
 
+	inode_assert_held(inode);
 	inode_changed(fs, inode);
 	inode_move(fs, inode, inode->where, to->dir, from->new_name);
 	from->new_name = NULL;
@@ -211,16 +226,20 @@ static void apply_move(struct fs *fs, struct end *from, const struct end *to)
 static int rename_locked(struct renaming *r)
 {
 	struct end *from = &r->from, *to = &r->to;
-	int rc = stage(r);
+	int err = rename_stage(r);
 
-	if (!rc)
-		rc = fs_commit(r->fs, r->b, r->replaces ? LSM_FREES : 0);
-	if (!rc) {
-		if (r->replaces)
+	inode_assert_held(from->dir);
+	inode_assert_held(to->dir);
+	if (!err)
+		err = fs_commit(r->fs, r->b, r->replaces ? LSM_FREES : 0);
+	if (!err) {
+		if (r->replaces) {
+			inode_assert_held(to->n.inode);
 			name_apply_loss(r->fs, to->n.inode, &r->loss);
-		apply_move(r->fs, from, to);
+		}
+		rename_apply_move(r->fs, from, to);
 		if (r->exchange)
-			apply_move(r->fs, to, from);
+			rename_apply_move(r->fs, to, from);
 		name_apply_dir(r->fs, from->dir, &from->dir_attr);
 		if (from->dir != to->dir)
 			name_apply_dir(r->fs, to->dir, &to->dir_attr);
@@ -229,18 +248,18 @@ static int rename_locked(struct renaming *r)
 	free(from->new_name);
 	free(to->new_name);
 	fs_batch_put(r->fs, r->b);
-	return rc;
+	return err;
 }
 
-static int check(const char *name, const char *new_name, unsigned flags)
+static int rename_check(const char *name, const char *new_name, unsigned flags)
 {
 	size_t size;
-	int rc = name_check(name, &size);
+	int err = name_check(name, &size);
 
-	if (!rc)
-		rc = name_check(new_name, &size);
-	if (rc)
-		return rc;
+	if (!err)
+		err = name_check(new_name, &size);
+	if (err)
+		return err;
 	if (flags & ~(FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE) ||
 	    flags == (FS_RENAME_NOREPLACE | FS_RENAME_EXCHANGE))
 		return -EINVAL;
@@ -251,11 +270,38 @@ static int check(const char *name, const char *new_name, unsigned flags)
 	return 0;
 }
 
-static int get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
+static int rename_get_dir(struct fs *fs, uint64_t ino, struct inode **dir)
 {
-	int rc = inode_get(fs, ino, dir);
+	int err = inode_get(fs, ino, dir);
 
-	return rc ? rc : S_ISDIR((*dir)->type) ? 0 : -ENOTDIR;
+	return err ? err : S_ISDIR((*dir)->type) ? 0 : -ENOTDIR;
+}
+
+/*
+ * Do it, or find out why not: `*err`. False, with nothing done: it takes fs->rename_lock, which
+ * could not be known before the names were looked up.
+ */
+static bool rename_try(struct renaming *r, unsigned flags, int *err)
+{
+	bool alone = r->alone;
+
+	rename_lock_dirs(r);
+	*err = rename_find(r, flags);
+	/* Two directories, of which none is the parent of the other: rule 3 of fs.c. */
+	if (!*err && r->from.is_dir && r->to.is_dir)
+		alone = true;
+	if (!*err && alone == r->alone) {
+		rename_lock_children(r);
+		*err = rename_locked(r);
+		rename_unlock_two(r->from.n.inode, r->to.n.inode);
+	}
+	rename_unlock_dirs(r);
+	if (alone == r->alone)
+		return true;
+	name_release(r->fs, &r->from.n);
+	name_release(r->fs, &r->to.n);
+	r->from.n = r->to.n = (struct name){0};
+	return false;
 }
 
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent,
@@ -265,26 +311,21 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
 			     .exchange = flags & FS_RENAME_EXCHANGE,
 			     .from = {.name = name},
 			     .to = {.name = new_name}};
-	int rc;
+	int err;
 
-	rc = check(name, new_name, flags);
-	if (!rc)
-		rc = get_dir(fs, parent, &r.from.dir);
-	if (!rc)
-		rc = get_dir(fs, new_parent, &r.to.dir);
-	if (!rc) {
-		lock_dirs(&r);
-		rc = find(&r, flags);
-		if (!rc) {
-			lock_children(&r);
-			rc = rename_locked(&r);
-			unlock_two(r.from.n.inode, r.to.n.inode);
-		}
-		unlock_dirs(&r);
+	err = rename_check(name, new_name, flags);
+	if (!err)
+		err = rename_get_dir(fs, parent, &r.from.dir);
+	if (!err)
+		err = rename_get_dir(fs, new_parent, &r.to.dir);
+	r.alone = r.from.dir != r.to.dir;
+	if (!err && !rename_try(&r, flags, &err)) {
+		r.alone = true;
+		(void)rename_try(&r, flags, &err);
 	}
 	name_release(fs, &r.from.n);
 	name_release(fs, &r.to.n);
 	inode_put(fs, r.from.dir);
 	inode_put(fs, r.to.dir);
-	return rc == 1 ? 0 : fs_finish(fs, rc, false);
+	return err == RENAME_NOTHING ? 0 : fs_finish(fs, err, false);
 }

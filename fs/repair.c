@@ -17,16 +17,16 @@
  *            record of its own is a link elsewhere. A missing root is made anew.
  *   names    One that no file can have goes to lost+found, with what it stands for; a
  *            link to an inode that is gone is removed.
- *   files    Extents that overlap are lost from there on, as nobody can tell which is
+ *   files    Extents that overlap are lost from there on, as it is not known which is
  *            the newer. The size grows to the end of the last extent. If less is stored
  *            than the record says, extents are lost: the holes are marked as lost where
  *            the damage of the tables has them, or all of them if that does not explain
  *            it. So a lost part of a file reads as an error, never as zeros. A file that
  *            would take too many marks goes to lost+found.
- *   orphans  What has a name is none.
+ *   orphans  An inode that has a name is taken off the list of deleted files.
  *   D, X     Extents of an inode that is gone become a file "#INODE" in lost+found, its
  *            holes marked as lost; of one that is there but knows of none, a file of a
- *            new number. Attributes of nobody are dropped, and ACLs that are none.
+ *            new number. Attributes without an inode are dropped, and so are malformed ACLs.
  *   dirs     Names in a directory that is gone: it is made anew as "#INODE" in lost+found,
  *            with all of its names. Of directories that contain each other one goes to
  *            lost+found.
@@ -41,20 +41,21 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "fs/data.h"
+#include "fs/repair_data.h"
+#include "lsm/base/array.h"
 #include "fs/repair.h"
 
 typedef unsigned long long ull;
 
 /* ---- gathering ---- */
 
-static int gather(struct repair *r, struct at *a)
+static int repair_gather(struct repair *r, struct at *a)
 {
 	uint64_t dir = a->w.at.bytes[0] == KEY_NAME && a->key.size >= 9 ?
 			       key_get_u64(a->w.at.bytes + 1) :
 			       0;
 	struct node *n;
-	int rc;
+	int err;
 
 	if (dir < INO_MAX && dir >= r->next)
 		r->next = dir + 1;
@@ -62,11 +63,11 @@ static int gather(struct repair *r, struct at *a)
 		return 0;
 	if (a->rec.ino >= r->next)
 		r->next = a->rec.ino + 1;
-	rc = numset_add(&r->c.seen, a->rec.ino);
-	if (rc > 0)
-		rc = numset_add(&r->dups, a->rec.ino);
-	if (rc < 0)
-		return rc;
+	err = numset_add(&r->c.seen, a->rec.ino);
+	if (err > 0)
+		err = numset_add(&r->dups, a->rec.ino);
+	if (err < 0)
+		return err;
 	if (!dir || S_ISDIR(a->rec.type)) {
 		n = check_node_get(&r->c, a->rec.ino);
 		if (!n)
@@ -80,13 +81,13 @@ static int gather(struct repair *r, struct at *a)
 }
 
 /* The inodes that have keys of `kind`; keys of a wrong form are dropped. */
-static int gather_owned(struct repair *r, enum key_kind kind, struct numset *set)
+static int repair_gather_owned(struct repair *r, enum key_kind kind, struct numset *set)
 {
-	struct walk w;
-	int rc;
+	struct check_walk w;
+	int err;
 
-	walk_begin(&w, &r->c, kind);
-	while (walk_valid(&w)) {
+	check_walk_begin(&w, &r->c, kind);
+	while (check_walk_valid(&w)) {
 		size_t size = lsm_iter_key(w.it).size;
 		uint64_t ino = size >= 9 ? key_get_u64(w.at.bytes + 1) : 0;
 		bool good = kind == KEY_EXTENT ? size == 17 :
@@ -96,27 +97,27 @@ static int gather_owned(struct repair *r, enum key_kind kind, struct numset *set
 		if (!good || !ino || ino > INO_MAX) {
 			repair_say(r, LOST, "a record of kind '%c' with a malformed key: dropped",
 				   kind);
-			w.rc = repair_drop(r, lsm_iter_key(w.it));
-			walk_next(&w);
+			w.err = repair_drop(r, lsm_iter_key(w.it));
+			check_walk_next(&w);
 			continue;
 		}
 		if (ino >= r->next)
 			r->next = ino + 1;
 		if (numset_add(set, ino) < 0)
-			w.rc = -ENOMEM;
+			w.err = -ENOMEM;
 		/* The others of an inode may be malformed too; of few they are not many. */
-		walk_next(&w);
+		check_walk_next(&w);
 	}
-	rc = walk_end(&w);
-	return rc ? rc : repair_flush(r);
+	err = check_walk_end(&w);
+	return err ? err : repair_flush(r);
 }
 
 /* ---- inodes in two places ---- */
 
-static struct duplicate *best_of(struct repair *r, uint64_t ino, bool *added)
+static struct duplicate *repair_best_of(struct repair *r, uint64_t ino, bool *added)
 {
 	size_t low = 0, high = r->best_count;
-	struct duplicate *grown;
+	struct duplicate *at;
 
 	*added = false;
 	while (low < high) {
@@ -129,30 +130,29 @@ static struct duplicate *best_of(struct repair *r, uint64_t ino, bool *added)
 	}
 	if (low < r->best_count && r->best[low].ino == ino)
 		return &r->best[low];
-	grown = realloc(r->best, (r->best_count + 1) * sizeof(*grown));
-	if (!grown)
+	if (array_reserve(r->best, r->best_room, r->best_count + 1))
 		return NULL;
-	r->best = grown;
-	memmove(grown + low + 1, grown + low, (r->best_count - low) * sizeof(*grown));
+	at = &r->best[low];
+	memmove(at + 1, at, (r->best_count - low) * sizeof(*at));
 	r->best_count++;
-	grown[low] = (struct duplicate){.ino = ino};
+	*at = (struct duplicate){.ino = ino};
 	*added = true;
-	return &grown[low];
+	return at;
 }
 
-static bool is_duplicate(struct repair *r, const struct at *a)
+static bool repair_is_duplicate(struct repair *r, const struct at *a)
 {
 	return !a->why && a->rec.kind == RECORD_INODE && numset_has(&r->dups, a->rec.ino);
 }
 
-static int choose(struct repair *r, struct at *a)
+static int repair_choose(struct repair *r, struct at *a)
 {
 	struct duplicate *d;
 	bool added;
 
-	if (!is_duplicate(r, a))
+	if (!repair_is_duplicate(r, a))
 		return 0;
-	d = best_of(r, a->rec.ino, &added);
+	d = repair_best_of(r, a->rec.ino, &added);
 	if (!d)
 		return -ENOMEM;
 	/* A record of its own comes first and stays, unless it is a directory's. */
@@ -164,16 +164,16 @@ static int choose(struct repair *r, struct at *a)
 	return 0;
 }
 
-static int drop_others(struct repair *r, struct at *a)
+static int repair_drop_others(struct repair *r, struct at *a)
 {
 	unsigned char link[RECORD_LINK_BYTES_MAX];
 	char buf[CHECK_PATH_BYTES];
 	struct duplicate *d;
 	bool added;
 
-	if (!is_duplicate(r, a))
+	if (!repair_is_duplicate(r, a))
 		return 0;
-	d = best_of(r, a->rec.ino, &added);
+	d = repair_best_of(r, a->rec.ino, &added);
 	if (!d)
 		return -ENOMEM;
 	if (d->at.size == a->w.at.size && !memcmp(d->at.bytes, a->w.at.bytes, d->at.size)) {
@@ -181,7 +181,7 @@ static int drop_others(struct repair *r, struct at *a)
 
 		/* What stays may be no directory where another was one. */
 		if (n)
-			n->type = S_ISDIR(a->rec.type) || is_own(a) ? a->rec.type : 0;
+			n->type = S_ISDIR(a->rec.type) || repair_is_own(a) ? a->rec.type : 0;
 		if (n && S_ISDIR(a->rec.type))
 			n->parent = key_get_u64(a->w.at.bytes + 1);
 		return 0;
@@ -200,80 +200,80 @@ static int drop_others(struct repair *r, struct at *a)
 
 /* ---- the whole filesystem's keys ---- */
 
-/* Whether there is a key of `kind`. 0 there is; 1; an error. */
-static int any_key(struct repair *r, enum key_kind kind)
+/* Is there a key of `kind`? 0, LSM_ABSENT, or an error. */
+static int repair_any_key(struct repair *r, enum key_kind kind)
 {
-	struct walk w;
+	struct check_walk w;
 	bool any;
-	int rc;
+	int err;
 
-	walk_begin(&w, &r->c, kind);
-	any = walk_valid(&w);
-	rc = walk_end(&w);
-	return rc ? rc : !any;
+	check_walk_begin(&w, &r->c, kind);
+	any = check_walk_valid(&w);
+	err = check_walk_end(&w);
+	return err ? err : any ? 0 : LSM_ABSENT;
 }
 
-static int settle_format(struct repair *r)
+static int repair_mend_format(struct repair *r)
 {
 	unsigned char format[20] = {FS_FORMAT_VERSION};
 	struct lsm_value *v = &r->c.scratch;
 	const unsigned char *p;
-	int rc = lsm_get(r->c.fs->lsm, NULL, SLICE(SUPER_FORMAT), v);
+	int err = lsm_get(r->c.fs->lsm, NULL, SLICE(SUPER_FORMAT), v);
 
-	if (rc < 0 && rc != -EUCLEAN)
-		return rc;
+	if (err < 0 && err != -EUCLEAN)
+		return err;
 	p = v->data;
-	if (!rc && v->size >= 4 && (p[0] > FS_FORMAT_VERSION || p[1] || p[2] || p[3]))
+	if (!err && v->size >= 4 && (p[0] > FS_FORMAT_VERSION || p[1] || p[2] || p[3]))
 		return -EPROTONOSUPPORT;
-	if (!rc && v->size == sizeof(format) && p[0])
+	if (!err && v->size == sizeof(format) && p[0])
 		return 0;
 	/* Is it one of ours at all? */
-	rc = any_key(r, KEY_NAME);
-	if (rc == 1)
-		rc = any_key(r, KEY_EXTENT);
-	if (rc == 1)
+	err = repair_any_key(r, KEY_NAME);
+	if (err == LSM_ABSENT)
+		err = repair_any_key(r, KEY_EXTENT);
+	if (err == LSM_ABSENT)
 		return -ENODATA;
-	if (!rc && getrandom(format + 4, 16, 0) != 16)
-		rc = -EIO;
-	if (rc)
-		return rc;
+	if (!err && getrandom(format + 4, 16, 0) != 16)
+		err = -EIO;
+	if (err)
+		return err;
 	repair_say(r, FIXED, "the superblock was lost: made anew");
 	return repair_put(r, SLICE(SUPER_FORMAT), (struct lsm_slice){format, sizeof(format)});
 }
 
 /* The bound of inode numbers. Read before anything is counted, written at the end. */
-static int read_next(struct repair *r)
+static int repair_read_next(struct repair *r)
 {
-	int rc = lsm_get(r->c.fs->lsm, NULL, SLICE(SUPER_NEXT), &r->c.scratch);
+	int err = lsm_get(r->c.fs->lsm, NULL, SLICE(SUPER_NEXT), &r->c.scratch);
 
 	r->next = FS_ROOT_INO + 1;
-	if (rc < 0)
-		return rc == -EUCLEAN ? 0 : rc;
-	if (!rc && r->c.scratch.size == 8 && key_get_u64(r->c.scratch.data) > FS_ROOT_INO &&
+	if (err < 0)
+		return err == -EUCLEAN ? 0 : err;
+	if (!err && r->c.scratch.size == 8 && key_get_u64(r->c.scratch.data) > FS_ROOT_INO &&
 	    key_get_u64(r->c.scratch.data) <= INO_MAX)
 		r->c.next = r->next = key_get_u64(r->c.scratch.data);
 	return 0;
 }
 
-static int write_super(struct repair *r)
+static int repair_write_super(struct repair *r)
 {
 	unsigned char next[8];
-	int rc = 0;
+	int err = 0;
 
 	if (r->next != r->c.next) {
 		if (r->counts->saved == 0 || r->c.next == 0)
 			repair_say(r, FIXED, "the bound of inode numbers was wrong");
 		key_put_u64(next, r->next);
-		rc = repair_put(r, SLICE(SUPER_NEXT), (struct lsm_slice){next, 8});
+		err = repair_put(r, SLICE(SUPER_NEXT), (struct lsm_slice){next, 8});
 	}
 	/* Counted again after the next open. */
-	if (!rc)
-		rc = repair_drop(r, SLICE(SUPER_COUNT));
-	return rc ? rc : repair_flush(r);
+	if (!err)
+		err = repair_drop(r, SLICE(SUPER_COUNT));
+	return err ? err : repair_flush(r);
 }
 
-static int put_inode(struct repair *r, struct lsm_slice key, uint64_t ino, const struct attr *attr,
-		     struct lsm_slice content)
+static int repair_put_inode(struct repair *r, struct lsm_slice key, uint64_t ino,
+			    const struct attr *attr, struct lsm_slice content)
 {
 	unsigned char bytes[RECORD_BYTES_MAX];
 	struct attr a = *attr;
@@ -283,24 +283,25 @@ static int put_inode(struct repair *r, struct lsm_slice key, uint64_t ino, const
 			  (struct lsm_slice){bytes, record_encode(bytes, ino, &a, content.data)});
 }
 
-static int settle_root(struct repair *r)
+static int repair_mend_root(struct repair *r)
 {
 	struct attr attr = repair_attr(S_IFDIR | 0755);
 	struct node *n = check_node_find(&r->c, FS_ROOT_INO);
 	struct lsm_slice none = {"", 0};
 	struct key k;
-	int rc;
+	int err;
 
 	if (n && S_ISDIR(n->type))
 		return 0;
 	repair_say(r, FIXED, "/: the root's record was lost: made anew, for the superuser");
-	rc = put_inode(r, key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0), FS_ROOT_INO, &attr, none);
-	return rc ? rc : repair_add_dir(r, FS_ROOT_INO, 0);
+	err = repair_put_inode(r, key_make(&k, KEY_INODE, FS_ROOT_INO, NULL, 0), FS_ROOT_INO, &attr,
+			       none);
+	return err ? err : repair_add_dir(r, FS_ROOT_INO, 0);
 }
 
 /* ---- counts ---- */
 
-static int count_name(struct repair *r, struct at *a)
+static int repair_count_name(struct repair *r, struct at *a)
 {
 	uint64_t dir = key_get_u64(a->w.at.bytes + 1);
 	struct node *n;
@@ -319,7 +320,7 @@ static int count_name(struct repair *r, struct at *a)
 }
 
 /* An inode with a record of its own, and no name: a link in lost+found. */
-static int save_nameless(struct repair *r, struct at *a)
+static int repair_save_nameless(struct repair *r, struct at *a)
 {
 	unsigned char link[RECORD_LINK_BYTES_MAX];
 	struct node *n;
@@ -336,7 +337,7 @@ static int save_nameless(struct repair *r, struct at *a)
 		(struct lsm_slice){link, record_encode_link(link, a->rec.ino, a->rec.type)});
 }
 
-static int write_counts(struct repair *r, struct at *a)
+static int repair_write_counts(struct repair *r, struct at *a)
 {
 	struct attr attr = a->rec.attr;
 	char buf[CHECK_PATH_BYTES];
@@ -350,12 +351,11 @@ static int write_counts(struct repair *r, struct at *a)
 	if (S_ISDIR(a->rec.type)) {
 		attr.entries = n->found_entries;
 		attr.subdirs = n->found_subdirs;
-	} else if (is_own(a)) {
+	} else if (repair_is_own(a)) {
 		attr.nlink = n->found < FS_LINKS_MAX ? n->found : FS_LINKS_MAX;
 	}
 	if (!memcmp(&attr, &a->rec.attr, sizeof(attr)))
 		return 0;
-	/* What follows from what was told already is not told again. */
 	if (S_ISDIR(a->rec.type))
 		repair_say(r, FIXED,
 			   "%s: has %llu entries, %llu of them directories: counts put right",
@@ -363,58 +363,58 @@ static int write_counts(struct repair *r, struct at *a)
 	else
 		repair_say(r, FIXED, "%s: has %u names: count put right", repair_path(r, a, buf),
 			   attr.nlink);
-	return put_inode(r, a->key, a->rec.ino, &attr, a->rec.content);
+	return repair_put_inode(r, a->key, a->rec.ino, &attr, a->rec.content);
 }
 
-static int count_names(struct repair *r)
+static int repair_count_names(struct repair *r)
 {
 	for (size_t i = 0; r->c.nodes && i <= r->c.node_mask; i++)
 		r->c.nodes[i].found = 0,
 		r->c.nodes[i].found_entries = r->c.nodes[i].found_subdirs = 0;
-	return repair_each(r, KEY_NAME, count_name);
+	return repair_each(r, KEY_NAME, repair_count_name);
 }
 
-static int settle_counts(struct repair *r)
+static int repair_mend_counts(struct repair *r)
 {
 	uint64_t saved = r->counts->saved;
-	int rc = count_names(r);
+	int err = repair_count_names(r);
 
-	if (!rc)
-		rc = repair_each(r, KEY_INODE, save_nameless);
-	if (!rc && r->counts->saved != saved)
-		rc = count_names(r);
-	return rc ? rc : repair_each_inode(r, write_counts);
+	if (!err)
+		err = repair_each(r, KEY_INODE, repair_save_nameless);
+	if (!err && r->counts->saved != saved)
+		err = repair_count_names(r);
+	return err ? err : repair_each_inode(r, repair_write_counts);
 }
 
 /* ---- all of it ---- */
 
 /* Values that cannot be read: of extents what can be is kept, all else is dropped. */
-static int settle_values(struct repair *r)
+static int repair_mend_values(struct repair *r)
 {
 	struct lsm *lsm = r->c.fs->lsm;
 	uint64_t lost;
-	int rc = 0;
+	int err = 0;
 
-	for (size_t i = r->table_spots; !rc && i < r->c.spot_count; i++) {
+	for (size_t i = r->table_spots; !err && i < r->c.spot_count; i++) {
 		const struct key *k = &r->c.spots[i].first;
 
 		if (k->size == 17 && k->bytes[0] == KEY_EXTENT) {
-			rc = data_repair_value(lsm, key_get_u64(k->bytes + 1),
-					       key_get_u64(k->bytes + 9), &lost);
+			err = repair_data_value(r->c.fs, key_get_u64(k->bytes + 1),
+						key_get_u64(k->bytes + 9), &lost);
 		} else if (k->size) {
 			/* An older version may be the bad one. */
-			rc = lsm_get(lsm, NULL, key_slice(k), &r->c.scratch);
-			if (rc == -EUCLEAN || rc == -EIO)
-				rc = repair_drop(r, key_slice(k));
-			else if (rc == 1)
-				rc = 0;
+			err = lsm_get(lsm, NULL, key_slice(k), &r->c.scratch);
+			if (err == -EUCLEAN || err == -EIO)
+				err = repair_drop(r, key_slice(k));
+			else if (err == LSM_ABSENT)
+				err = 0;
 		}
 	}
-	return rc ? rc : repair_flush(r);
+	return err ? err : repair_flush(r);
 }
 
 /* Older versions of such values still are in the tables. */
-static int forget_values(struct repair *r)
+static int repair_forget_values(struct repair *r)
 {
 	const struct key *first = NULL, *last = NULL;
 	struct key end;
@@ -435,47 +435,47 @@ static int forget_values(struct repair *r)
 	return lsm_compact(r->c.fs->lsm, key_slice(first), key_slice(&end), NULL, NULL);
 }
 
-/* All steps, in the order that the top of this file tells. */
-static int settle_all(struct repair *r)
+/* All steps, in the order of the top of this file. */
+static int repair_all(struct repair *r)
 {
-	int rc = settle_values(r);
+	int err = repair_mend_values(r);
 
-	if (!rc)
-		rc = settle_format(r);
-	if (!rc)
-		rc = read_next(r);
-	if (!rc)
-		rc = gather_owned(r, KEY_EXTENT, &r->extents);
-	if (!rc)
-		rc = gather_owned(r, KEY_XATTR, &r->xattrs);
-	if (!rc)
-		rc = repair_each_inode(r, gather);
-	if (!rc)
+	if (!err)
+		err = repair_mend_format(r);
+	if (!err)
+		err = repair_read_next(r);
+	if (!err)
+		err = repair_gather_owned(r, KEY_EXTENT, &r->extents);
+	if (!err)
+		err = repair_gather_owned(r, KEY_XATTR, &r->xattrs);
+	if (!err)
+		err = repair_each_inode(r, repair_gather);
+	if (!err)
 		check_say_spots(&r->c);
-	if (!rc && r->dups.pages_count)
-		rc = repair_each_inode(r, choose);
-	if (!rc && r->best_count)
-		rc = repair_each_inode(r, drop_others);
-	if (!rc)
-		rc = settle_root(r);
-	if (!rc)
-		rc = repair_each_inode(r, repair_record);
-	if (!rc)
-		rc = repair_orphans(r);
-	if (!rc)
-		rc = repair_owned(r, KEY_EXTENT);
-	if (!rc)
-		rc = repair_each(r, KEY_NAME, repair_parent);
-	if (!rc)
-		rc = repair_rings(r);
-	if (!rc)
-		rc = repair_owned(r, KEY_XATTR);
-	if (!rc)
-		rc = settle_counts(r);
-	return rc ? rc : write_super(r);
+	if (!err && r->dups.pages_count)
+		err = repair_each_inode(r, repair_choose);
+	if (!err && r->best_count)
+		err = repair_each_inode(r, repair_drop_others);
+	if (!err)
+		err = repair_mend_root(r);
+	if (!err)
+		err = repair_each_inode(r, repair_record);
+	if (!err)
+		err = repair_orphans(r);
+	if (!err)
+		err = repair_owned(r, KEY_EXTENT);
+	if (!err)
+		err = repair_each(r, KEY_NAME, repair_parent);
+	if (!err)
+		err = repair_rings(r);
+	if (!err)
+		err = repair_owned(r, KEY_XATTR);
+	if (!err)
+		err = repair_mend_counts(r);
+	return err ? err : repair_write_super(r);
 }
 
-static void release(struct repair *r)
+static void repair_release(struct repair *r)
 {
 	check_end(&r->c);
 	numset_release(&r->dups);
@@ -490,15 +490,15 @@ static void release(struct repair *r)
 static int repair_tree(struct repair *r, lsm_progress_fn *progress, void *progress_ctx,
 		       bool *changed)
 {
-	int rc;
+	int err;
 
 	r->table_spots = r->c.spot_count;
-	rc = lsm_verify(r->c.fs->lsm, check_on_damage, &r->c, progress, progress_ctx);
-	if (!rc || rc == -EUCLEAN)
-		rc = settle_all(r);
+	err = lsm_verify(r->c.fs->lsm, check_on_damage, &r->c, progress, progress_ctx);
+	if (!err || err == -EUCLEAN)
+		err = repair_all(r);
 	*changed |= r->counts->actions || r->c.spot_count;
 	r->counts->lost += r->c.spot_count;
-	return !rc ? forget_values(r) : rc;
+	return !err ? repair_forget_values(r) : err;
 }
 
 int fs_repair(const char *path, const struct fs_options *options, fs_finding_fn *finding, void *ctx,
@@ -510,19 +510,20 @@ int fs_repair(const char *path, const struct fs_options *options, fs_finding_fn 
 			   .counts = counts,
 			   .b = lsm_batch_new()};
 	bool changed;
-	int rc = -ENOMEM;
+	int err = -ENOMEM;
 
 	memset(counts, 0, sizeof(*counts));
 	if (r.b)
-		rc = lsm_repair_open(path, &options->lsm, check_on_damage, &r.c, &changed, &fs.lsm);
-	if (!rc) {
-		rc = repair_tree(&r, progress, progress_ctx, &changed);
-		if (!rc && changed)
-			rc = fs_check(&fs, finding, ctx, progress, progress_ctx, &counts->check);
+		err = lsm_repair_open(path, &options->lsm, check_on_damage, &r.c, &changed,
+				      &fs.lsm);
+	if (!err) {
+		err = repair_tree(&r, progress, progress_ctx, &changed);
+		if (!err && changed)
+			err = fs_check(&fs, finding, ctx, progress, progress_ctx, &counts->check);
 	}
-	release(&r);
-	if (!rc && changed)
+	repair_release(&r);
+	if (!err && changed)
 		return lsm_repair_commit(fs.lsm, &counts->kept_bytes);
 	(void)lsm_close(fs.lsm); /* nothing of it stays */
-	return rc;
+	return err;
 }

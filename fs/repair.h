@@ -6,7 +6,7 @@
 
 #include "fs/check.h"
 
-/* Numbers above are nobody's: so many were never given out. */
+/* No inode has a number above this: so many were never given out. */
 #define INO_MAX (UINT64_MAX / 4)
 
 /* An inode that was met in several places, and the best of them. */
@@ -20,17 +20,17 @@ struct repair {
 	struct check c;
 	struct fs_repair_counts *counts;
 	struct lsm_batch *b;
-	uint64_t next;       /* a number nobody has, and all above */
+	uint64_t next;       /* no inode has this number or one above */
 	uint64_t lost_found; /* the directory; 0: not looked for yet */
 	size_t table_spots;  /* so many of the spots are of tables, the others of values */
 	struct numset dups, extents, xattrs, orphans;
 	struct duplicate *best; /* ordered by number */
-	size_t best_count;
+	size_t best_count, best_room;
 };
 
 enum outcome { FIXED, SAVED, LOST };
 
-/* Tell of an action. */
+/* Report an action to the caller of the repair, and count it. */
 void repair_say(struct repair *r, enum outcome outcome, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -49,13 +49,13 @@ int repair_save_inode(struct repair *r, uint64_t ino, const struct attr *attr);
 
 /* A record that a walk is at. */
 struct at {
-	struct walk w;
+	struct check_walk w;
 	struct lsm_slice key, value;
 	struct record rec;
-	const char *why; /* it is no record */
+	const char *why; /* what is wrong with it; NULL: nothing */
 };
 
-static inline bool is_own(const struct at *a)
+static inline bool repair_is_own(const struct at *a)
 {
 	return a->w.at.bytes[0] == KEY_INODE;
 }

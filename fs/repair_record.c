@@ -2,7 +2,8 @@
  * repair_record.c - one record in a repair: files with their extents, links, names.
  */
 #include "fs/acl.h"
-#include "fs/data.h"
+#include "fs/extent.h"
+#include "fs/repair_data.h"
 #include "fs/name.h"
 #include "fs/repair.h"
 
@@ -11,8 +12,8 @@ typedef unsigned long long ull;
 /* ---- files ---- */
 
 /* Which part of [0, size) of `ino` may the damage of a table have held? False: none. */
-static bool spot_range(const struct spot *s, uint64_t ino, uint64_t size, uint64_t *from,
-		       uint64_t *to)
+static bool repair_spot_range(const struct spot *s, uint64_t ino, uint64_t size, uint64_t *from,
+			      uint64_t *to)
 {
 	struct key first, end;
 	uint64_t last;
@@ -36,35 +37,35 @@ static bool spot_range(const struct spot *s, uint64_t ino, uint64_t size, uint64
 }
 
 /* `missing` bytes of the extents of `ino` are lost: mark them. -EFBIG: too many. */
-static int mark_lost(struct repair *r, uint64_t ino, uint64_t size, uint64_t missing,
-		     uint64_t *marked)
+static int repair_mark_lost(struct repair *r, uint64_t ino, uint64_t size, uint64_t missing,
+			    uint64_t *marked)
 {
 	uint64_t from, to, more;
-	int rc = 0;
+	int err = 0;
 
 	*marked = 0;
-	for (size_t i = 0; !rc && i < r->table_spots; i++) {
-		if (!spot_range(&r->c.spots[i], ino, size, &from, &to))
+	for (size_t i = 0; !err && i < r->table_spots; i++) {
+		if (!repair_spot_range(&r->c.spots[i], ino, size, &from, &to))
 			continue;
-		rc = data_mark_lost(r->c.fs->lsm, ino, from, to, &more);
+		err = repair_data_mark_lost(r->c.fs, ino, from, to, &more);
 		*marked += more;
 	}
-	if (!rc && *marked < missing) {
-		rc = data_mark_lost(r->c.fs->lsm, ino, 0, size, &more);
+	if (!err && *marked < missing) {
+		err = repair_data_mark_lost(r->c.fs, ino, 0, size, &more);
 		*marked += more;
 	}
-	return rc;
+	return err;
 }
 
 /* Put the extents of a file right. `*attr` is changed to fit; `*elsewhere`: not to be trusted. */
-static int settle_extents(struct repair *r, struct at *a, struct attr *attr, bool *elsewhere)
+static int repair_mend_extents(struct repair *r, struct at *a, struct attr *attr, bool *elsewhere)
 {
 	uint64_t end, stored, dropped, marked = 0, ino = a->rec.ino;
 	char buf[CHECK_PATH_BYTES];
-	int rc = data_repair(r->c.fs->lsm, ino, &end, &stored, &dropped);
+	int err = repair_data_extents(r->c.fs, ino, &end, &stored, &dropped);
 
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	if (dropped)
 		repair_say(r, LOST, "%s: %llu parts of its content contradict each other: lost",
 			   repair_path(r, a, buf), (ull)dropped);
@@ -75,10 +76,10 @@ static int settle_extents(struct repair *r, struct at *a, struct attr *attr, boo
 		attr->size = end;
 	}
 	if (stored < attr->stored) {
-		rc = mark_lost(r, ino, attr->size, attr->stored - stored, &marked);
-		*elsewhere = rc == -EFBIG;
+		err = repair_mark_lost(r, ino, attr->size, attr->stored - stored, &marked);
+		*elsewhere = err == -EFBIG;
 		if (*elsewhere)
-			rc = 0;
+			err = 0;
 		repair_say(
 			r, LOST, "%s: at least %llu bytes of its content are lost; %s",
 			repair_path(r, a, buf), (ull)(attr->stored - stored),
@@ -92,25 +93,25 @@ static int settle_extents(struct repair *r, struct at *a, struct attr *attr, boo
 	}
 	/* What was marked before an error is counted as well. */
 	attr->stored = stored + marked;
-	return rc;
+	return err;
 }
 
-static int settle_file(struct repair *r, struct at *a, struct attr *attr, bool *elsewhere)
+static int repair_mend_file(struct repair *r, struct at *a, struct attr *attr, bool *elsewhere)
 {
-	int rc = 0;
+	int err = 0;
 
 	if (!(attr->flags & ATTR_EXTENTS))
 		return 0;
 	if (numset_has(&r->extents, a->rec.ino) || attr->stored)
-		rc = settle_extents(r, a, attr, elsewhere);
-	if (!rc && numset_add(&r->c.extents, a->rec.ino) < 0)
-		rc = -ENOMEM;
-	return rc;
+		err = repair_mend_extents(r, a, attr, elsewhere);
+	if (!err && numset_add(&r->c.extents, a->rec.ino) < 0)
+		err = -ENOMEM;
+	return err;
 }
 
 /* ---- records ---- */
 
-static int settle_link(struct repair *r, struct at *a)
+static int repair_mend_link(struct repair *r, struct at *a)
 {
 	char buf[CHECK_PATH_BYTES];
 	unsigned char link[RECORD_LINK_BYTES_MAX];
@@ -131,32 +132,32 @@ static int settle_link(struct repair *r, struct at *a)
 }
 
 /* Drop the ACL called `name` if it is none: what the mode allows is left. */
-static int settle_acl(struct repair *r, struct at *a, const char *name)
+static int repair_mend_acl(struct repair *r, struct at *a, const char *name)
 {
 	char buf[CHECK_PATH_BYTES];
 	struct lsm_value value = {0};
 	struct key k;
 	struct lsm_slice key = key_make(&k, KEY_XATTR, a->rec.ino, name, strlen(name));
 	const char *why = NULL;
-	int rc = lsm_get(r->c.fs->lsm, NULL, key, &value);
+	int err = lsm_get(r->c.fs->lsm, NULL, key, &value);
 
-	if (!rc)
+	if (!err)
 		why = acl_fault(a->rec.type, name, (struct lsm_slice){value.data, value.size});
 	lsm_value_release(&value);
 	if (!why)
-		return rc < 0 ? rc : 0;
+		return err < 0 ? err : 0;
 	repair_say(r, LOST, "%s: %s: %s: dropped", repair_path(r, a, buf), name, why);
 	return repair_drop(r, key);
 }
 
-static int settle_inode(struct repair *r, struct at *a, bool *elsewhere,
-			unsigned char bytes[RECORD_BYTES_MAX])
+static int repair_mend_inode(struct repair *r, struct at *a, bool *elsewhere,
+			     unsigned char bytes[RECORD_BYTES_MAX])
 {
 	struct attr attr = a->rec.attr;
 	char buf[CHECK_PATH_BYTES];
-	int rc = 0;
+	int err = 0;
 
-	if (!is_own(a) && attr.nlink != 1) {
+	if (!repair_is_own(a) && attr.nlink != 1) {
 		repair_say(r, FIXED, "%s: its record says %u names: it has one",
 			   repair_path(r, a, buf), attr.nlink);
 		attr.nlink = 1;
@@ -169,13 +170,13 @@ static int settle_inode(struct repair *r, struct at *a, bool *elsewhere,
 	if (attr.flags & ATTR_XATTRS && numset_add(&r->c.xattrs, a->rec.ino) < 0)
 		return -ENOMEM;
 	if (attr.flags & ATTR_XATTRS)
-		rc = settle_acl(r, a, ACL_ACCESS_NAME);
-	if (!rc && attr.flags & ATTR_XATTRS)
-		rc = settle_acl(r, a, ACL_DEFAULT_NAME);
-	if (!rc && S_ISREG(attr.mode))
-		rc = settle_file(r, a, &attr, elsewhere);
-	if (rc || !memcmp(&attr, &a->rec.attr, sizeof(attr)))
-		return rc;
+		err = repair_mend_acl(r, a, ACL_ACCESS_NAME);
+	if (!err && attr.flags & ATTR_XATTRS)
+		err = repair_mend_acl(r, a, ACL_DEFAULT_NAME);
+	if (!err && S_ISREG(attr.mode))
+		err = repair_mend_file(r, a, &attr, elsewhere);
+	if (err || !memcmp(&attr, &a->rec.attr, sizeof(attr)))
+		return err;
 	a->value.size = record_encode(bytes, a->rec.ino, &attr, a->rec.content.data);
 	a->value.data = bytes;
 	return repair_put(r, a->key, a->value);
@@ -187,23 +188,23 @@ int repair_record(struct repair *r, struct at *a)
 	unsigned char bytes[RECORD_BYTES_MAX];
 	char buf[CHECK_PATH_BYTES];
 	bool elsewhere = false;
-	int rc;
+	int err;
 
 	if (a->why) {
 		repair_say(r, LOST, "%s: its record is lost: %s", repair_path(r, a, buf), a->why);
 		return repair_drop(r, a->key);
 	}
-	if (is_own(a) && S_ISDIR(a->rec.type) && a->rec.ino != FS_ROOT_INO) {
+	if (repair_is_own(a) && S_ISDIR(a->rec.type) && a->rec.ino != FS_ROOT_INO) {
 		repair_say(r, SAVED, "directory %llu was in none: saved in lost+found",
 			   (ull)a->rec.ino);
 		return repair_move(r, a, a->value);
 	}
 	if (a->rec.kind == RECORD_LINK)
-		rc = settle_link(r, a);
+		err = repair_mend_link(r, a);
 	else
-		rc = settle_inode(r, a, &elsewhere, bytes);
-	if (rc || is_own(a) || (name_possible(name) && !elsewhere))
-		return rc;
+		err = repair_mend_inode(r, a, &elsewhere, bytes);
+	if (err || repair_is_own(a) || (name_possible(name) && !elsewhere))
+		return err;
 	if (!elsewhere)
 		repair_say(r, SAVED, "%s: no file can have this name: saved in lost+found as #%llu",
 			   repair_path(r, a, buf), (ull)a->rec.ino);

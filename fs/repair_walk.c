@@ -1,12 +1,12 @@
 /*
- * repair_walk.c - what every step of a repair is made of: going over records, telling of
- * what is done, writing it, and giving things a name in lost+found.
+ * repair_walk.c - what every step of a repair is made of: going over records, reporting
+ * and writing what is done, and names in lost+found.
  */
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "fs/change.h"
 #include "fs/repair.h"
+#include "fs/time.h"
 
 typedef unsigned long long ull;
 
@@ -32,24 +32,24 @@ void repair_say(struct repair *r, enum outcome outcome, const char *format, ...)
 
 int repair_flush(struct repair *r)
 {
-	int rc = lsm_batch_count(r->b) ? lsm_write(r->c.fs->lsm, r->b, 0) : 0;
+	int err = lsm_batch_count(r->b) ? lsm_write(r->c.fs->lsm, r->b, 0) : 0;
 
 	lsm_batch_clear(r->b);
-	return rc;
+	return err;
 }
 
 int repair_put(struct repair *r, struct lsm_slice key, struct lsm_slice value)
 {
-	int rc = lsm_batch_put(r->b, key, value);
+	int err = lsm_batch_put(r->b, key, value);
 
-	return !rc && lsm_batch_count(r->b) >= BATCH_OPS ? repair_flush(r) : rc;
+	return !err && lsm_batch_count(r->b) >= BATCH_OPS ? repair_flush(r) : err;
 }
 
 int repair_drop(struct repair *r, struct lsm_slice key)
 {
-	int rc = lsm_batch_delete(r->b, key);
+	int err = lsm_batch_delete(r->b, key);
 
-	return !rc && lsm_batch_count(r->b) >= BATCH_OPS ? repair_flush(r) : rc;
+	return !err && lsm_batch_count(r->b) >= BATCH_OPS ? repair_flush(r) : err;
 }
 
 struct attr repair_attr(mode_t mode)
@@ -62,19 +62,21 @@ struct attr repair_attr(mode_t mode)
 
 /* ---- lost+found ---- */
 
-/* Write a record of `ino` under the key that a name has in `dir`, unless it is taken: 1. */
-static int put_name(struct repair *r, uint64_t dir, const char *name, struct lsm_slice record)
+/* Write a record of `ino` under the key that a name has in `dir`, unless it is taken. */
+enum { REPAIR_NAME_TAKEN = 1 };
+static int repair_put_name(struct repair *r, uint64_t dir, const char *name,
+			   struct lsm_slice record)
 {
 	struct lsm_slice key;
 	struct key k;
-	int rc;
+	int err;
 
 	key = key_make(&k, KEY_NAME, dir, name, strlen(name));
-	rc = repair_flush(r);
-	if (!rc)
-		rc = lsm_get(r->c.fs->lsm, NULL, key, &r->c.scratch);
-	if (rc != 1)
-		return rc ? rc : 1;
+	err = repair_flush(r);
+	if (!err)
+		err = lsm_get(r->c.fs->lsm, NULL, key, &r->c.scratch);
+	if (err != LSM_ABSENT)
+		return err ? err : REPAIR_NAME_TAKEN;
 	return repair_put(r, key, record);
 }
 
@@ -90,54 +92,54 @@ int repair_add_dir(struct repair *r, uint64_t ino, uint64_t parent)
 }
 
 /* lost+found as it is, or a new one. */
-static int lost_found(struct repair *r)
+static int repair_lost_found(struct repair *r)
 {
 	unsigned char bytes[RECORD_BYTES_MAX];
 	struct attr attr = repair_attr(S_IFDIR | 0700);
 	char name[32] = LOST_FOUND;
 	struct lsm_slice record;
-	int rc = repair_flush(r);
+	int err = repair_flush(r);
 
-	for (unsigned n = 2; !rc && !r->lost_found; n++) {
+	for (unsigned n = 2; !err && !r->lost_found; n++) {
 		struct record old;
 		const char *why;
 		struct key k;
 
-		rc = lsm_get(r->c.fs->lsm, NULL,
-			     key_make(&k, KEY_NAME, FS_ROOT_INO, name, strlen(name)),
-			     &r->c.scratch);
-		if (rc < 0)
+		err = lsm_get(r->c.fs->lsm, NULL,
+			      key_make(&k, KEY_NAME, FS_ROOT_INO, name, strlen(name)),
+			      &r->c.scratch);
+		if (err < 0)
 			break;
 		record = (struct lsm_slice){r->c.scratch.data, r->c.scratch.size};
-		if (!rc && !record_decode(record, &old, &why) && S_ISDIR(old.type)) {
+		if (!err && !record_decode(record, &old, &why) && S_ISDIR(old.type)) {
 			r->lost_found = old.ino;
-		} else if (!rc) { /* something else */
+		} else if (!err) { /* something else */
 			snprintf(name, sizeof(name), LOST_FOUND "-%u", n);
 		} else {
 			r->lost_found = r->next++;
 			record.data = bytes;
 			record.size = record_encode(bytes, r->lost_found, &attr, NULL);
-			rc = put_name(r, FS_ROOT_INO, name, record);
-			if (!rc)
-				rc = repair_add_dir(r, r->lost_found, FS_ROOT_INO);
+			err = repair_put_name(r, FS_ROOT_INO, name, record);
+			if (!err)
+				err = repair_add_dir(r, r->lost_found, FS_ROOT_INO);
 		}
 	}
-	return rc;
+	return err;
 }
 
 int repair_save(struct repair *r, uint64_t ino, struct lsm_slice record)
 {
 	char name[64];
-	int rc = lost_found(r);
+	int err = repair_lost_found(r);
 
 	snprintf(name, sizeof(name), "#%llu", (ull)ino);
-	if (!rc)
-		rc = put_name(r, r->lost_found, name, record);
-	for (unsigned n = 2; rc == 1; n++) {
+	if (!err)
+		err = repair_put_name(r, r->lost_found, name, record);
+	for (unsigned n = 2; err == REPAIR_NAME_TAKEN; n++) {
 		snprintf(name, sizeof(name), "#%llu.%u", (ull)ino, n);
-		rc = put_name(r, r->lost_found, name, record);
+		err = repair_put_name(r, r->lost_found, name, record);
 	}
-	return rc;
+	return err;
 }
 
 int repair_save_inode(struct repair *r, uint64_t ino, const struct attr *attr)
@@ -163,7 +165,7 @@ const char *repair_path(struct repair *r, const struct at *a, char buf[CHECK_PAT
 }
 
 /* What is wrong with the record as such, or with its number, or NULL. */
-static const char *record_problem(struct at *a)
+static const char *repair_record_problem(struct at *a)
 {
 	bool own = a->w.at.bytes[0] == KEY_INODE;
 	const char *why = NULL;
@@ -186,42 +188,42 @@ static const char *record_problem(struct at *a)
 int repair_each(struct repair *r, enum key_kind kind, record_fn *fn)
 {
 	struct at a = {0};
-	int rc = repair_flush(r);
+	int err = repair_flush(r);
 
-	if (rc)
-		return rc;
-	for (walk_begin(&a.w, &r->c, kind); walk_valid(&a.w); walk_next(&a.w)) {
+	if (err)
+		return err;
+	for (check_walk_begin(&a.w, &r->c, kind); check_walk_valid(&a.w); check_walk_next(&a.w)) {
 		a.key = lsm_iter_key(a.w.it);
 		a.why = NULL;
-		rc = lsm_iter_value(a.w.it, &a.value);
-		if (rc == -EUCLEAN)
+		err = lsm_iter_value(a.w.it, &a.value);
+		if (err == -EUCLEAN)
 			a.why = "it cannot be read";
-		else if (rc)
-			a.w.rc = rc;
-		if (a.w.rc)
+		else if (err)
+			a.w.err = err;
+		if (a.w.err)
 			break;
-		a.why = record_problem(&a);
-		a.w.rc = fn(r, &a);
-		if (a.w.rc)
+		a.why = repair_record_problem(&a);
+		a.w.err = fn(r, &a);
+		if (a.w.err)
 			break;
 	}
-	rc = walk_end(&a.w);
-	return rc ? rc : repair_flush(r);
+	err = check_walk_end(&a.w);
+	return err ? err : repair_flush(r);
 }
 
 int repair_each_inode(struct repair *r, record_fn *fn)
 {
-	int rc = repair_each(r, KEY_INODE, fn);
+	int err = repair_each(r, KEY_INODE, fn);
 
-	return rc ? rc : repair_each(r, KEY_NAME, fn);
+	return err ? err : repair_each(r, KEY_NAME, fn);
 }
 
 int repair_move(struct repair *r, struct at *a, struct lsm_slice record)
 {
-	int rc = repair_save(r, a->rec.ino, record);
+	int err = repair_save(r, a->rec.ino, record);
 	struct node *n = check_node_find(&r->c, a->rec.ino);
 
 	if (n && S_ISDIR(a->rec.type))
 		n->parent = r->lost_found;
-	return rc ? rc : repair_drop(r, a->key);
+	return err ? err : repair_drop(r, a->key);
 }

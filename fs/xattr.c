@@ -38,12 +38,13 @@ static struct lsm_iter *xattr_iter(struct fs *fs, uint64_t ino, struct key *star
 }
 
 /* Is `key` there, and (`*only`) no other? 0, -ENODATA, or an error. */
-static int find_only(struct fs *fs, const struct inode *inode, struct lsm_slice key, bool *only)
+static int xattr_find_only(struct fs *fs, const struct inode *inode, struct lsm_slice key,
+			   bool *only) REQUIRES_SHARED(*inode)
 {
 	struct key start, end;
 	struct lsm_iter *it;
 	bool found = false;
-	int rc;
+	int err;
 
 	*only = false;
 	if (!(inode->attr.flags & ATTR_XATTRS))
@@ -63,9 +64,9 @@ static int find_only(struct fs *fs, const struct inode *inode, struct lsm_slice 
 			lsm_iter_next(it);
 		*only = !lsm_iter_valid(it);
 	}
-	rc = lsm_iter_status(it);
+	err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	return rc ? rc : found ? 0 : -ENODATA;
+	return err ? err : found ? 0 : -ENODATA;
 }
 
 /* What becomes of an attribute, and of the mode with it. */
@@ -76,10 +77,11 @@ struct xattr_change {
 	mode_t mode;
 };
 
-static int change_locked(struct fs *fs, struct inode *inode, const struct xattr_change *x)
+static int xattr_change_locked(struct fs *fs, struct inode *inode, const struct xattr_change *x)
+	REQUIRES(*inode)
 {
 	struct change c;
-	int rc = change_begin(&c, fs, inode);
+	int err = change_begin(&c, fs, inode);
 
 	c.attr.mode = x->mode;
 	c.attr.ctime = time_now();
@@ -87,74 +89,75 @@ static int change_locked(struct fs *fs, struct inode *inode, const struct xattr_
 		c.attr.flags |= ATTR_XATTRS;
 	else if (x->only)
 		c.attr.flags &= ~ATTR_XATTRS;
-	if (!rc && x->key.size)
-		rc = x->value ? lsm_batch_put(c.b, x->key, *x->value) :
-				lsm_batch_delete(c.b, x->key);
-	if (!rc)
-		rc = change_commit(&c, x->key.size && !x->value ? LSM_FREES : 0);
+	if (!err && x->key.size)
+		err = x->value ? lsm_batch_put(c.b, x->key, *x->value) :
+				 lsm_batch_delete(c.b, x->key);
+	if (!err)
+		err = change_commit(&c, x->key.size && !x->value ? LSM_FREES : 0);
 	change_end(&c);
-	return rc;
+	return err;
 }
 
-static int set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
-		      struct lsm_slice value, int flags)
+static int xattr_set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
+			    struct lsm_slice value, int flags) REQUIRES(*inode)
 {
 	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
 	struct lsm_value old = {0};
 	bool same;
-	int rc = 1;
+	int err = LSM_ABSENT;
 
 	if (inode->attr.flags & ATTR_XATTRS)
-		rc = lsm_get(fs->lsm, NULL, key, &old);
-	same = !rc && old.size == value.size &&
+		err = lsm_get(fs->lsm, NULL, key, &old);
+	same = !err && old.size == value.size &&
 	       (!old.size || !memcmp(old.data, value.data, old.size));
 	lsm_value_release(&old);
 	/* What is damaged may be replaced. */
-	if (rc < 0 && rc != -EUCLEAN)
-		return rc;
-	if (rc != 1 && flags & XATTR_CREATE)
+	if (err < 0 && err != -EUCLEAN)
+		return err;
+	if (err != LSM_ABSENT && flags & XATTR_CREATE)
 		return -EEXIST;
-	if (rc == 1 && flags & XATTR_REPLACE)
+	if (err == LSM_ABSENT && flags & XATTR_REPLACE)
 		return -ENODATA;
 	if (same) /* no change, as on ext4: not even of ctime */
 		return 0;
-	return change_locked(fs, inode, &x);
+	return xattr_change_locked(fs, inode, &x);
 }
 
 /* May an ACL of `kind` be asked for here? */
-static int acl_check(struct fs *fs, const struct inode *inode, enum acl_kind kind)
+static int xattr_check_acl(struct fs *fs, const struct inode *inode, enum acl_kind kind)
 {
 	return kind && (!fs->acl || S_ISLNK(inode->type)) ? -EOPNOTSUPP : 0;
 }
 
-static int set_acl_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
-			  struct lsm_slice key, struct lsm_slice value, int flags)
+static int xattr_set_acl_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
+				struct lsm_slice key, struct lsm_slice value, int flags)
+	REQUIRES(*inode)
 {
 	struct xattr_change x = {.key = key, .value = &value, .mode = inode->attr.mode};
 	struct acl acl;
 	const char *why;
-	int rc = acl_check(fs, inode, kind);
+	int err = xattr_check_acl(fs, inode, kind);
 
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	if (kind == ACL_DEFAULT && !S_ISDIR(inode->type))
 		return -EACCES;
 	if (acl_decode(value, &acl, &why))
 		return -EINVAL;
 	if (kind == ACL_DEFAULT)
-		return change_locked(fs, inode, &x);
+		return xattr_change_locked(fs, inode, &x);
 	x.mode = (x.mode & ~(mode_t)0777) | acl_mode(&acl);
 	if (flags & FS_XATTR_KILL_SGID)
 		x.mode &= ~(mode_t)S_ISGID;
 	if (acl_is_mode(&acl)) {
 		x.value = NULL;
-		rc = find_only(fs, inode, key, &x.only);
-		if (rc == -ENODATA && x.mode == inode->attr.mode)
+		err = xattr_find_only(fs, inode, key, &x.only);
+		if (err == -ENODATA && x.mode == inode->attr.mode)
 			return 0; /* nothing to be done, so no ctime either */
-		if (rc == -ENODATA)
-			x.key.size = rc = 0;
+		if (err == -ENODATA)
+			x.key.size = err = 0;
 	}
-	return rc ? rc : change_locked(fs, inode, &x);
+	return err ? err : xattr_change_locked(fs, inode, &x);
 }
 
 int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t size,
@@ -165,26 +168,27 @@ int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value
 	struct inode *inode;
 	size_t name_size;
 	struct key k;
-	int rc = xattr_check(name, &name_size);
+	int err = xattr_check(name, &name_size);
 
-	if (!rc && flags & ~(XATTR_CREATE | XATTR_REPLACE | FS_XATTR_KILL_SGID))
-		rc = -EINVAL;
-	if (!rc && size > FS_XATTR_BYTES_MAX)
-		rc = -E2BIG;
-	if (!rc)
-		rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	if (!err && flags & ~(XATTR_CREATE | XATTR_REPLACE | FS_XATTR_KILL_SGID))
+		err = -EINVAL;
+	if (!err && size > FS_XATTR_BYTES_MAX)
+		err = -E2BIG;
+	if (!err)
+		err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	key = key_make(&k, KEY_XATTR, ino, name, name_size);
 	kind = acl_kind(name, name_size);
 	inode_lock(inode);
 	if (kind)
-		rc = set_acl_locked(fs, inode, kind, key, bytes, flags);
+		err = xattr_set_acl_locked(fs, inode, kind, key, bytes, flags);
 	else
-		rc = set_locked(fs, inode, key, bytes, flags & (XATTR_CREATE | XATTR_REPLACE));
+		err = xattr_set_locked(fs, inode, key, bytes,
+				       flags & (XATTR_CREATE | XATTR_REPLACE));
 	inode_unlock(inode);
 	inode_put(fs, inode);
-	return fs_finish(fs, rc, false);
+	return fs_finish(fs, err, false);
 }
 
 int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t size,
@@ -198,49 +202,50 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size
 	const char *why;
 	struct acl acl;
 	struct key k;
-	int rc = xattr_check(name, &name_size);
+	int err = xattr_check(name, &name_size);
 
 	*got = 0;
-	if (!rc)
-		rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	if (!err)
+		err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	key = key_make(&k, KEY_XATTR, ino, name, name_size);
 	kind = acl_kind(name, name_size);
 	inode_lock_shared(inode);
-	rc = acl_check(fs, inode, kind);
-	if (!rc)
-		rc = inode->attr.flags & ATTR_XATTRS ? lsm_get(fs->lsm, NULL, key, &v) : 1;
-	inode_unlock(inode);
+	err = xattr_check_acl(fs, inode, kind);
+	if (!err)
+		err = inode->attr.flags & ATTR_XATTRS ? lsm_get(fs->lsm, NULL, key, &v) :
+							LSM_ABSENT;
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
-	if (!rc && kind && acl_decode((struct lsm_slice){v.data, v.size}, &acl, &why))
-		rc = fs_corrupt(fs, key, why);
-	if (rc == 1) {
-		rc = -ENODATA;
-	} else if (!rc) {
+	if (!err && kind && acl_decode((struct lsm_slice){v.data, v.size}, &acl, &why))
+		err = fs_corrupt(fs, key, why);
+	if (err == LSM_ABSENT) {
+		err = -ENODATA;
+	} else if (!err) {
 		*got = v.size;
 		if (size && size < v.size)
-			rc = -ERANGE;
+			err = -ERANGE;
 		else if (size && v.size)
 			memcpy(value, v.data, v.size);
 	}
 	lsm_value_release(&v);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
-static int list_locked(struct fs *fs, const struct inode *inode, char *list, size_t size,
-		       size_t *got)
+static int xattr_list_locked(struct fs *fs, const struct inode *inode, char *list, size_t size,
+			     size_t *got) REQUIRES_SHARED(*inode)
 {
 	struct key start, end;
 	struct lsm_iter *it;
-	int rc = 0;
+	int err = 0;
 
 	if (!(inode->attr.flags & ATTR_XATTRS))
 		return 0;
 	it = xattr_iter(fs, inode->ino, &start, &end);
 	if (!it)
 		return -ENOMEM;
-	for (; !rc && lsm_iter_valid(it); lsm_iter_next(it)) {
+	for (; !err && lsm_iter_valid(it); lsm_iter_next(it)) {
 		struct lsm_slice key = lsm_iter_key(it);
 		const char *name = (const char *)key.data + start.size;
 		size_t n = key.size - start.size;
@@ -248,47 +253,47 @@ static int list_locked(struct fs *fs, const struct inode *inode, char *list, siz
 		if (!fs->acl && acl_kind(name, n))
 			continue;
 		if (size && *got + n + 1 > size) {
-			rc = -ERANGE;
+			err = -ERANGE;
 		} else if (size) {
 			memcpy(list + *got, name, n);
 			list[*got + n] = '\0';
 		}
 		*got += n + 1;
-		if (!rc && *got > XATTR_LIST_MAX)
-			rc = -E2BIG;
+		if (!err && *got > XATTR_LIST_MAX)
+			err = -E2BIG;
 	}
-	if (!rc)
-		rc = lsm_iter_status(it);
+	if (!err)
+		err = lsm_iter_status(it);
 	lsm_iter_free(it);
-	return rc;
+	return err;
 }
 
 int fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size, size_t *got)
 {
 	struct inode *inode;
-	int rc = inode_get(fs, ino, &inode);
+	int err = inode_get(fs, ino, &inode);
 
 	*got = 0;
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	inode_lock_shared(inode);
-	rc = list_locked(fs, inode, list, size, got);
-	inode_unlock(inode);
+	err = xattr_list_locked(fs, inode, list, size, got);
+	inode_unlock_shared(inode);
 	inode_put(fs, inode);
-	return fs_errno(rc);
+	return fs_errno(err);
 }
 
-static int remove_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
-			 struct lsm_slice key)
+static int xattr_remove_locked(struct fs *fs, struct inode *inode, enum acl_kind kind,
+			       struct lsm_slice key) REQUIRES(*inode)
 {
 	struct xattr_change x = {.key = key, .mode = inode->attr.mode};
-	int rc = acl_check(fs, inode, kind);
+	int err = xattr_check_acl(fs, inode, kind);
 
-	if (!rc)
-		rc = find_only(fs, inode, key, &x.only);
-	if (rc)
-		return rc == -ENODATA && kind ? 0 : rc;
-	return change_locked(fs, inode, &x);
+	if (!err)
+		err = xattr_find_only(fs, inode, key, &x.only);
+	if (err)
+		return err == -ENODATA && kind ? 0 : err;
+	return xattr_change_locked(fs, inode, &x);
 }
 
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
@@ -296,16 +301,16 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 	struct inode *inode;
 	size_t name_size;
 	struct key k;
-	int rc = xattr_check(name, &name_size);
+	int err = xattr_check(name, &name_size);
 
-	if (!rc)
-		rc = inode_get(fs, ino, &inode);
-	if (rc)
-		return rc;
+	if (!err)
+		err = inode_get(fs, ino, &inode);
+	if (err)
+		return err;
 	inode_lock(inode);
-	rc = remove_locked(fs, inode, acl_kind(name, name_size),
-			   key_make(&k, KEY_XATTR, ino, name, name_size));
+	err = xattr_remove_locked(fs, inode, acl_kind(name, name_size),
+				  key_make(&k, KEY_XATTR, ino, name, name_size));
 	inode_unlock(inode);
 	inode_put(fs, inode);
-	return fs_finish(fs, rc, false);
+	return fs_finish(fs, err, false);
 }

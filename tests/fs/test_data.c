@@ -28,6 +28,7 @@
 #define FAR (INT64_MAX - 3 * CELL)
 
 static struct lsm *lsm;
+static struct fs fs; /* of which nothing but the tree is used */
 static struct lsm_batch *batch;
 static char dir[] = "/tmp/test_data.XXXXXX";
 
@@ -77,7 +78,7 @@ static size_t commit(void)
 static size_t write_at(uint64_t ino, uint64_t offset, const void *data, size_t size, uint64_t end)
 {
 	int64_t delta;
-	int err = data_write(lsm, batch, ino, offset, data, size, end, &delta);
+	int err = data_write(&fs, batch, ino, offset, data, size, end, &delta);
 
 	if (err)
 		bail("data_write: %s", strerror(-err));
@@ -213,7 +214,7 @@ static void step_write(struct model *m)
 
 	for (uint64_t i = 0; i < size; i++)
 		scratch[i] = (unsigned char)rng_next(&choices);
-	err = data_write(lsm, batch, m->ino, m->base + offset, scratch, size, m->base + end,
+	err = data_write(&fs, batch, m->ino, m->base + offset, scratch, size, m->base + end,
 			 &delta);
 	if (err)
 		bail("data_write: %s", strerror(-err));
@@ -230,7 +231,7 @@ static void step_punch(struct model *m)
 	uint64_t offset = random_offset(m), size = random_size(limit_of(m) - offset);
 	int64_t delta;
 
-	if (data_punch(lsm, batch, m->ino, m->base + offset, size, &delta))
+	if (data_punch(&fs, batch, m->ino, m->base + offset, size, &delta))
 		bail("data_punch");
 	m->stored += delta;
 	commit();
@@ -243,7 +244,7 @@ static void step_truncate(struct model *m)
 	uint64_t size = below(8) ? m->size - below(m->size / 3 + 1) : random_offset(m);
 	int64_t delta;
 
-	if (data_truncate(lsm, batch, m->ino, m->base + size, &delta))
+	if (data_truncate(&fs, batch, m->ino, m->base + size, &delta))
 		bail("data_truncate");
 	m->stored += delta;
 	commit();
@@ -277,7 +278,7 @@ static void step_clone(struct model *to)
 	size = random_size(max);
 	if (from == to && a < b + size && b < a + size)
 		return;
-	if (data_clone(lsm, batch, from->ino, from->base + a, to->ino, to->base + b, size, &delta))
+	if (data_clone(&fs, batch, from->ino, from->base + a, to->ino, to->base + b, size, &delta))
 		bail("data_clone");
 	to->stored += delta;
 	commit();
@@ -301,7 +302,7 @@ static void step_tiny(struct model *m)
 		int64_t delta;
 
 		memset(scratch, (int)n, size);
-		if (data_write(lsm, batch, m->ino, m->base + offset, scratch, size,
+		if (data_write(&fs, batch, m->ino, m->base + offset, scratch, size,
 			       m->base + m->size, &delta))
 			bail("data_write");
 		m->stored += delta;
@@ -328,7 +329,7 @@ static bool block_filled(const struct model *m, uint64_t from)
 static bool same_seek(const struct model *m, uint64_t offset, bool hole)
 {
 	uint64_t want = m->base + offset, end = m->base + limit_of(m), got;
-	int err = data_seek(lsm, m->ino, want, hole, &got);
+	int err = data_seek(&fs, m->ino, want, hole, &got);
 
 	while (want < end && block_filled(m, data_seek_floor(want)) == hole)
 		want = data_seek_floor(want) + DATA_SEEK_BYTES;
@@ -343,7 +344,7 @@ static bool same(const struct model *m)
 	struct findings f = {0};
 	int err;
 
-	err = data_check(lsm, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
+	err = data_check(&fs, NULL, m->ino, m->base + m->size, found, &f, &stored, &lost);
 	if (err || f.count) {
 		printf("# data_check: %d, %d findings, %s\n", err, f.count, f.text);
 		return false;
@@ -356,7 +357,7 @@ static bool same(const struct model *m)
 		return false;
 	}
 	memset(scratch, 0xee, limit);
-	if (data_read(lsm, m->ino, m->base, scratch, limit) || memcmp(scratch, m->bytes, limit)) {
+	if (data_read(&fs, m->ino, m->base, scratch, limit) || memcmp(scratch, m->bytes, limit)) {
 		printf("# the bytes differ\n");
 		return false;
 	}
@@ -364,7 +365,7 @@ static bool same(const struct model *m)
 		offset = random_offset(m);
 		size = random_size(limit - offset);
 		memset(scratch, 0xee, size + (offset + size < limit));
-		if (data_read(lsm, m->ino, m->base + offset, scratch, size) ||
+		if (data_read(&fs, m->ino, m->base + offset, scratch, size) ||
 		    memcmp(scratch, m->bytes + offset, size) ||
 		    (offset + size < limit && scratch[size] != 0xee) ||
 		    !same_seek(m, offset, false) || !same_seek(m, offset, true)) {
@@ -424,7 +425,7 @@ static uint64_t append_all(uint64_t ino, size_t size, uint64_t total)
 		held += write_at(ino, end, want + end, n, end);
 		end += n;
 	}
-	ok(!data_read(lsm, ino, 0, got, total) && !memcmp(want, got, total),
+	ok(!data_read(&fs, ino, 0, got, total) && !memcmp(want, got, total),
 	   "appends of %zu bytes read back", size);
 	free(want);
 	free(got);
@@ -513,12 +514,12 @@ static void test_ranges(void)
 
 	for (uint64_t i = 0; i < 64; i++)
 		write_at(120, i * 4096, page, 4096, i * 4096);
-	is_int(data_truncate(lsm, batch, 120, 4000, &delta), 0, "truncate");
+	is_int(data_truncate(&fs, batch, 120, 4000, &delta), 0, "truncate");
 	is_int(delta, 4000 - 64 * 4096, "returns the bytes beyond the end");
 	is_int(lsm_batch_count(batch), 2, "many extents go in one record, besides the remainder");
 	commit();
 	is_int(shape_of(120).bytes, 4000, "the rest stays");
-	is_int(data_truncate(lsm, batch, 120, 0, &delta), 0, "truncate to nothing");
+	is_int(data_truncate(&fs, batch, 120, 0, &delta), 0, "truncate to nothing");
 	commit();
 	is_int(shape_of(120).extents, 0, "leaves nothing");
 
@@ -543,32 +544,32 @@ static void test_far(void)
 	int64_t delta;
 	uint64_t out;
 
-	is_int(data_write(lsm, batch, 140, last - 5, "hello", 5, 0, &delta), 0,
+	is_int(data_write(&fs, batch, 140, last - 5, "hello", 5, 0, &delta), 0,
 	       "write up to the last offset");
 	commit();
-	is_int(data_read(lsm, 140, last - 10, buf, 10), 0, "read it");
+	is_int(data_read(&fs, 140, last - 10, buf, 10), 0, "read it");
 	is_mem(buf, 10, "\0\0\0\0\0hello", 10, "it is there");
-	is_int(data_write(lsm, batch, 140, last - 4, "hello", 5, last, &delta), -EFBIG,
+	is_int(data_write(&fs, batch, 140, last - 4, "hello", 5, last, &delta), -EFBIG,
 	       "one further does not fit");
-	is_int(data_write(lsm, batch, 140, UINT64_MAX, "h", 1, last, &delta), -EFBIG,
+	is_int(data_write(&fs, batch, 140, UINT64_MAX, "h", 1, last, &delta), -EFBIG,
 	       "nor at the end of all numbers");
-	is_int(data_read(lsm, 140, last - 4, buf, 5), -EINVAL, "nor can it be read");
-	is_int(data_seek(lsm, 140, 0, false, &out), 0, "seek data");
+	is_int(data_read(&fs, 140, last - 4, buf, 5), -EINVAL, "nor can it be read");
+	is_int(data_seek(&fs, 140, 0, false, &out), 0, "seek data");
 	ok(out == last - 4095, "finds its block");
-	is_int(data_seek(lsm, 140, last - 3, true, &out), 0, "seek hole");
+	is_int(data_seek(&fs, 140, last - 3, true, &out), 0, "seek hole");
 	ok(out == last, "is at the very end");
-	is_int(data_seek(lsm, 140, last, false, &out), 1, "no data beyond");
-	is_int(data_punch(lsm, batch, 140, last - 2, UINT64_MAX, &delta), 0,
+	is_int(data_seek(&fs, 140, last, false, &out), 1, "no data beyond");
+	is_int(data_punch(&fs, batch, 140, last - 2, UINT64_MAX, &delta), 0,
 	       "punch beyond the end");
 	is_int(delta, -2, "takes what is there");
 	commit();
-	is_int(data_truncate(lsm, batch, 140, last - 4, &delta), 0, "truncate there");
+	is_int(data_truncate(&fs, batch, 140, last - 4, &delta), 0, "truncate there");
 	is_int(delta, -2, "takes the rest but one");
 	commit();
-	is_int(data_clone(lsm, batch, 140, last - 5, 141, last - 1, 1, &delta), 0, "clone there");
+	is_int(data_clone(&fs, batch, 140, last - 5, 141, last - 1, 1, &delta), 0, "clone there");
 	is_int(delta, 1, "one byte");
 	commit();
-	is_int(data_clone(lsm, batch, 140, last - 5, 141, last - 1, 2, &delta), -EINVAL,
+	is_int(data_clone(&fs, batch, 140, last - 5, 141, last - 1, 2, &delta), -EINVAL,
 	       "two do not fit");
 }
 
@@ -597,20 +598,20 @@ static void test_damage(void)
 		f = (struct findings){0};
 		put_raw(ino, bad[i].offset[0], bad[i].size[0]);
 		put_raw(ino, bad[i].offset[1], bad[i].size[1]);
-		is_int(data_check(lsm, NULL, ino, 400000, found, &f, &stored, &lost), 0,
+		is_int(data_check(&fs, NULL, ino, 400000, found, &f, &stored, &lost), 0,
 		       "data_check goes on");
 		ok(f.count == 1 && !strcmp(f.text, bad[i].text), "finds: %s", bad[i].text);
 		ok(stored == bad[i].size[0] + bad[i].size[1], "and counts it");
-		is_int(data_read(lsm, ino, 0, buf, sizeof(buf)), i < 4 ? -EUCLEAN : 0,
+		is_int(data_read(&fs, ino, 0, buf, sizeof(buf)), i < 4 ? -EUCLEAN : 0,
 		       "reading says so if it meets it");
 	}
 	if (lsm_batch_put(batch, key_make(&k, KEY_EXTENT, 160, "\0\0\0\0\0\0\0\1x", 9),
 			  (struct lsm_slice){"a", 1}))
 		bail("lsm_batch_put");
 	commit();
-	is_int(data_read(lsm, 160, 0, buf, 10), -EUCLEAN, "a key of a wrong size is damage");
+	is_int(data_read(&fs, 160, 0, buf, 10), -EUCLEAN, "a key of a wrong size is damage");
 	f = (struct findings){0};
-	is_int(data_check(lsm, NULL, 160, 10, found, &f, &stored, &lost), 0, "and found");
+	is_int(data_check(&fs, NULL, 160, 10, found, &f, &stored, &lost), 0, "and found");
 	is_int(f.count, 1, "once");
 }
 
@@ -625,6 +626,7 @@ int main(void)
 	err = lsm_open(dir, &options, &lsm);
 	if (err)
 		bail("lsm_open: %s", strerror(-err));
+	fs.lsm = lsm;
 	batch = lsm_batch_new();
 	if (!batch)
 		bail("no memory");

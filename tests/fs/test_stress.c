@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/fs.h"
+#include "fs/inode.h"
 #include "tests/support/fs_fixture.h"
 #include "tests/support/rng.h"
 
@@ -270,6 +270,7 @@ static void test_threads(void)
 	atomic_store(&over, true);
 	pthread_join(keeper, NULL);
 	is_int(atomic_load(&wrong), 0, "no wrong answers");
+	ok(inode_table_valid(f.fs), "the table of inodes is right");
 	fs_fixture_clean(&f, "after all threads");
 	for (unsigned i = 0; i < DIRS; i++)
 		fs_forget(f.fs, dirs[i], 1);
