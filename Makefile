@@ -103,9 +103,11 @@ debug: ## the same without optimising, for a debugger, in $(BUILD)-debug/
 # ---- tests: a C test is one file, tests/LAYER/test_NAME.c, linked with no layer above its own ----
 
 C_TESTS = $(wildcard $(foreach d,lsm fs crash fuzz mount,tests/$(d)/test_*.c))
-SHELL_TESTS = $(filter-out %lib.sh,$(wildcard $(foreach d,lsm fs mount crash fuzz lint install,tests/$(d)/*.sh)))
-# A program that the shell tests of the mount run.
-HELPERS = $(BUILD)/tests/mount/churn/churn
+SHELL_TESTS = $(filter-out %lib.sh,\
+	$(wildcard $(foreach d,lsm fs mount crash fuzz lint install mutants,tests/$(d)/*.sh)))
+# What the shell tests of the mount run: a program, and a library that the daemon is run with.
+PRELOADED = $(BUILD)/tests/mount/sync_log.so
+HELPERS = $(BUILD)/tests/mount/churn/churn $(PRELOADED)
 # What `check` runs; TESTS= takes sources, and patterns of them.
 CHOSEN = $(if $(TESTS),$(wildcard $(TESTS)),$(C_TESTS) $(SHELL_TESTS))
 RUNNABLE = $(patsubst %.c,$(BUILD)/%.t,$(CHOSEN))
@@ -120,17 +122,22 @@ $(BUILD)/tests/lsm/%.t: $(BUILD)/tests/lsm/%.o $(TEST_LIBS) $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
 $(BUILD)/tests/%.t: $(BUILD)/tests/%.o $(TEST_LIBS) $(BUILD)/libfs.a $(BUILD)/liblsm.a
 	$(LINK) $(LSM_LIBS)
-# Handlers of requests, with a transport of the test's own: no libfuse.
+# Handlers of requests, with a transport of the test's own: no libfuse, but for its options.
+$(BUILD)/tests/mount/test_options.t: private MOUNT_TEST_LIBS = $(FUSE_LIBS)
 $(BUILD)/tests/mount.a: $(filter-out $(BUILD)/mount/main.o $(BUILD)/mount/transport_fuse%,$(call objects,mount))
 $(BUILD)/tests/mount/test_%.t: $(BUILD)/tests/mount/test_%.o $(call objects,tests/mount/fake) \
-		$(BUILD)/tests/support.a $(BUILD)/tests/mount.a $(BUILD)/libfs.a $(BUILD)/liblsm.a
-	$(LINK) $(LSM_LIBS)
+		$(BUILD)/tests/mount.a $(TEST_LIBS) $(BUILD)/libfs.a $(BUILD)/liblsm.a
+	$(LINK) $(MOUNT_TEST_LIBS) $(LSM_LIBS)
 # Their allocator fails (alloc.h): only calls from our own objects go through it.
 ALLOCATES = malloc calloc realloc aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	pthread_create
 $(addprefix $(BUILD)/tests/crash/test_,alloc.t fail_fs.t): private ALL_LDFLAGS += $(ALLOCATES:%=-Wl,--wrap=%)
 $(BUILD)/tests/mount/churn/churn: $(call objects,tests/mount/churn)
 	$(LINK) $(LDLIBS)
+# Without the flags of the rest: it goes into a program that may have a sanitizer or not.
+$(PRELOADED): $(BUILD)/%.so: %.c
+	@mkdir -p $(@D)
+	$(say) $(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -O1 -fPIC -shared -o $@ $<
 
 # Tests that mount come one after the other, the rest beside them.
 JOBS ?= 2
@@ -170,6 +177,12 @@ fuzz: deps fuzz-deps $(FUZZERS:%=$(BUILD)/%.t) ## search for bytes that break a 
 			-max_len=20000 -timeout=60 -rss_limit_mb=1500 -verbosity=0 -print_final_stats=1 \
 			-artifact_prefix=$$corpus- $$corpus || exit 1; \
 	done
+
+MUTATE = python3 tests/mutants/run.py --jobs=$(JOBS) --scratch='$(abspath $(BUILD))-mutants'
+mutants: deps ## deliberate mistakes in a copy of the code, one at a time: a test has to fail (MUTANTS='wal-*')
+	$(MUTATE) $(MUTANTS:%='%')
+mutants-short: deps ## a few of them
+	$(MUTATE) --ci
 
 conformance: deps $(BUILD)/varve ## run SUITE=/path, a folder of TAP tests such as pjdfstest, on a mount
 	@VARVE='$(abspath $(BUILD)/varve)' bash tests/conformance.sh '$(SUITE)'
@@ -279,7 +292,7 @@ uninstall: ## remove what install put there
 	rm -rf '$(DESTDIR)$(PREFIX)/share/doc/varve'
 
 clean: ## remove what was built, and nothing else
-	rm -rf '$(BUILD)' $(foreach x,debug fuzz asan ubsan tsan lint-gcc lint-clang,'$(BUILD)-$(x)') \
+	rm -rf '$(BUILD)' $(foreach x,debug fuzz asan ubsan tsan lint-gcc lint-clang mutants,'$(BUILD)-$(x)') \
 		compile_commands.json
 
 # ---- packages ----
@@ -333,5 +346,6 @@ help: ## this list
 
 .SECONDARY:
 .PHONY: all help deps fuzz fuzz-deps lint-deps bench-deps run build-tests check heavy model crash conformance \
+	mutants mutants-short \
 	asan ubsan tsan lint lint-rules lint-format format lint-scripts lint-tidy lint-builds \
 	lint-functions objects bench bench-fs bench-lsm install not-mine up-to-date uninstall debug clean FORCE

@@ -237,12 +237,32 @@ static void test_threads(void)
 	is_int(alive, 0, "nothing is left");
 }
 
+/* An entry larger than the cache is given out, and pushes out nothing. */
+static void test_large(void)
+{
+	struct cache *c = make(LIMIT);
+	struct cache_entry *e;
+
+	for (uint64_t i = 0; i < 4; i++)
+		cache_release(c, put(c, 1, i, 100));
+	e = put(c, 2, 0, 2 * LIMIT);
+	cache_release(c, e);
+	for (uint64_t i = 0; i < 4; i++) {
+		e = cache_get(c, 1, i);
+		ok(e, "what was there stays");
+		cache_release(c, e);
+	}
+	ok(!cache_get(c, 2, 0), "what is larger than the cache does not");
+	cache_free(c);
+}
+
 int main(void)
 {
 	run_test(test_basics);
 	run_test(test_eviction);
 	run_test(test_erase);
 	run_test(test_many);
+	run_test(test_large);
 	run_test(test_threads);
 	return done();
 }

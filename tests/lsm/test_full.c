@@ -135,6 +135,19 @@ static uint64_t reserved(struct storage *disk)
 	return size;
 }
 
+/* Bytes written to segments for values that are refused. */
+static uint64_t taken_by_refused(struct lsm *lsm)
+{
+	struct lsm_stats before, after;
+
+	lsm_stats(lsm, &before);
+	for (int i = 0; i < 20; i++)
+		if (put(lsm, 0, VALUE_BYTES_MAX) != -ENOSPC)
+			return 0; /* there is room again */
+	lsm_stats(lsm, &after);
+	return after.segment_bytes_written - before.segment_bytes_written;
+}
+
 /* Others leave the store 7 MiB of 24; the few values that fill it are deleted again. */
 static void test_beside_others(void)
 {
@@ -175,6 +188,7 @@ static void test_killed(void)
 	struct lsm_options o = {.create = true, .memory_bytes = 32u << 20};
 	struct storage *disk = storage_mem_new(), *dead;
 	unsigned deletes_failed = 0, opens_failed = 0, mistakes = 0, left = 0;
+	uint64_t taken = 0;
 	struct lsm *lsm;
 
 	if (!disk)
@@ -189,6 +203,10 @@ static void test_killed(void)
 		mistakes += wrong(lsm);
 		fill_up(lsm, &deletes_failed);
 		mistakes += wrong(lsm);
+		taken += taken_by_refused(lsm);
+		if (!round)
+			ok(reserved(disk) >= DISK_BYTES / 16,
+			   "the next open has its part of the reserve");
 		/* As kill -9 does: written bytes stay, and memory is lost. */
 		dead = disk;
 		disk = storage_mem_crash(dead, STORAGE_MEM_KEEP_ALL, 0);
@@ -199,6 +217,7 @@ static void test_killed(void)
 	}
 	is_int(opens_failed, 0, "a store on a full disk opens after its process was killed");
 	is_int(deletes_failed, 0, "deleting works on a full disk");
+	is_int(taken, 0, "what is refused has written no values before");
 	is_int(mistakes, 0, "nothing that was written is lost, and refused writes changed nothing");
 
 	storage_mem_limit(disk, DISK_BYTES);

@@ -67,10 +67,17 @@ if command -v setfattr >/dev/null; then
 	is "all are listed" "$(getfattr -d -m - attributes 2>/dev/null | grep -c =)" 3
 	ok "setfattr -x" setfattr -x user.colour attributes
 	is "... removes" "$(getfattr -d -m - attributes 2>/dev/null | grep -c =)" 2
+	is "SELinux's labels are refused by name" \
+		"$(setfattr -n security.selinux -v x attributes 2>&1 | grep -c 'not supported')" 1
 	not_ok "ACLs are refused" setfattr -n system.posix_acl_access -v 0x02000000 attributes
 	ok "cp -a has no complaint" cp -a attributes copied
 	is "... and copies them" "$(getfattr -d -m - copied 2>/dev/null | grep -c =)" 2
+	# Also where they may write to the root.
+	chmod 777 .
 	not_ok "others may not have it compact" user setfattr -n user.varve.compact -v 1 .
+	is "nor scrub it, and be told names" "$(user getfattr -n user.varve.scrub.begin.100 . \
+		2>&1 | grep -c 'not permitted')" 1
+	chmod 755 .
 else
 	skip "extended attributes" "no setfattr"
 fi

@@ -24,6 +24,9 @@ fill_up() { # NAME: the kind of disk at $T/disk
 	for i in $(seq 3000); do echo small >"$M/fill/s$i" || break; done 2>/dev/null
 	ok "$kind: files from before are whole" diff -r "$T/keep" "$M/keep"
 	dd if=/dev/zero of="$T/disk/others" bs=4k 2>/dev/null # others take the last byte
+	ok "$kind: cutting a file off works" truncate -s 0 "$M/fill/1"
+	ok "$kind: making it shorter" truncate -s 100000 "$M/fill/2"
+	ok "$kind: punching a hole" fallocate -p -o 0 -l 1000000 "$M/fill/3"
 	ok "$kind: deleting works" rm -rf "$M/fill"
 	# Space comes back within seconds, not at once.
 	for i in $(seq 100); do

@@ -27,9 +27,10 @@ clean_up() {
 
 	cd /
 	# The newest goes first, as a mount may lie on another one.
-	for mnt in $(awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo | tac); do
+	while IFS= read -r mnt; do
+		printf -v mnt '%b' "${mnt//\\/\\0}" # a blank is \040 there
 		umount -l "$mnt" 2>/dev/null || fusermount3 -u -z "$mnt" 2>/dev/null
-	done
+	done < <(awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo | tac)
 	# A daemon ends after its unmount. Its store may be removed only then.
 	local pid
 	for pid in $(daemons); do

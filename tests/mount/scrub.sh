@@ -77,6 +77,8 @@ out=$("$VARVE" scrub "$mnt" 2>"$T/errors")
 is "a flipped byte of a segment: exit status" $? 1
 ok "... names the file" grep -q "\.seg at offset .*lost: /big, content from byte" <<<"$out"
 ok "... and counts one" grep -q "; 1 findings$" <<<"$out"
+is "... and reading it, past the kernel's cache, is an I/O error" \
+	"$(dd if="$mnt/big" of=/dev/null bs=1M iflag=direct 2>&1 | grep -c 'Input/output error')" 1
 ok "... and a message says what to do" grep -q "^varve: .*damaged;" "$T/errors"
 flip .tab
 out=$("$VARVE" scrub "$mnt" 2>/dev/null)

@@ -25,6 +25,15 @@ refuses "a path that does not exist" 1 "no Varve mount" "$VARVE" umount "$T/nowh
 refuses "another filesystem's mount" 1 "no Varve mount" "$VARVE" umount /proc
 refuses "too many arguments" 2 "too many" "$VARVE" umount "$M" "$M"
 
+# A path with odd characters, and a second mount over an empty one.
+B="$T/with a # blank"
+ok "a path with a blank" mount_at "$T/store #b" "$B"
+refuses "a second mount there" 1 "mounted there already" "$VARVE" mount "$T/store #c" "$B"
+not_ok "... makes no store" test -e "$T/store #c"
+ok "varve stat finds it" "$VARVE" stat "$B"
+refuses "it is named when its store is wanted" 1 "in use.*with a # blank" "$VARVE" check "$T/store #b"
+ok "varve umount finds it" "$VARVE" umount "$B"
+
 for signal in TERM INT HUP; do
 	"$VARVE" mount "$T/store" "$M"
 	echo "$signal" >"$M/$signal"
