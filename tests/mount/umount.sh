@@ -31,7 +31,8 @@ ok "a path with a blank" mount_at "$T/store #b" "$B"
 refuses "a second mount there" 1 "mounted there already" "$VARVE" mount "$T/store #c" "$B"
 not_ok "... makes no store" test -e "$T/store #c"
 ok "varve stat finds it" "$VARVE" stat "$B"
-refuses "it is named when its store is wanted" 1 "in use.*with a # blank" "$VARVE" check "$T/store #b"
+refuses "it is named when its store is wanted" 1 "in use.*with a # blank" \
+	"$VARVE" check "$T/store #b"
 ok "varve umount finds it" "$VARVE" umount "$B"
 
 for signal in TERM INT HUP; do
