@@ -162,7 +162,8 @@ int fs_statfs(struct fs *fs, struct statvfs *st);
  * for which users, is the caller's policy. "system.posix_acl_access" and
  * "system.posix_acl_default" are ACLs in the format of Linux. Setting the first one sets the mode,
  * too (acl.c). `flags`: XATTR_CREATE, XATTR_REPLACE (not for ACLs), FS_XATTR_KILL_SGID.
- * Also -ERANGE for the length of a name, -E2BIG for that of a value. For ACLs also -EOPNOTSUPP
+ * Also -ERANGE for the length of a name, -E2BIG for that of a value, and -ENOSPC if the names of
+ * all attributes would be more than fs_listxattr() can list. For ACLs also -EOPNOTSUPP
  * without fs_options.acl and on symbolic links; -EINVAL for what is no ACL; -EACCES for a
  * default one of anything but a directory.
  */

@@ -203,7 +203,8 @@ static bool inode_is_valid(const struct inode *inode)
 		return false;
 	if (inode->where != INODE_NAMELESS)
 		return !inode->content && !inode->orphaned && !inode->linkable;
-	return !inode->orphaned || inode->attr.flags & ATTR_FLAGS;
+	/* What it has in the tree must be found after a crash. 'O' stays when that is cut away. */
+	return inode->orphaned || !(inode->attr.flags & ATTR_FLAGS);
 }
 
 /* Add up one shard. Nobody else uses the filesystem. */

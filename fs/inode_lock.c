@@ -40,8 +40,6 @@ void inode_lock_destroy(struct inode *inode)
 	pthread_rwlock_destroy(&inode->rwlock);
 }
 
-#ifndef NDEBUG
-
 /* A rename holds two directories and two inodes in them; nothing holds more. */
 #define HELD_MAX 4u
 
@@ -68,16 +66,19 @@ static bool inode_is_within(const struct inode *inode, const struct inode *above
 	return inode != NULL;
 }
 
+/* Of this, builds without assertions keep only the list, which costs a few instructions. */
 static void inode_order_assert(const struct inode *inode)
 {
 	bool renaming = lock_held & UINT64_C(1) << LOCK_RENAME;
 
+	(void)renaming;
 	assert(lock_held >> LOCK_INODE <= 1);
 	assert(inode_held_count < HELD_MAX);
 	assert(inode_held_find(inode) == inode_held_count);
 	for (unsigned i = 0; i < inode_held_count; i++) {
 		const struct inode *held = inode_held[i].inode;
 
+		(void)held;
 		if (!S_ISDIR(inode->type)) {
 			assert(S_ISDIR(held->type) || held->ino < inode->ino);
 			continue;
@@ -102,6 +103,7 @@ static void inode_held_remove(const struct inode *inode, bool shared)
 {
 	unsigned i = inode_held_find(inode);
 
+	(void)shared;
 	assert(i < inode_held_count && inode_held[i].shared == shared);
 	inode_held[i] = inode_held[--inode_held_count];
 	if (!inode_held_count)
@@ -112,39 +114,15 @@ void inode_assert_held(const struct inode *inode)
 {
 	unsigned i = inode_held_find(inode);
 
+	(void)i;
 	assert(i < inode_held_count && !inode_held[i].shared);
 }
 
 void inode_assert_shared(const struct inode *inode)
 {
+	(void)inode;
 	assert(inode_held_find(inode) < inode_held_count);
 }
-
-#else
-
-static void inode_held_add(const struct inode *inode, bool shared)
-{
-	(void)inode;
-	(void)shared;
-}
-
-static void inode_held_remove(const struct inode *inode, bool shared)
-{
-	(void)inode;
-	(void)shared;
-}
-
-void inode_assert_held(const struct inode *inode)
-{
-	(void)inode;
-}
-
-void inode_assert_shared(const struct inode *inode)
-{
-	(void)inode;
-}
-
-#endif
 
 /* The analysis rests on these four, and does not look into them. */
 

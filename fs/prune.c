@@ -130,7 +130,7 @@ static void *prune_main(void *arg)
 	mutex_lock(&fs->prune.lock);
 	while (!p->stop) {
 		if (!p->fn || !prune_over(fs, fs->inode_bytes_max)) {
-			/* The limit is looked at once more after this: no wake is lost. */
+			/* No wake is lost: after this the limit is looked at once more. */
 			atomic_store(&p->wanted, false);
 			if (!p->fn || !prune_over(fs, fs->inode_bytes_max))
 				cond_wait(&p->wake, &fs->prune.lock);
@@ -201,7 +201,7 @@ void prune_wake(struct fs *fs)
 {
 	struct prune *p = &fs->prune;
 
-	/* Once is enough. Over the limit and woken already, the common case, is one load. */
+	/* Once is enough. Over the limit and woken already, which is common, costs a load. */
 	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) ||
 	    atomic_exchange(&p->wanted, true))
 		return;

@@ -98,6 +98,63 @@ static int xattr_change_locked(struct fs *fs, struct inode *inode, const struct 
 	return err;
 }
 
+static int xattr_list_locked(struct fs *fs, const struct inode *inode, char *list, size_t size,
+			     size_t *got) REQUIRES_SHARED(*inode)
+{
+	struct key start, end;
+	struct lsm_iter *it;
+	int err = 0;
+
+	if (!(inode->attr.flags & ATTR_XATTRS))
+		return 0;
+	it = xattr_iter(fs, inode->ino, &start, &end);
+	if (!it)
+		return -ENOMEM;
+	for (; !err && lsm_iter_valid(it); lsm_iter_next(it)) {
+		struct lsm_slice key = lsm_iter_key(it);
+		const char *name = (const char *)key.data + start.size;
+		size_t n = key.size - start.size;
+
+		if (!fs->acl && acl_kind(name, n))
+			continue;
+		if (size && *got + n + 1 > size) {
+			err = -ERANGE;
+		} else if (size) {
+			memcpy(list + *got, name, n);
+			list[*got + n] = '\0';
+		}
+		*got += n + 1;
+		if (!err && *got > XATTR_LIST_MAX)
+			err = -E2BIG;
+	}
+	if (!err)
+		err = lsm_iter_status(it);
+	lsm_iter_free(it);
+	return err;
+}
+
+/*
+ * May one more attribute, with a name of `name_size` bytes, be set? -ENOSPC, as on ext4, if the
+ * names would be more than can be listed: nobody could find them any more, to copy or to remove
+ * them. There is always room left for the names of the two ACLs.
+ */
+static int xattr_check_room(struct fs *fs, struct inode *inode, size_t name_size)
+	REQUIRES_SHARED(*inode)
+{
+	const size_t acls = sizeof(ACL_ACCESS_NAME) + sizeof(ACL_DEFAULT_NAME);
+	size_t listed = 0;
+	int err;
+
+	if (!(inode->attr.flags & ATTR_XATTRS))
+		return 0;
+	err = xattr_list_locked(fs, inode, NULL, 0, &listed);
+	if (err == -E2BIG) /* an older program let it come to that */
+		return -ENOSPC;
+	if (err && err != -EUCLEAN) /* names that are lost are not listed */
+		return err;
+	return listed + name_size + 1 + acls > XATTR_LIST_MAX ? -ENOSPC : 0;
+}
+
 static int xattr_set_locked(struct fs *fs, struct inode *inode, struct lsm_slice key,
 			    struct lsm_slice value, int flags) REQUIRES(*inode)
 {
@@ -120,6 +177,11 @@ static int xattr_set_locked(struct fs *fs, struct inode *inode, struct lsm_slice
 		return -ENODATA;
 	if (same) /* no change, as on ext4: not even of ctime */
 		return 0;
+	if (err == LSM_ABSENT) {
+		err = xattr_check_room(fs, inode, key.size - 9);
+		if (err)
+			return err;
+	}
 	return xattr_change_locked(fs, inode, &x);
 }
 
@@ -231,41 +293,6 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size
 	}
 	lsm_value_release(&v);
 	return fs_errno(err);
-}
-
-static int xattr_list_locked(struct fs *fs, const struct inode *inode, char *list, size_t size,
-			     size_t *got) REQUIRES_SHARED(*inode)
-{
-	struct key start, end;
-	struct lsm_iter *it;
-	int err = 0;
-
-	if (!(inode->attr.flags & ATTR_XATTRS))
-		return 0;
-	it = xattr_iter(fs, inode->ino, &start, &end);
-	if (!it)
-		return -ENOMEM;
-	for (; !err && lsm_iter_valid(it); lsm_iter_next(it)) {
-		struct lsm_slice key = lsm_iter_key(it);
-		const char *name = (const char *)key.data + start.size;
-		size_t n = key.size - start.size;
-
-		if (!fs->acl && acl_kind(name, n))
-			continue;
-		if (size && *got + n + 1 > size) {
-			err = -ERANGE;
-		} else if (size) {
-			memcpy(list + *got, name, n);
-			list[*got + n] = '\0';
-		}
-		*got += n + 1;
-		if (!err && *got > XATTR_LIST_MAX)
-			err = -E2BIG;
-	}
-	if (!err)
-		err = lsm_iter_status(it);
-	lsm_iter_free(it);
-	return err;
 }
 
 int fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t size, size_t *got)

@@ -372,8 +372,13 @@ static void fuse_on_init(void *userdata, struct fuse_conn_info *conn)
 				  FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_HANDLE_KILLPRIV |
 				  FUSE_CAP_IOCTL_DIR | FUSE_CAP_SPLICE_READ |
 				  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
-				       FUSE_CAP_READDIRPLUS | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/*
+	 * With asynchronous direct I/O the kernel drops the cached pages of a write before the
+	 * write, and not after it: what is read beside it stays in the cache, with the old bytes.
+	 */
+	conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
+				       FUSE_CAP_EXPLICIT_INVAL_DATA);
 	if (!options->exact_atime)
 		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	if (options->writeback)

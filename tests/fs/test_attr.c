@@ -137,6 +137,44 @@ static void test_times(void)
 	fs_fixture_open(&f);
 }
 
+/* All names can be listed, in the 64 KiB that Linux has for them: else nobody finds them any more. */
+static void test_xattr_list_limit(void)
+{
+	static char list[FS_XATTR_BYTES_MAX];
+	uint64_t a = make_dir(f.fs, FS_ROOT_INO, "many");
+	/* An access ACL: owner and others may do all, the group nothing. */
+	static const unsigned char acl[] = {2,   0,   0, 0, 1,   0,   7,   0,   255, 255,
+					    255, 255, 4, 0, 0,   0,   255, 255, 255, 255,
+					    32,  0,   7, 0, 255, 255, 255, 255};
+	char name[FS_NAME_BYTES_MAX + 1];
+	size_t got = 0, count = 0, seen = 0;
+	int err = 0;
+
+	for (; !err && count < 1000; count += !err) {
+		snprintf(name, sizeof(name), "user.%0200zu", count);
+		err = fs_setxattr(f.fs, a, name, "v", 1, 0);
+	}
+	is_int(err, -ENOSPC, "one name more than can be listed");
+	ok(count > 300, "... after %zu of them", count);
+	is_int(fs_listxattr(f.fs, a, list, sizeof(list), &got), 0, "... all are listed");
+	for (size_t at = 0; at < got; at += strlen(list + at) + 1)
+		seen++;
+	is_int(seen, count, "... each once");
+	is_int(fs_setxattr(f.fs, a, "user.s", "v", 1, 0), got + 56 > sizeof(list) ? -ENOSPC : 0,
+	       "a short name has room if there is any");
+	snprintf(name, sizeof(name), "user.%0200u", 0);
+	is_int(fs_setxattr(f.fs, a, name, "other", 5, 0), 0, "what is there can be changed");
+	if (f.options.acl) {
+		is_int(fs_setxattr(f.fs, a, "system.posix_acl_default", acl, sizeof(acl), 0), 0,
+		       "a default ACL");
+		is_int(fs_listxattr(f.fs, a, list, sizeof(list), &got), 0, "... is listed, too");
+	}
+	is_int(fs_removexattr(f.fs, a, name), 0, "remove one");
+	is_int(fs_setxattr(f.fs, a, name, "v", 1, 0), 0, "... and there is room for one");
+	fs_forget(f.fs, a, 1);
+	is_int(fs_rmdir(f.fs, FS_ROOT_INO, "many"), 0, "remove the directory");
+}
+
 static void test_xattrs(void)
 {
 	uint64_t a = make_file(f.fs, FS_ROOT_INO, "x");
@@ -228,6 +266,7 @@ int main(void)
 	run_test(test_setattr);
 	run_test(test_times);
 	run_test(test_xattrs);
+	run_test(test_xattr_list_limit);
 	run_test(test_statfs);
 	fs_fixture_clean(&f, "in the end");
 	fs_fixture_release(&f);

@@ -75,6 +75,58 @@ def direct_and_synced():
     same(page[:8], b"buffered")
 
 
+class AsyncIO:
+    """Linux's asynchronous I/O (io_submit), one write at a time."""
+
+    CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
+
+    def __init__(self):
+        self.setup, self.destroy, self.wait, self.submit = self.CALLS[os.uname().machine]
+        self.context = ctypes.c_ulong(0)
+        self._call(self.setup, 1, ctypes.byref(self.context))
+
+    def _call(self, number, *args):
+        n = libc.syscall(ctypes.c_long(number), *args)
+        if n < 0:
+            raise OSError(ctypes.get_errno(), "asynchronous I/O")
+        return n
+
+    def start_write(self, fd, buf, offset):
+        """Start to write `buf`, a mapping that is not changed before finish()."""
+        self.size = len(buf)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(buf))
+        # struct iocb: data, key and flags, opcode 1 (pwrite) and priority, fd, buf, nbytes, offset
+        self.control = ctypes.create_string_buffer(
+            struct.pack("=QIIHhIQQqQII", 0, 0, 0, 1, 0, fd, address, self.size, offset, 0, 0, 0))
+        control = ctypes.c_void_p(ctypes.addressof(self.control))
+        same(self._call(self.submit, self.context, ctypes.c_long(1), ctypes.byref(control)), 1)
+
+    def finish(self):
+        event = ctypes.create_string_buffer(32)  # struct io_event: data, obj, res, res2
+        same(self._call(self.wait, self.context, ctypes.c_long(1), ctypes.c_long(1), event, None), 1)
+        same(struct.unpack("=QQqq", event.raw)[2], self.size)
+
+    def close(self):
+        self._call(self.destroy, self.context)
+
+
+@test
+def direct_and_asynchronous():
+    """A page that is read beside an asynchronous direct write does not stay in the cache."""
+    buf = mmap.mmap(-1, 1 << 20)
+    direct = opened("f", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_DIRECT)
+    same(os.pwritev(direct, [buf], 0), len(buf))
+    fd = opened("f")
+    aio = AsyncIO()
+    for i in range(1, 101):
+        buf[:] = bytes([i]) * len(buf)
+        aio.start_write(direct, buf, 0)
+        os.pread(fd, len(buf), 0)  # beside the write: the old or the new bytes
+        aio.finish()
+        same(os.pread(fd, len(buf), 0) == buf[:], True, f"write {i}")
+    aio.close()
+
+
 @test
 def sizes():
     largest = (1 << 63) - 1
