@@ -177,31 +177,39 @@ static int ls_print(struct fs *fs, const char *name, const struct stat *st)
 
 struct ls {
 	struct fs *fs;
+	uint64_t ino; /* of the directory */
 	uint64_t next;
 	bool any;
 	int err;
+	int left_out; /* the first error of an entry that could not be looked up */
 };
 
 static int ls_on_entry(void *ctx, const char *name, const struct stat *st, bool held, uint64_t next)
 {
+	struct stat own = *st;
 	struct ls *l = ctx;
+	int err;
 
 	l->next = next;
 	l->any = true;
-	if (!held)
+	err = path_entry_hold(l->fs, l->ino, name, name, held, &own);
+	if (err) {
+		if (err != LSM_ABSENT && !l->left_out)
+			l->left_out = err;
 		return 0;
-	l->err = ls_print(l->fs, name, st);
+	}
+	l->err = ls_print(l->fs, name, &own);
 	if (!l->err && ferror(stdout))
 		l->err = -EPIPE;
-	if (l->err)
-		return 1;
-	fs_forget(l->fs, st->st_ino, 1);
-	return 0;
+	/* After an error, fs_dir_read() drops the reference that it gave. */
+	if (!l->err || !held)
+		fs_forget(l->fs, own.st_ino, 1);
+	return l->err != 0;
 }
 
 static int ls_directory(struct fs *fs, uint64_t ino)
 {
-	struct ls l = {.fs = fs};
+	struct ls l = {.fs = fs, .ino = ino};
 	struct fs_dir *dir;
 	int err = fs_dir_open(fs, ino, &dir);
 
@@ -212,7 +220,9 @@ static int ls_directory(struct fs *fs, uint64_t ino)
 		err = fs_dir_read(dir, l.next, true, ls_on_entry, &l);
 	} while (err >= 0 && !l.err && l.any);
 	fs_dir_close(dir);
-	return l.err ? l.err : err < 0 ? err : 0;
+	if (l.err)
+		return l.err;
+	return err < 0 ? err : l.left_out;
 }
 
 static int cmd_ls(const struct command *self, int argc, char **argv)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lsm/base/array.h"
+#include "mount/message.h"
 
 /*
  * Copy the next name of `*path` into `name`, and move `*path` behind it. Returns false at the
@@ -147,6 +148,23 @@ static int dir_pages_read(struct fs *fs, uint64_t ino, bool with_attributes, fs_
 	return err < 0 ? err : 0;
 }
 
+int path_entry_hold(struct fs *fs, uint64_t dir, const char *name, const char *path, bool held,
+		    struct stat *st)
+{
+	int err;
+
+	if (held)
+		return 0;
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return LSM_ABSENT;
+	err = fs_lookup(fs, dir, name, st);
+	if (err == -ENOENT)
+		return LSM_ABSENT;
+	if (err)
+		say_error("%s: %s", path, message_reason(err));
+	return err;
+}
+
 /* ---- everything below a directory ---- */
 
 struct below_dir {
@@ -161,7 +179,9 @@ struct below {
 	struct below_dir *dirs; /* still to be read */
 	size_t count, room;
 	const char *path; /* of the directory being read */
+	uint64_t ino;     /* its number */
 	int err;
+	int left_out; /* the first error of an entry that could not be looked up */
 };
 
 /* Takes `path`, also on an error. */
@@ -187,26 +207,34 @@ static int below_on_entry(void *ctx, const char *name, const struct stat *st, bo
 			  uint64_t next)
 {
 	struct below *b = ctx;
+	struct stat own = *st;
 	bool keep = false;
 	char *path;
+	int err;
 
 	(void)next;
-	if (!held) /* "." or "..", or the name was removed meanwhile */
+	if (asprintf(&path, "%s%s%s", b->path, *b->path ? "/" : "", name) < 0) {
+		b->err = -ENOMEM;
+		return 1;
+	}
+	err = path_entry_hold(b->fs, b->ino, name, path, held, &own);
+	if (err) {
+		free(path);
+		if (err != LSM_ABSENT && !b->left_out)
+			b->left_out = err;
 		return 0;
-	if (asprintf(&path, "%s%s%s", b->path, *b->path ? "/" : "", name) < 0)
-		path = NULL;
-	b->err = path ? b->fn(b->ctx, path, st) : -ENOMEM;
-	if (!b->err && S_ISDIR(st->st_mode)) {
-		b->err = below_push(b, st->st_ino, path);
+	}
+	b->err = b->fn(b->ctx, path, &own);
+	if (!b->err && S_ISDIR(own.st_mode)) {
+		b->err = below_push(b, own.st_ino, path);
 		path = NULL;
 		keep = !b->err;
 	}
 	free(path);
-	if (b->err)
-		return 1; /* fs_dir_read() then drops the reference */
-	if (!keep)
-		fs_forget(b->fs, st->st_ino, 1);
-	return 0;
+	/* After an error, fs_dir_read() drops the reference that it gave. */
+	if (!keep && (!b->err || !held))
+		fs_forget(b->fs, own.st_ino, 1);
+	return b->err != 0;
 }
 
 int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx)
@@ -218,6 +246,7 @@ int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx)
 		struct below_dir dir = b.dirs[--b.count];
 
 		b.path = dir.path;
+		b.ino = dir.ino;
 		err = dir_pages_read(fs, dir.ino, true, below_on_entry, &b);
 		if (b.err)
 			err = b.err;
@@ -226,7 +255,7 @@ int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx)
 	while (b.count)
 		below_drop(&b, &b.dirs[--b.count]);
 	free(b.dirs);
-	return err;
+	return err ? err : b.left_out;
 }
 
 /* ---- removing a directory with everything below it ---- */

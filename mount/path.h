@@ -32,11 +32,24 @@ int path_lookup_parent(struct fs *fs, const char *path, struct stat *st,
 void path_forget(struct fs *fs, const struct stat *st);
 
 /*
+ * Make sure of an entry that fs_dir_read() found in the directory `dir` with its attributes.
+ *
+ * It comes without a reference if the table of inodes is full, if its record is damaged, if it
+ * was removed meanwhile, and for "." and "..". If so (`held` is false) it is looked up here, and
+ * `st` gets its attributes. The caller drops the reference by fs_forget() in either case.
+ * Returns 0; LSM_ABSENT for what is not to be listed: "." and "..", and what is gone; or a
+ *   negative errno, with a message that names `path`.
+ */
+int path_entry_hold(struct fs *fs, uint64_t dir, const char *name, const char *path, bool held,
+		    struct stat *st);
+
+/*
  * Call `fn` for everything below the directory `ino`, each directory before its entries.
  *
  * `path` begins at `ino`, without a slash in front. Names may be added and removed meanwhile.
  * Returns 0; the first error, or the first value that `fn` returned and that is not 0: then
- *   `fn` is not called again. The number of files and the depth are limited by memory only.
+ *   `fn` is not called again. An entry that cannot be looked up is named in a message and left
+ *   out, and the error returned after everything else. The number of files and the depth are limited by memory only.
  */
 typedef int path_fn(void *ctx, const char *path, const struct stat *st);
 int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx);

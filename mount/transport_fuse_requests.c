@@ -377,8 +377,8 @@ static void fuse_on_init(void *userdata, struct fuse_conn_info *conn)
 	 * write, and not after it: what is read beside it stays in the cache, with the old bytes.
 	 */
 	conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
-	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
-				       FUSE_CAP_EXPLICIT_INVAL_DATA);
+	conn->want |= conn->capable &
+		      (FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS | FUSE_CAP_EXPLICIT_INVAL_DATA);
 	if (!options->exact_atime)
 		conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 	if (options->writeback)
