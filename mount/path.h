@@ -49,7 +49,8 @@ int path_entry_hold(struct fs *fs, uint64_t dir, const char *name, const char *p
  * `path` begins at `ino`, without a slash in front. Names may be added and removed meanwhile.
  * Returns 0; the first error, or the first value that `fn` returned and that is not 0: then
  *   `fn` is not called again. An entry that cannot be looked up is named in a message and left
- *   out, and the error returned after everything else. The number of files and the depth are limited by memory only.
+ *   out, and the error returned after everything else. The number of files and the depth are
+ *   limited by memory only.
  */
 typedef int path_fn(void *ctx, const char *path, const struct stat *st);
 int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx);

@@ -137,7 +137,7 @@ static void test_times(void)
 	fs_fixture_open(&f);
 }
 
-/* All names can be listed, in the 64 KiB that Linux has for them: else nobody finds them any more. */
+/* All names fit into the 64 KiB in which Linux lists them: else nobody finds them any more. */
 static void test_xattr_list_limit(void)
 {
 	static char list[FS_XATTR_BYTES_MAX];

@@ -8,6 +8,7 @@
 #include <linux/falloc.h>
 #include <stdatomic.h>
 
+#include "fs/core.h"
 #include "fs/key.h"
 #include "tests/support/fs_fixture.h"
 
@@ -80,6 +81,7 @@ static void test_copy(void)
 /* A thousand files, of which the last goes in the end. */
 static void test_emptied(void)
 {
+	struct lsm_snapshot *before;
 	uint64_t dir, ranges = 0;
 	char name[16];
 
@@ -97,11 +99,15 @@ static void test_emptied(void)
 	ok(ino_of(f.fs, dir, "999"), "the last of a thousand names stays");
 	is_int(fs_rmdir(f.fs, FS_ROOT_INO, "dir"), -ENOTEMPTY, "with its directory");
 	fs_fixture_clean(&f, "then");
+	/* No compaction drops a range tombstone that hides what a snapshot shows. */
+	before = lsm_snapshot_take(f.fs->lsm);
 	is_int(fs_unlink(f.fs, dir, "999"), 0, "it goes");
-	fs_fixture_reopen(&f);
+	if (!before || lsm_flush(f.fs->lsm))
+		bail("snapshot or flush");
 	for (unsigned l = 0; l < LSM_LEVELS; l++)
 		ranges += stats_of().lsm.level[l].range_tombstones;
 	is_int(ranges, 1, "then one range tombstone is over all of them");
+	lsm_snapshot_drop(f.fs->lsm, before);
 	fs_fixture_clean(&f, "without it");
 	fs_fixture_release(&f);
 }

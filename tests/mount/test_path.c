@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/key.h"
 #include "mount/path.h"
 #include "tests/support/fs_raw.h"
 
