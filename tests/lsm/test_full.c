@@ -141,9 +141,14 @@ static uint64_t taken_by_refused(struct lsm *lsm)
 	struct lsm_stats before, after;
 
 	lsm_stats(lsm, &before);
-	for (int i = 0; i < 20; i++)
-		if (put(lsm, 0, VALUE_BYTES_MAX) != -ENOSPC)
+	for (int i = 0; i < 20; i++) {
+		int err = put(lsm, 0, VALUE_BYTES_MAX);
+
+		if (!err)
+			have[0] = VALUE_BYTES_MAX;
+		if (err != -ENOSPC)
 			return 0; /* there is room again */
+	}
 	lsm_stats(lsm, &after);
 	return after.segment_bytes_written - before.segment_bytes_written;
 }
