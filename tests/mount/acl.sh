@@ -153,7 +153,7 @@ if python=$(python_with hypothesis) && mkfs.ext4 -q "$T/image" 2>/dev/null &&
 		mkdir "$M/calls/$seed" "$T/ext4/$seed"
 		ok "random calls have the same results as on ext4, seed $seed" \
 			"$python" "$tests_dir/acl_calls.py" "$M/calls/$seed" \
-			"$T/ext4/$seed" "$seed" "${ACL_CALLS:-1000}"
+			"$T/ext4/$seed" "$seed" "${ACL_CALLS:-2000}"
 	done
 	umount "$T/ext4"
 else
