@@ -97,9 +97,15 @@ void name_release(struct fs *fs, struct name *n)
 
 int name_content(struct fs *fs, const struct inode *dir, struct name *n, struct lsm_slice *content)
 {
+	struct key k;
+
 	inode_assert_shared(n->inode);
 	if (n->inode->where == INODE_NAMED && n->record.kind == RECORD_INODE &&
 	    atomic_load(&dir->changes) == n->stamp) {
+		/* In a contradictory store the inode in memory is that of another record. */
+		if (n->record.content.size != n->inode->attr.content_size)
+			return fs_corrupt(fs, inode_key(n->inode, &k),
+					  "two names have records of one inode that differ");
 		*content = n->record.content;
 		return 0;
 	}

@@ -3,6 +3,8 @@
  */
 #include "lsm/inventory.h"
 
+#include <assert.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +49,7 @@ static int inventory_add(void *ctx, const char *name, uint64_t size)
 	struct inventory_numbers *list = inventory_list(inv, name, &number);
 
 	(void)size;
+	assert(inv);
 	if (list) {
 		if (array_reserve(list->numbers, list->room, list->count + 1))
 			return -ENOMEM;

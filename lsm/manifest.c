@@ -410,7 +410,7 @@ static int manifest_read_records(struct wal_reader *r, const char *name, const s
 {
 	struct lsm_slice record;
 	uint64_t offset;
-	const char *reason;
+	const char *reason = "";
 	size_t records = 0;
 	int err;
 

@@ -607,9 +607,10 @@ static int segments_open_ref(struct segments *s, const struct report *rep,
 	segment_name(name, ref->segment);
 	/* The repair that put the reference there has reported the loss. */
 	if (ref->segment == SEGMENT_LOST)
-		return report_malformed(NULL, "a repair found this value lost");
-	if (err == -ENOENT)
+		err = report_malformed(NULL, "a repair found this value lost");
+	else if (err == -ENOENT)
 		err = report_corrupt(rep, name, ref->offset, "the segment is missing");
+	assert(err < 0);
 	return err;
 }
 

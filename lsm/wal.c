@@ -176,7 +176,7 @@ static void wal_add_part(struct wal *w, const void *data, size_t size)
 		last->iov_len += size;
 		return;
 	}
-	assert(w->parts_count < w->parts_room);
+	assert(w->parts && w->parts_count < w->parts_room);
 	w->parts[w->parts_count++] = (struct iovec){(void *)data, size};
 }
 

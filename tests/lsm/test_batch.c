@@ -31,11 +31,12 @@ static int read_op(const void *op, size_t size)
 
 static void test_records(void)
 {
+	static const uint8_t put_k[] = {BATCH_PUT, 1, 'k', 1, 'v'};
 	struct batch_entry e = {0};
 	uint8_t record[64], bytes[1200] = {BATCH_PUT, 0x81, 0x08};
 
 	memcpy(record, head, sizeof(head));
-	memcpy(record + sizeof(head), "\1\1k\1v", 5);
+	memcpy(record + sizeof(head), put_k, sizeof(put_k));
 	is_int(read_all(record, 25, &e), 1, "the example is read");
 	ok(e.kind == BATCH_PUT && e.sequence == 5 && !slice_compare(e.key, bed_key("k")) &&
 		   !slice_compare(e.value, bed_key("v")),

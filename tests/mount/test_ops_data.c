@@ -49,7 +49,9 @@ static void test_read_write(void)
 	char *big = malloc(MIB);
 	size_t i;
 
-	for (i = 0; big && i < MIB; i++)
+	if (!big)
+		bail("no memory");
+	for (i = 0; i < MIB; i++)
 		big[i] = (char)(i * 31 + i / 1000);
 	a = read_at(ino, 0, 100);
 	is_int(a->kind, FAKE_BYTES, "read of an empty file: bytes");
