@@ -6,27 +6,9 @@ cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/varve-install.XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
+# shellcheck source=tests/support/tap.sh
+. "tests/support/tap.sh"
 
-# WHAT COMMAND...: the command succeeds.
-ok() {
-	local what=$1
-	shift
-	count=$((count + 1))
-	if "$@" >"$dir/log" 2>&1; then
-		echo "ok $count - $what"
-	else
-		echo "not ok $count - $what"
-		sed 's/^/#   /' "$dir/log"
-		failed=1
-	fi
-}
-# WHAT GOT WANT
-is() {
-	ok "$1" test "$2" = "$3"
-	[ "$2" = "$3" ] || printf '#   got: %s\n#   want: %s\n' "$2" "$3"
-}
 make() {
 	command make --no-print-directory BUILD="$BUILD" DESTDIR="$dir/dest" PREFIX=/usr "$@"
 }
@@ -129,5 +111,4 @@ ok 'make uninstall' make uninstall
 is '... leaves no file' "$(find "$dir/dest" ! -type d)" ''
 is '... and no folder of its own' "$(find "$dir/dest" -name '*varve*')" ''
 
-echo "1..$count"
-exit $failed
+done_testing

@@ -4,19 +4,8 @@
 lint=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-
-is() { # WHAT GOT WANT
-	count=$((count + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $count - $1"
-	else
-		echo "not ok $count - $1"
-		printf '#   got:  %s\n#   want: %s\n' "$2" "$3"
-		failed=1
-	fi
-}
+# shellcheck source=tests/support/tap.sh
+. "$(dirname "$0")/../support/tap.sh"
 
 # FILE CONTENT...: the tree has these files, and nothing else.
 tree() {
@@ -113,5 +102,4 @@ is 'comments are skipped, and no string starts one' "$(doubles)" \
 fs/b.c:1: put() is also defined at fs/a.c:8
 status 1'
 
-echo "1..$count"
-exit $failed
+done_testing

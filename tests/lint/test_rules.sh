@@ -4,18 +4,8 @@
 rules=$(cd "$(dirname "$0")" && pwd)/rules
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-
-result() { # STATUS NAME
-	count=$((count + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $count - $2"
-	else
-		echo "not ok $count - $2"
-		failed=1
-	fi
-}
+# shellcheck source=tests/support/tap.sh
+. "$(dirname "$0")/../support/tap.sh"
 
 # NAME WANT FILE CONTENT: the rules say WANT (a line, or nothing) of a tree with this file in it.
 try() {
@@ -78,5 +68,4 @@ try 'files of 1001 lines' 'lsm/a.c:1001: longer than 1000 lines' \
 try 'a home' 'lsm/a.c:1: names a place of one machine' lsm/a.c '/* see /ho''me/me/notes */'
 try 'a relative path that looks like one' '' lsm/a.c '/* {MNT}/home/me and a/root/b */'
 
-echo "1..$count"
-exit $failed
+done_testing

@@ -10,8 +10,8 @@ export LC_ALL=C
 
 tests_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 VARVE=$(realpath -m "${VARVE:-$tests_dir/../../build/varve}")
-count=0
-failed=0
+# shellcheck source=tests/support/tap.sh
+. "$tests_dir/../support/tap.sh"
 
 if ! [ -x "$VARVE" ]; then
 	echo "Bail out! no program $VARVE: build it first"
@@ -51,50 +51,6 @@ daemons() {
 		[ "$exe" = "$VARVE" ] || [ "$exe" = "$T/bin/varve" ] || continue
 		tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | grep -qF "$T" && echo "${proc#/proc/}"
 	done
-}
-
-pass() { # WHAT
-	count=$((count + 1))
-	echo "ok $count - $1"
-}
-
-fail() { # WHAT [DETAIL...]
-	count=$((count + 1))
-	failed=$((failed + 1))
-	echo "not ok $count - $1"
-	shift
-	[ $# -gt 0 ] && printf '%s\n' "$@" | head -n 40 | sed 's/^/#   /'
-	return 0
-}
-
-ok() { # WHAT COMMAND...
-	local what=$1 out
-
-	shift
-	if out=$("$@" 2>&1); then
-		pass "$what"
-	else
-		fail "$what" "exit $? of: $*" "$out"
-	fi
-}
-
-not_ok() { # WHAT COMMAND...: the command fails
-	local what=$1 out
-
-	shift
-	if out=$("$@" 2>&1); then
-		fail "$what" "succeeded: $*" "$out"
-	else
-		pass "$what"
-	fi
-}
-
-is() { # WHAT GOT WANT
-	if [ "$2" = "$3" ]; then
-		pass "$1"
-	else
-		fail "$1" "got:  $2" "want: $3"
-	fi
 }
 
 # refuses WHAT STATUS PATTERN COMMAND...: the command exits with STATUS and prints one message
@@ -201,10 +157,4 @@ user_setup() {
 		chown 65534:65534 "$U"
 		[ -e /dev/fuse ] && chmod a+rw /dev/fuse
 	fi
-}
-
-done_testing() {
-	echo "1..$count"
-	[ $failed -eq 0 ]
-	exit
 }

@@ -5,18 +5,8 @@
 tests_dir=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-
-result() { # STATUS NAME
-	count=$((count + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $count - $2"
-	else
-		echo "not ok $count - $2"
-		failed=1
-	fi
-}
+# shellcheck source=tests/support/tap.sh
+. "$(dirname "$0")/../support/tap.sh"
 
 python3 "$tests_dir/run.py" --check >"$dir/said" 2>&1
 result $? 'every old text of the lists is in its file, once'
@@ -116,5 +106,4 @@ says 'a test that fails without a mistake tells nothing' 2 'fails without a mist
 [ -z "$(git status --porcelain --untracked-files=no)" ] && grep -q 'a++;' sum.c
 result $? 'the tree itself is not changed'
 
-echo "1..$count"
-exit $failed
+done_testing
