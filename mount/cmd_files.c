@@ -178,8 +178,6 @@ static int ls_print(struct fs *fs, const char *name, const struct stat *st)
 struct ls {
 	struct fs *fs;
 	uint64_t ino; /* of the directory */
-	uint64_t next;
-	bool any;
 	int err;
 	int left_out; /* the first error of an entry that could not be looked up */
 };
@@ -190,8 +188,7 @@ static int ls_on_entry(void *ctx, const char *name, const struct stat *st, bool 
 	struct ls *l = ctx;
 	int err;
 
-	l->next = next;
-	l->any = true;
+	(void)next;
 	err = path_entry_hold(l->fs, l->ino, name, name, held, &own);
 	if (err) {
 		if (err != LSM_ABSENT && !l->left_out)
@@ -210,19 +207,11 @@ static int ls_on_entry(void *ctx, const char *name, const struct stat *st, bool 
 static int ls_directory(struct fs *fs, uint64_t ino)
 {
 	struct ls l = {.fs = fs, .ino = ino};
-	struct fs_dir *dir;
-	int err = fs_dir_open(fs, ino, &dir);
+	int err = path_read_dir(fs, ino, true, ls_on_entry, &l);
 
-	if (err)
-		return err;
-	do {
-		l.any = false;
-		err = fs_dir_read(dir, l.next, true, ls_on_entry, &l);
-	} while (err >= 0 && !l.err && l.any);
-	fs_dir_close(dir);
 	if (l.err)
 		return l.err;
-	return err < 0 ? err : l.left_out;
+	return err ? err : l.left_out;
 }
 
 static int cmd_ls(const struct command *self, int argc, char **argv)

@@ -130,9 +130,7 @@ static int dir_pages_on_entry(void *ctx, const char *name, const struct stat *st
 	return p->stopped;
 }
 
-/* Call `fn` for each entry of `ino` until it returns non-zero. 0 or a negative errno. */
-static int dir_pages_read(struct fs *fs, uint64_t ino, bool with_attributes, fs_dir_fn *fn,
-			  void *ctx)
+int path_read_dir(struct fs *fs, uint64_t ino, bool with_attributes, fs_dir_fn *fn, void *ctx)
 {
 	struct dir_pages pages = {.fn = fn, .ctx = ctx};
 	struct fs_dir *dir;
@@ -247,7 +245,7 @@ int path_each_below(struct fs *fs, uint64_t ino, path_fn *fn, void *ctx)
 
 		b.path = dir.path;
 		b.ino = dir.ino;
-		err = dir_pages_read(fs, dir.ino, true, below_on_entry, &b);
+		err = path_read_dir(fs, dir.ino, true, below_on_entry, &b);
 		if (b.err)
 			err = b.err;
 		below_drop(&b, &dir);
@@ -318,7 +316,7 @@ static int remove_step(struct remove *r)
 	int err;
 
 	r->entries = 0;
-	err = dir_pages_read(r->fs, dir.ino, false, remove_on_entry, r);
+	err = path_read_dir(r->fs, dir.ino, false, remove_on_entry, r);
 	for (i = 0; !err && i < r->entries; i++) {
 		if (!r->is_dir[i])
 			err = fs_unlink(r->fs, dir.ino, r->name[i]);

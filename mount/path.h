@@ -32,6 +32,13 @@ int path_lookup_parent(struct fs *fs, const char *path, struct stat *st,
 void path_forget(struct fs *fs, const struct stat *st);
 
 /*
+ * Call `fn` for each entry of the directory `ino`, as fs_dir_read() does, to the end of the
+ * directory or until `fn` returns something that is not 0.
+ * Returns 0, also if `fn` stopped, or a negative errno.
+ */
+int path_read_dir(struct fs *fs, uint64_t ino, bool with_attributes, fs_dir_fn *fn, void *ctx);
+
+/*
  * Make sure of an entry that fs_dir_read() found in the directory `dir` with its attributes.
  *
  * It comes without a reference if the table of inodes is full, if its record is damaged, if it
