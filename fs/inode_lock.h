@@ -4,8 +4,8 @@
  *
  * All inode locks have one rank (LOCK_INODE) beside the other locks. Their order among
  * themselves is explained at the top of fs.c; where one is taken, the parts of it that can be
- * seen there are asserted (inode_lock.c). In builds with assertions each thread keeps a list
- * of what it holds for that. For clang's analysis the inode itself is the capability.
+ * seen there are asserted (inode_lock.c). For that each thread keeps a list of what it holds.
+ * For clang's analysis the inode itself is the capability.
  */
 #ifndef FS_INODE_LOCK_H
 #define FS_INODE_LOCK_H

@@ -107,7 +107,7 @@ static bool prune_round(struct fs *fs, struct victim *victims) REQUIRES(fs->prun
 			fn(ctx, victims[i].parent, victims[i].name);
 		mutex_lock(&fs->prune.lock);
 		p->calling = false;
-		pthread_cond_broadcast(&p->idle);
+		cond_broadcast(&p->idle);
 		if (n)
 			prune_sleep(fs, PRUNE_PAUSE_MS);
 		if (p->shard != shard && p->shard == first)
@@ -167,9 +167,9 @@ int prune_open(struct fs *fs)
 		p->running = true;
 		return 0;
 	}
-	pthread_cond_destroy(&p->idle);
+	cond_destroy(&p->idle);
 no_idle:
-	pthread_cond_destroy(&p->wake);
+	cond_destroy(&p->wake);
 no_wake:
 	mutex_destroy(&fs->prune.lock);
 	return err;
@@ -183,12 +183,12 @@ void prune_close(struct fs *fs)
 		return;
 	mutex_lock(&fs->prune.lock);
 	p->stop = true;
-	pthread_cond_broadcast(&p->wake);
+	cond_broadcast(&p->wake);
 	mutex_unlock(&fs->prune.lock);
 	pthread_join(p->thread, NULL);
 	p->running = false;
-	pthread_cond_destroy(&p->wake);
-	pthread_cond_destroy(&p->idle);
+	cond_destroy(&p->wake);
+	cond_destroy(&p->idle);
 	mutex_destroy(&fs->prune.lock);
 }
 
@@ -206,7 +206,7 @@ void prune_wake(struct fs *fs)
 	    atomic_exchange(&p->wanted, true))
 		return;
 	mutex_lock(&fs->prune.lock);
-	pthread_cond_signal(&p->wake);
+	cond_signal(&p->wake);
 	mutex_unlock(&fs->prune.lock);
 }
 
@@ -219,6 +219,6 @@ void fs_set_prune(struct fs *fs, fs_prune_fn *fn, void *ctx)
 	p->ctx = ctx;
 	while (p->calling)
 		cond_wait(&p->idle, &fs->prune.lock);
-	pthread_cond_broadcast(&p->wake);
+	cond_broadcast(&p->wake);
 	mutex_unlock(&fs->prune.lock);
 }

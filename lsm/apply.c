@@ -97,8 +97,8 @@ int apply_edit(struct lsm *lsm, struct version_edit *e, struct memlog *flushed)
 	if (!err) {
 		mutex_lock(&lsm->mu);
 		err = apply_install(lsm, e, next, flushed, &old);
-		pthread_cond_broadcast(&lsm->changed);
-		pthread_cond_broadcast(&lsm->work);
+		cond_broadcast(&lsm->changed);
+		cond_broadcast(&lsm->work);
 		mutex_unlock(&lsm->mu);
 		/* Logged but not current in memory: only a new manifest makes that right. */
 		if (err)

@@ -53,7 +53,7 @@ static bool background_note(struct lsm *lsm, int err, int *slot, const char *wha
 	if (err && !atomic_load(&lsm->failed) && *slot != err)
 		report(&lsm->report, LSM_REPORT_ERROR, "%s failed: %s", what, strerror(-err));
 	*slot = err;
-	pthread_cond_broadcast(&lsm->changed);
+	cond_broadcast(&lsm->changed);
 	mutex_unlock(&lsm->mu);
 	return again;
 }
@@ -93,7 +93,7 @@ static void background_note_stuck(struct lsm *lsm, bool stuck)
 		       "damage keeps new tables from being compacted: copy what you need to "
 		       "another store before this one is full");
 	lsm->l0_stuck = stuck;
-	pthread_cond_broadcast(&lsm->changed);
+	cond_broadcast(&lsm->changed);
 	mutex_unlock(&lsm->mu);
 }
 
@@ -211,9 +211,9 @@ static void background_join(struct lsm *lsm, bool compactor, bool committer)
 {
 	mutex_lock(&lsm->mu);
 	lsm->stop = true;
-	pthread_cond_broadcast(&lsm->work);
-	pthread_cond_broadcast(&lsm->tick);
-	pthread_cond_broadcast(&lsm->changed);
+	cond_broadcast(&lsm->work);
+	cond_broadcast(&lsm->tick);
+	cond_broadcast(&lsm->changed);
 	mutex_unlock(&lsm->mu);
 	pthread_join(lsm->flusher, NULL);
 	if (compactor)

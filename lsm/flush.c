@@ -117,7 +117,7 @@ int lsm_flush(struct lsm *lsm)
 	mutex_lock(&lsm->mu);
 	log = lsm->view->memlogs[0]->log_number;
 	lsm->flush_error = 0;
-	pthread_cond_broadcast(&lsm->work);
+	cond_broadcast(&lsm->work);
 	while (!lsm->flush_error && !atomic_load(&lsm->failed) && lsm->view->memlogs_count > 1 &&
 	       lsm->view->memlogs[lsm->view->memlogs_count - 1]->log_number < log)
 		cond_wait(&lsm->changed, &lsm->mu);

@@ -26,7 +26,7 @@ void reserve_note_full(struct lsm *lsm)
 		report(&lsm->report, LSM_REPORT_WARNING,
 		       "the disk of the store is full: writes fail until space is freed");
 	lsm->no_space = true;
-	pthread_cond_broadcast(&lsm->work);
+	cond_broadcast(&lsm->work);
 	mutex_unlock(&lsm->mu);
 }
 
@@ -96,7 +96,7 @@ void reserve_renew(struct lsm *lsm)
 	if (lsm->no_space)
 		report(&lsm->report, LSM_REPORT_INFO, "the disk has room again");
 	lsm->no_space = false;
-	pthread_cond_broadcast(&lsm->changed);
+	cond_broadcast(&lsm->changed);
 	mutex_unlock(&lsm->mu);
 }
 

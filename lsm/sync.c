@@ -80,7 +80,7 @@ int sync_up_to(struct lsm *lsm, uint64_t sequence)
 		lsm->syncing = false;
 		if (!err && reached > atomic_load(&lsm->sequence_synced))
 			atomic_store(&lsm->sequence_synced, reached);
-		pthread_cond_broadcast(&lsm->sync_done);
+		cond_broadcast(&lsm->sync_done);
 	}
 	mutex_unlock(&lsm->sync_mu);
 	return err;
@@ -91,7 +91,7 @@ void sync_note(struct lsm *lsm, uint64_t sequence)
 	mutex_lock(&lsm->sync_mu);
 	if (sequence > atomic_load(&lsm->sequence_synced))
 		atomic_store(&lsm->sequence_synced, sequence);
-	pthread_cond_broadcast(&lsm->sync_done);
+	cond_broadcast(&lsm->sync_done);
 	mutex_unlock(&lsm->sync_mu);
 }
 

@@ -90,7 +90,7 @@ int tree_fail(struct lsm *lsm, int err, const char *what)
 		       "%s failed: %s; the store is read-only until it is opened again", what,
 		       strerror(-err));
 	mutex_lock(&lsm->mu);
-	pthread_cond_broadcast(&lsm->changed);
+	cond_broadcast(&lsm->changed);
 	mutex_unlock(&lsm->mu);
 	return err;
 }

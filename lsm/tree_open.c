@@ -258,9 +258,9 @@ void tree_free(struct lsm *lsm)
 	mutex_destroy(&lsm->write_mu);
 	mutex_destroy(&lsm->sync_mu);
 	mutex_destroy(&lsm->dead_mu);
-	pthread_cond_destroy(&lsm->work);
-	pthread_cond_destroy(&lsm->tick);
-	pthread_cond_destroy(&lsm->changed);
-	pthread_cond_destroy(&lsm->sync_done);
+	cond_destroy(&lsm->work);
+	cond_destroy(&lsm->tick);
+	cond_destroy(&lsm->changed);
+	cond_destroy(&lsm->sync_done);
 	free(lsm);
 }

@@ -83,7 +83,7 @@ static int write_wait_for_room(struct lsm *lsm) REQUIRES(lsm->mu)
 		if (!counted)
 			atomic_fetch_add(&lsm->stops, 1);
 		counted = true;
-		pthread_cond_signal(&lsm->work);
+		cond_signal(&lsm->work);
 		cond_wait(&lsm->changed, &lsm->mu);
 	}
 }
@@ -128,7 +128,7 @@ static int write_switch(struct lsm *lsm)
 	mutex_lock(&lsm->mu);
 	err = write_install(lsm, fresh, &old);
 	lsm->tombstones_pending = 0;
-	pthread_cond_broadcast(&lsm->work);
+	cond_broadcast(&lsm->work);
 	mutex_unlock(&lsm->mu);
 	view_unref(old);
 	memlog_unref(fresh);
@@ -141,7 +141,7 @@ static bool write_is_full(struct lsm *lsm)
 	if (!atomic_load(&lsm->no_space))
 		return false;
 	mutex_lock(&lsm->mu);
-	pthread_cond_signal(&lsm->work);
+	cond_signal(&lsm->work);
 	mutex_unlock(&lsm->mu);
 	return true;
 }
@@ -279,11 +279,11 @@ static void write_finish_group(struct lsm *lsm, struct writer *head, struct writ
 		w->err = err;
 		w->done = true;
 		if (w != head)
-			pthread_cond_signal(&w->wake);
+			cond_signal(&w->wake);
 	} while (w != last);
 	w = STAILQ_FIRST(&lsm->writers);
 	if (w)
-		pthread_cond_signal(&w->wake);
+		cond_signal(&w->wake);
 }
 
 /* Put `w` in the queue and wait. True: it is at the head and leads; false: its group is done. */
@@ -292,10 +292,10 @@ static bool write_enqueue(struct lsm *lsm, struct writer *w)
 	mutex_lock(&lsm->write_mu);
 	STAILQ_INSERT_TAIL(&lsm->writers, w, link);
 	if (STAILQ_FIRST(&lsm->writers) != w) {
-		pthread_cond_init(&w->wake, NULL);
+		(void)cond_init(&w->wake); /* cannot fail for these attributes */
 		while (!w->done && STAILQ_FIRST(&lsm->writers) != w)
 			cond_wait(&w->wake, &lsm->write_mu);
-		pthread_cond_destroy(&w->wake);
+		cond_destroy(&w->wake);
 	}
 	mutex_unlock(&lsm->write_mu);
 	return !w->done;
